@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pinfold/config.h - how a store is created and opened.
+ */
+#ifndef PINFOLD_CONFIG_H
+#define PINFOLD_CONFIG_H
+
+#include <pinfold/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** When a commit is acknowledged, and what a crash may take (see txn.h). */
+enum pinfold_sync {
+	PINFOLD_SYNC_SYNC = 0, /* acknowledged when durable */
+	PINFOLD_SYNC_ASYNC,    /* acknowledged when ordered; durable within flush_interval_ms */
+	PINFOLD_SYNC_NONE,     /* durable at checkpoint and close only */
+};
+
+/** Where page-fault telemetry comes from. AUTO takes the best that works. */
+enum pinfold_source {
+	PINFOLD_SOURCE_AUTO = 0,
+	PINFOLD_SOURCE_NONE,
+	PINFOLD_SOURCE_PROCFS,
+	PINFOLD_SOURCE_BPF,
+};
+
+/** Advice for the whole data mapping (RFC MemoryAdvice). */
+enum pinfold_advice {
+	PINFOLD_ADVICE_NORMAL = 0,
+	PINFOLD_ADVICE_RANDOM,
+	PINFOLD_ADVICE_SEQUENTIAL,
+};
+
+/** Share of the pin budget and longest pin of one priority class. */
+struct pinfold_class_config {
+	uint32_t budget_share_percent;
+	uint32_t max_pin_time_ms;
+};
+
+/** Adaptive pinning; zero in any field means its default (in brackets). */
+struct pinfold_pin_config {
+	uint32_t max_pinned_percent;          /* of effective memory [40] */
+	uint64_t max_pinned_bytes;            /* further cap [none] */
+	/* indexed by enum pinfold_priority [20 %, 300 s; 30 %, 30 s; 50 %, 5 s] */
+	struct pinfold_class_config class_[PINFOLD_PRIORITY_COUNT];
+	uint32_t pin_heat_percent;            /* pin above this heat [70] */
+	uint32_t tail_heat_percent;           /* tail-latency-critical above [90] */
+	uint32_t unpin_heat_percent;          /* a pin is cold below [50] */
+	uint32_t pressure_percent;            /* evict cold pins above this budget use [85] */
+	uint32_t fault_spike_per_s;           /* a slice faulting more is pinned at once [1000] */
+	uint32_t learning_window_min;         /* memory of slow heat [30] */
+	uint32_t rebalance_interval_min;      /* NUMA placement review [10] */
+	uint32_t numa_miss_percent;           /* rebalance above this share of remote faults [30] */
+	uint32_t tick_ms;                     /* controller period [500] */
+	uint32_t sample_rate_per_s;           /* revocation samples, 0 = default [1000] */
+	bool adaptive_off;                    /* only explicit pins [false] */
+};
+
+/** A message of the library: only what the caller's callback does with it is seen. */
+enum pinfold_log_level { PINFOLD_LOG_ERROR, PINFOLD_LOG_WARNING, PINFOLD_LOG_INFO, PINFOLD_LOG_DEBUG };
+typedef void (*pinfold_log_fn)(void *ctx, enum pinfold_log_level level, const char *message);
+
+/** Flags of pinfold_open(). */
+enum pinfold_open_flags {
+	PINFOLD_OPEN_CREATE = 1u << 0,    /* create the store if the directory holds none */
+	PINFOLD_OPEN_EXCLUSIVE = 1u << 1, /* with CREATE: fail with -EEXIST if it holds one */
+	PINFOLD_OPEN_READONLY = 1u << 2,  /* beside a live writer; nothing is written */
+	PINFOLD_OPEN_STORE_ONLY = 1u << 3, /* no telemetry, no controller (tools, tests) */
+};
+
+/**
+ * Everything that pinfold_open() can be told. Zero means the default in
+ * brackets. Read once; the structure may be freed after the call.
+ *
+ * Fixed when the store is created: file_size, extent_size.
+ */
+struct pinfold_config {
+	uint32_t size;                /* sizeof(struct pinfold_config), for later versions */
+	uint32_t flags;               /* PINFOLD_OPEN_* */
+	uint64_t file_size;           /* of each data file; 1 GiB .. 16 TiB, a multiple of 1 GiB [32 GiB] */
+	uint64_t max_mapped_size;     /* address space reserved for data files [1 TiB] */
+	uint64_t extent_size;         /* default extent [64 MiB] */
+	bool preallocate_files;       /* reserve whole files at once, not extent by extent [false] */
+	bool prefault;                /* populate the mapping at open [false] */
+	bool no_io_uring;             /* use pread/pwrite [false] */
+	bool no_huge_pages;           /* never ask for huge pages [false] */
+	bool checksums;               /* per-block checksums for bulk-loaded data [false] */
+	enum pinfold_advice advice;
+	enum pinfold_sync sync;
+	enum pinfold_source source;
+	uint32_t flush_interval_ms;   /* sync = async: longest time to durability [10] */
+	uint64_t journal_size;        /* total journal; 16 MiB .. 64 GiB [256 MiB] */
+	uint32_t io_queue_depth;      /* [128] */
+	struct pinfold_pin_config pin;
+	pinfold_log_fn log;           /* called from any thread; must not call back into pinfold */
+	void *log_ctx;
+	uint64_t reserved[8];
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pinfold/residency.h - what of a store is in memory, and what this host offers.
+ */
+#ifndef PINFOLD_RESIDENCY_H
+#define PINFOLD_RESIDENCY_H
+
+#include <pinfold/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PINFOLD_NODES_MAX 64
+
+/** Residency of a range, in bytes. A value the host cannot tell is UINT64_MAX. */
+struct pinfold_residency {
+	uint64_t size, resident, dirty, writeback, evicted_recently, locked, huge, large_folio;
+	uint64_t node_bytes[PINFOLD_NODES_MAX];
+	uint32_t node_count;
+};
+/** Looks at the page cache for [offset, offset+size) of @extent. Any thread; brings nothing in. */
+PINFOLD_API int pinfold_residency_query(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
+					uint64_t size, struct pinfold_residency *ret_residency);
+
+/** One capability of this host. */
+struct pinfold_capability {
+	const char *name;    /* "bpf:range", "io_uring", "mlock", ... static */
+	int state;           /* 1 works, 0 missing, -1 not applicable */
+	char found[160];     /* what was found, or why it is missing */
+	const char *adds;    /* what it adds, or would add. Static */
+	const char *how;     /* how to get it. Static; NULL if it works */
+};
+/** Tries every capability for real in @dir (may be NULL). Returns how many were stored, at most @limit. */
+PINFOLD_API int pinfold_doctor(const char *dir, struct pinfold_capability *ret_caps, size_t limit);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pinfold/table.h - record tables: a durable hash table in extents.
+ *
+ * Readers never block on writers and never see half a record. A get sees every
+ * acknowledged change, in every sync mode.
+ */
+#ifndef PINFOLD_TABLE_H
+#define PINFOLD_TABLE_H
+
+#include <pinfold/store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Longest key and value, bytes. */
+#define PINFOLD_KEY_MAX 1024
+#define PINFOLD_VALUE_MAX 65536
+#define PINFOLD_TABLE_NAME_MAX 63
+
+/** An open record table. Closed by pinfold_close() of the store at the latest. Any thread. */
+struct pinfold_table;
+
+enum pinfold_table_flags {
+	PINFOLD_TABLE_CREATE = 1u << 0,
+	PINFOLD_TABLE_EXCLUSIVE = 1u << 1,
+};
+
+/**
+ * Opens table @name (1..63 bytes of [A-Za-z0-9._-]; names starting with "." are
+ * the store's own: -EPERM). The same table may be opened again: it is the same handle. -ENOENT.
+ */
+PINFOLD_API int pinfold_table_open(struct pinfold *pf, const char *name, uint32_t flags,
+				   struct pinfold_table **ret_table);
+
+/** Copies the value of @key into @ret_value (at most @capacity). *ret_size is its full size; -ENOBUFS if it did not fit; -ENOENT. */
+PINFOLD_API int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_size,
+				  void *ret_value, size_t capacity, size_t *ret_size);
+PINFOLD_API int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size,
+				  const void *value, size_t value_size);
+/** -ENOENT if there was none. */
+PINFOLD_API int pinfold_table_delete(struct pinfold_table *table, const void *key, size_t key_size);
+/**
+ * Replaces the value if it equals @expected. @expected NULL: only if the key is absent;
+ * @value NULL: delete. -EAGAIN if the condition did not hold.
+ */
+PINFOLD_API int pinfold_table_cas(struct pinfold_table *table, const void *key, size_t key_size,
+				  const void *expected, size_t expected_size, const void *value, size_t value_size);
+
+/** One change of a batch; value NULL deletes (an absent key is no error then). */
+struct pinfold_record {
+	const void *key;
+	size_t key_size;
+	const void *value;
+	size_t value_size;
+};
+/** Applies all of @records as one transaction. At most 65536. */
+PINFOLD_API int pinfold_table_write(struct pinfold_table *table, const struct pinfold_record *records, size_t count);
+
+/**
+ * Iterates in no particular order. Every record that is there throughout is seen exactly once; one
+ * that comes, goes or changes meanwhile may be seen old, new or not at all.
+ */
+struct pinfold_cursor;
+PINFOLD_API int pinfold_cursor_open(struct pinfold_table *table, struct pinfold_cursor **ret_cursor);
+/** 1 and a record (pointers valid until the next call); 0 at the end; negative errno. */
+PINFOLD_API int pinfold_cursor_next(struct pinfold_cursor *cursor, struct pinfold_record *ret_record);
+PINFOLD_API void pinfold_cursor_close(struct pinfold_cursor *cursor);
+
+struct pinfold_table_stats {
+	uint64_t record_count, key_bytes, value_bytes;
+	uint64_t bucket_count, overflow_count;
+	uint64_t extent_bytes; /* held by the table */
+};
+PINFOLD_API int pinfold_table_stat(struct pinfold_table *table, struct pinfold_table_stats *ret_stats);
+/** Calls @fn with the name of each table (user tables only) until it returns non-zero, which is returned. */
+PINFOLD_API int pinfold_table_foreach(struct pinfold *pf, int (*fn)(void *ctx, const char *name), void *ctx);
+/** Drops table @name and frees its extents. -EBUSY while it is open elsewhere in this process. */
+PINFOLD_API int pinfold_table_drop(struct pinfold *pf, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

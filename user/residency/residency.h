@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * residency.h - acts on mapped file ranges and reports what the kernel answered.
+ *
+ * All ranges are page-aligned parts of a MAP_SHARED, PROT_READ file mapping of
+ * this process, given with the file they map. Nothing here decides anything.
+ */
+#ifndef PF_RESIDENCY_H
+#define PF_RESIDENCY_H
+
+#include <pinfold/residency.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pf_range {
+	void *addr;
+	size_t size;
+	int fd;
+	uint64_t offset; /* of addr in the file */
+};
+
+/* ---- pin.c ---- */
+
+/** mlock2(MLOCK_ONFAULT), then (unless @onfault) reads in and maps what is missing. Bounded memory; may take as long as reading @range. -EPERM, -ENOMEM, -EAGAIN as mlock2. */
+int pf_pin(const struct pf_range *range, bool onfault);
+int pf_unpin(const struct pf_range *range);
+
+/* ---- prefetch.c: bring many ranges in at the device's queue depth ---- */
+
+struct pf_prefetcher;
+int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher **ret_prefetcher);
+void pf_prefetcher_free(struct pf_prefetcher *prefetcher);
+/** Starts reading all ranges into the page cache; returns when started (@wait false) or resident (@wait true). Any thread. */
+int pf_prefetch_ranges(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, bool wait);
+
+/* ---- scan.c: see pinfold_scan in pinfold/read.h ---- */
+
+struct pf_scan;
+int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring, struct pf_scan **ret_scan);
+int pf_scan_next(struct pf_scan *scan, const void **ret_data, size_t *ret_size, size_t *ret_range, uint64_t *ret_offset);
+void pf_scan_close(struct pf_scan *scan);
+
+/* ---- query.c ---- */
+
+int pf_residency_query(const struct pf_range *range, struct pinfold_residency *ret_residency);
+/** Resident 4 KiB pages of @range (cachestat, else mincore). Cheap enough for every turn of a few slices. */
+int pf_resident_pages(const struct pf_range *range, uint64_t *ret_pages);
+
+/* ---- huge.c, numa.c ---- */
+
+/** Asks for huge pages on @range (MADV_HUGEPAGE, MADV_COLLAPSE where the filesystem can). -EOPNOTSUPP etc. as the kernel says. */
+int pf_fold(const struct pf_range *range);
+int pf_unfold(const struct pf_range *range);
+/** Moves resident pages of @range to @node; *ret_moved pages. -EACCES: mapped by others and no CAP_SYS_NICE. */
+int pf_migrate(const struct pf_range *range, int node, uint64_t *ret_moved);
+uint32_t pf_node_count(void);
+
+/* ---- limits.c: effective memory ---- */
+
+struct pf_memory_limits {
+	uint64_t ram_bytes;
+	uint64_t cgroup_bytes;   /* UINT64_MAX: none */
+	uint64_t cgroup_used_bytes;
+	uint64_t memlock_bytes;  /* UINT64_MAX: unlimited or CAP_IPC_LOCK */
+	uint64_t effective_bytes;
+	const char *limit_name;  /* "ram", "cgroup", "rlimit_memlock". Static */
+	char cgroup_path[256];   /* where the limit was read */
+};
+int pf_memory_limits_read(struct pf_memory_limits *ret_limits);
+
+#endif

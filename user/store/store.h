@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * store.h - what the store offers the rooms that wire it (engine, tools through
+ * the engine) and its own upper floor (tables, catalog).
+ *
+ * The public pinfold_* calls of store.h, table.h and catalog.h are thin: the
+ * engine validates, forwards to these with the same semantics, and records the
+ * error text. pf_store functions return 0/-errno and set the calling thread's
+ * text with pf_error_set() (base/error.h).
+ */
+#ifndef PF_STORE_H
+#define PF_STORE_H
+
+#include <pinfold/read.h>
+#include <pinfold/store.h>
+
+struct pf_store;
+
+/* ---- life ---- */
+
+/** As pinfold_open(), store only. @config was completed by pf_config_complete(). */
+int pf_store_open(const char *dir, const struct pinfold_config *config, struct pf_store **ret_store);
+int pf_store_close(struct pf_store *store);
+int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats);
+/** Fills defaults and checks ranges; -EINVAL names the field. */
+int pf_config_complete(const struct pinfold_config *config, struct pinfold_config *ret_config);
+
+/**
+ * Text stored in the lock file after "pid starttime " so that others find this process's
+ * live board: set by the engine once (at most 64 bytes, no newline).
+ */
+int pf_store_lock_note(struct pf_store *store, const char *note);
+/** Reads the lock file of @dir: who holds it. -ENOENT: nobody alive does. */
+int pf_store_lock_holder(const char *dir, pid_t *ret_pid, char *ret_note, size_t note_size);
+
+/* ---- geometry: where data is mapped ---- */
+
+/**
+ * All data files are mapped read-only in one arena: file f at base + f * file_size.
+ * base is aligned to 1 GiB, chosen by the kernel, and stays for the life of the store;
+ * arena bytes beyond the last file are PROT_NONE.
+ */
+const void *pf_store_base(const struct pf_store *store);
+uint64_t pf_store_file_size(const struct pf_store *store);
+uint64_t pf_store_arena_size(const struct pf_store *store);
+uint32_t pf_store_file_count(const struct pf_store *store); /* any thread; grows */
+int pf_store_file_fd(const struct pf_store *store, uint32_t file_id); /* read fd, owned by the store */
+const char *pf_store_dir(const struct pf_store *store);
+bool pf_store_io_uring(const struct pf_store *store);
+
+/** Bumped at every alloc, publish, drop and new file: cheap "did the layout change?". */
+uint64_t pf_store_layout_version(const struct pf_store *store);
+
+/** State of a granule (2 MiB unit) for whoever draws or watches slices. */
+enum pf_granule_state { PF_GRANULE_FREE, PF_GRANULE_META, PF_GRANULE_UNPUBLISHED, PF_GRANULE_PUBLISHED, PF_GRANULE_QUARANTINE };
+/** The extent that holds @offset of @file_id, if any. -ENOENT if free. Any thread. */
+int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset, struct pinfold_extent *ret_extent,
+		       enum pf_granule_state *ret_state);
+
+/* ---- extents (semantics of pinfold/store.h) ---- */
+
+int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent);
+/** Gives back an unpublished extent. */
+int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
+/** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
+int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
+int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
+int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size);
+int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count);
+
+static inline const void *pf_extent_addr(const void *base, uint64_t file_size, const struct pinfold_extent *extent)
+{
+	return (const char *)base + (uint64_t)extent->file_id * file_size + extent->offset;
+}
+
+/* ---- transactions ---- */
+
+struct pf_txn;
+int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn);
+int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size);
+int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent);
+int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent);
+/**
+ * Orders @txn in the journal and frees it. From here on pf_read_at() shows it.
+ * *ret_ticket is its LSN. The call itself never waits for the device, except
+ * when the journal is full (it waits for the checkpoint that makes room).
+ */
+int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket);
+/** pf_txn_submit() plus the wait that the store's sync mode asks for. */
+int pf_txn_commit(struct pf_txn *txn);
+void pf_txn_abort(struct pf_txn *txn);
+/** Waits for a ticket as the store's sync mode says (sync: until durable and applied; else not at all). */
+int pf_ticket_settle(struct pf_store *store, pinfold_ticket ticket);
+int pf_ticket_poll(struct pf_store *store, pinfold_ticket ticket);
+int pf_ticket_wait(struct pf_store *store, pinfold_ticket ticket, int timeout_ms);
+int pf_ticket_fd(struct pf_store *store);
+int pf_store_sync(struct pf_store *store);
+int pf_store_checkpoint(struct pf_store *store);
+int pf_store_verify(struct pf_store *store, pinfold_problem_fn problem, pinfold_progress_fn progress, void *ctx);
+
+/* ---- reading ---- */
+
+/**
+ * An epoch (liburcu memb read side; the thread is registered on first use). Nests.
+ */
+void pf_epoch_enter(void);
+void pf_epoch_leave(void);
+/** Runs @fn(ctx) when every epoch that is open now has been left. Any thread; does not wait. */
+int pf_epoch_defer(void (*fn)(void *ctx), void *ctx);
+
+/**
+ * Copies the committed bytes (mapping, plus commits that are not yet applied),
+ * consistently within @size <= 64 KiB or page by page beyond. Survives SIGBUS: -EIO.
+ */
+int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *ret_data, size_t size);
+
+/**
+ * For readers that load from the mapping in place: a change of any byte of page
+ * (addr >> 12) happens between two values of its sequence. begin() returns an even
+ * value (waiting out an apply in progress); retry() says whether to start over.
+ * pending() is non-zero if committed bytes of the page are not in the mapping yet:
+ * then use pf_read_at().
+ */
+uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);
+bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq);
+bool pf_page_pending(const struct pf_store *store, const void *addr);
+
+#endif
