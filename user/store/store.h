@@ -51,6 +51,12 @@ bool pf_store_io_uring(const struct pf_store *store);
 /** Bumped at every alloc, publish, drop and new file: cheap "did the layout change?". */
 uint64_t pf_store_layout_version(const struct pf_store *store);
 
+/**
+ * The root extent: 2 MiB, allocated and published when the store is created, all
+ * zero then. Its content belongs to the upper floor (table directory).
+ */
+void pf_store_root(const struct pf_store *store, struct pinfold_extent *ret_extent);
+
 /** State of a granule (2 MiB unit) for whoever draws or watches slices. */
 enum pf_granule_state { PF_GRANULE_FREE, PF_GRANULE_META, PF_GRANULE_UNPUBLISHED, PF_GRANULE_PUBLISHED, PF_GRANULE_QUARANTINE };
 /** The extent that holds @offset of @file_id, if any. -ENOENT if free. Any thread. */
