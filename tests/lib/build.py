@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Build configurations: how each is set up, compiled, and asked for its tests."""
+
+import json
+import os
+import subprocess
+
+SANITIZED = ["-Doptimization=1", "-Ddebug=true"]
+
+
+class Config:
+    """One build directory. factor stretches the time limits of its tests."""
+
+    def __init__(self, name, options, factor=1, env=None, setup_env=None):
+        self.name, self.options, self.factor = name, options, factor
+        self.env, self.setup_env = env or {}, setup_env or {}
+
+
+def configs(root):
+    """The configurations by name. Sanitizer reports end a test: a report that scrolls by would pass."""
+    asan = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+    tsan = {"TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:suppressions={root}/tests/lib/tsan.supp"}
+    return {c.name: c for c in (
+        Config("default", [], env={"MALLOC_PERTURB_": "165"}),
+        Config("asan", SANITIZED + ["-Db_sanitize=address,undefined"], 4, asan),
+        Config("tsan", SANITIZED + ["-Db_sanitize=thread"], 10, tsan),
+        Config("fuzz", SANITIZED + ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=enabled"], 4, asan,
+               {"CC": "clang-14", "CXX": "clang++-14"}),
+    )}
+
+
+class Build:
+    """A configuration in its directory."""
+
+    def __init__(self, root, base, config):
+        self.root, self.config = root, config
+        self.dir = os.path.join(base, config.name)
+
+    def run(self, cmd):
+        """Runs a build step; its output is shown only on failure."""
+        env = dict(os.environ, **self.config.setup_env)
+        proc = subprocess.run(cmd, cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        return proc.returncode, proc.stdout.decode("utf-8", errors="replace")
+
+    def make(self):
+        """Configures if needed and compiles. Returns (ok, output)."""
+        if not os.path.exists(os.path.join(self.dir, "build.ninja")):
+            cmd = ["meson", "setup"] + (["--wipe"] if os.path.isdir(os.path.join(self.dir, "meson-private")) else [])
+            status, output = self.run(cmd + [self.dir] + self.config.options)
+            if status:
+                return False, output
+        status, output = self.run(["ninja", "-C", self.dir])
+        return status == 0, output
+
+    def tests(self):
+        """The build's tests as Meson introspects them, suites without the project's name."""
+        text = subprocess.run(["meson", "introspect", "--tests", self.dir], cwd=self.root, check=True,
+                              stdout=subprocess.PIPE).stdout
+        tests = json.loads(text)
+        for test in tests:
+            test["suite"] = {s.partition(":")[2] or s for s in test["suite"]}
+        return tests
