@@ -106,13 +106,14 @@ struct pinfold_live_decision {
 PINFOLD_API int pinfold_live_decisions(struct pinfold_live *live, uint64_t since, struct pinfold_live_decision *ret_decisions,
 				       size_t capacity, size_t *ret_count);
 
-/** Heat over time: row r is @row_ms after the row before; one byte per slice, heat x 255 (255 saturates), 0 free. */
+/** Heat over time: row r is @row_ms after the row before; one byte per column of adjacent slices (the highest). */
 struct pinfold_live_history {
 	uint32_t row_ms, row_count;
 	uint32_t column_count;
 	uint64_t first_row_ms; /* since open */
-	uint8_t *faults;       /* row_count x column_count; log2-scaled fault counts; owned, pinfold_live_history_done() */
-	uint8_t *heat;
+	uint8_t *faults;       /* row_count x column_count, 16 x log2(1 + n), n = faults of the column's busiest slice in
+				  its busiest controller turn; owned, pinfold_live_history_done() */
+	uint8_t *heat;         /* heat x 255 */
 	uint8_t *state;        /* enum pinfold_slice_state */
 	uint32_t *file_id, *index; /* of each column */
 };

@@ -52,7 +52,7 @@ PINFOLD_API int pinfold_read_at(struct pinfold *pf, const struct pinfold_extent 
  *	} else { ... }                   // -EIO: jumped here
  *
  * As with setjmp: locals changed inside must be volatile, and no lock may be
- * taken or memory allocated inside. Does not nest. Other SIGBUSes go to the
+ * taken or memory allocated inside. Nests up to 8 deep. Other SIGBUSes go to the
  * handler that was there before.
  */
 struct pinfold_guard {
