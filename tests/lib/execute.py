@@ -28,20 +28,28 @@ def members(sid):
 
 
 def end_session(sid, grace=2.0):
-    """Asks, then forces, every process of the session to end. The harness's children have process groups of their own."""
-    for sig, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+    """Asks, then forces, every process of the session to end.
+
+    The harness's children have process groups of their own, so a signal to the group would miss them. A process may
+    be forking while /proc is read: only two empty readings in a row are believed.
+    """
+    start, empty, told = time.monotonic(), 0, set()
+    while empty < 2:
         pids = members(sid)
+        empty = 0 if pids else empty + 1
+        forced = time.monotonic() - start > grace
         for pid in pids:
+            # Asked once; past the grace period, forced until it is gone.
+            if not forced and pid in told:
+                continue
+            told.add(pid)
             try:
-                os.kill(pid, sig)
+                os.kill(pid, signal.SIGKILL if forced else signal.SIGTERM)
             except ProcessLookupError:
                 pass
-        limit = time.monotonic() + wait
-        while pids and time.monotonic() < limit:
-            time.sleep(0.05)
-            pids = members(sid)
-        if not pids:
+        if time.monotonic() - start > grace + 5.0:
             return
+        time.sleep(0.02)
 
 
 def read_output(path):
