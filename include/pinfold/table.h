@@ -34,6 +34,9 @@ enum pinfold_table_flags {
 PINFOLD_API int pinfold_table_open(struct pinfold *pf, const char *name, uint32_t flags,
 				   struct pinfold_table **ret_table);
 
+/** Gives back one pinfold_table_open(). The handle stays usable while another open of it lasts. NULL is allowed. */
+PINFOLD_API void pinfold_table_close(struct pinfold_table *table);
+
 /** Copies the value of @key into @ret_value (at most @capacity). *ret_size is its full size; -ENOBUFS if it did not fit; -ENOENT. */
 PINFOLD_API int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_size,
 				  void *ret_value, size_t capacity, size_t *ret_size);
@@ -57,6 +60,10 @@ struct pinfold_record {
 };
 /** Applies all of @records as one transaction. At most 65536. */
 PINFOLD_API int pinfold_table_write(struct pinfold_table *table, const struct pinfold_record *records, size_t count);
+
+/** As pinfold_table_write(), but returns when ordered, whatever the sync mode: *ret_ticket says when it is durable. */
+PINFOLD_API int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_record *records, size_t count,
+					  pinfold_ticket *ret_ticket);
 
 /**
  * Iterates in no particular order. Every record that is there throughout is seen exactly once; one

@@ -6,12 +6,6 @@
  */
 #include "engine/engine.h"
 
-#define REQUIRE(condition) \
-	do { \
-		if (!(condition)) \
-			return pf_error(-EINVAL, "%s: need %s", __func__, #condition); \
-	} while (0)
-
 static struct pf_txn *inner(struct pinfold_txn *txn)
 {
 	return (struct pf_txn *)txn;

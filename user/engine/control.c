@@ -222,8 +222,7 @@ int pinfold_live_pin(const char *dir, const struct pinfold_extent *extent, uint6
 {
 	struct control_request request = { .op = CONTROL_PIN, .offset = offset, .size = size };
 
-	if (!dir || !extent)
-		return pf_error(-EINVAL, "pinfold_live_pin: NULL argument");
+	REQUIRE(dir && extent);
 	request.extent = *extent;
 	if (opts)
 		request.opts = *opts;
@@ -235,8 +234,7 @@ int pinfold_live_unpin(const char *dir, const struct pinfold_extent *extent, uin
 {
 	struct control_request request = { .op = CONTROL_UNPIN, .offset = offset, .size = size };
 
-	if (!dir || !extent)
-		return pf_error(-EINVAL, "pinfold_live_unpin: NULL argument");
+	REQUIRE(dir && extent);
 	request.extent = *extent;
 	return ask(dir, &request, ret_message, message_size);
 }
@@ -245,7 +243,6 @@ int pinfold_live_checkpoint(const char *dir, char *ret_message, size_t message_s
 {
 	struct control_request request = { .op = CONTROL_CHECKPOINT };
 
-	if (!dir)
-		return pf_error(-EINVAL, "pinfold_live_checkpoint: NULL argument");
+	REQUIRE(dir);
 	return ask(dir, &request, ret_message, message_size);
 }

@@ -63,8 +63,7 @@ int pinfold_residency_query(struct pinfold *pf, const struct pinfold_extent *ext
 	struct pf_range range;
 	int r;
 
-	if (!pf || !extent || !ret_residency)
-		return pf_error(-EINVAL, "pinfold_residency_query: NULL argument");
+	REQUIRE(pf && extent && ret_residency);
 	r = pf_extent_check(pf->store, extent);
 	if (r)
 		return r;

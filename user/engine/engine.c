@@ -3,6 +3,7 @@
  * engine.c - opens and closes: store first, controller last, closed in exact reverse.
  */
 #include "engine/engine.h"
+#include "store/table/table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,11 +92,14 @@ int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret
 	r = pf_store_open(dir, &pf->config, &pf->store);
 	if (r)
 		goto err_free;
+	r = pf_tables_open(pf->store, &pf->config);
+	if (r)
+		goto err_store;
 	pf->base = pf_store_base(pf->store);
 	pf->file_size = pf_store_file_size(pf->store);
 	r = pf_prefetcher_new(pf->config.io_queue_depth, pf_store_io_uring(pf->store), &pf->prefetcher);
 	if (r)
-		goto err_store;
+		goto err_tables;
 	advise_mapping(pf);
 	if (pf->config.prefault)
 		pf_extent_foreach(pf->store, prefault_extent, pf);
@@ -109,6 +113,8 @@ int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret
 
 err_prefetcher:
 	pf_prefetcher_free(pf->prefetcher);
+err_tables:
+	pf_tables_close(pf->store);
 err_store:
 	pf_store_close(pf->store);
 err_free:
@@ -129,6 +135,7 @@ int pinfold_close(struct pinfold *pf)
 	if (pf->controlled)
 		pf_controller_stop(pf);
 	pf_prefetcher_free(pf->prefetcher);
+	pf_tables_close(pf->store);
 	r = pf_store_close(pf->store);
 	pthread_mutex_destroy(&pf->lock);
 	free(pf);

@@ -55,6 +55,13 @@ struct pinfold {
 	uint64_t turn_count, turn_ns_total;
 };
 
+/** Public entries check their arguments so; the text names the condition. */
+#define REQUIRE(condition) \
+	do { \
+		if (!(condition)) \
+			return pf_error(-EINVAL, "%s: need %s", __func__, #condition); \
+	} while (0)
+
 /** CLOCK_MONOTONIC in milliseconds. */
 uint64_t pf_now_ms(void);
 

@@ -31,8 +31,7 @@ int pinfold_live_open(const char *dir, struct pinfold_live **ret_live)
 	pid_t pid;
 	int fd, r;
 
-	if (!dir || !ret_live)
-		return pf_error(-EINVAL, "pinfold_live_open: NULL argument");
+	REQUIRE(dir && ret_live);
 	r = pf_store_lock_holder(dir, &pid, note, sizeof(note));
 	if (r)
 		return r;

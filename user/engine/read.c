@@ -29,8 +29,7 @@ int pinfold_extent_ptr(struct pinfold *pf, const struct pinfold_extent *extent, 
 {
 	int r;
 
-	if (!pf || !extent || !ret_ptr)
-		return pf_error(-EINVAL, "pinfold_extent_ptr: NULL argument");
+	REQUIRE(pf && extent && ret_ptr);
 	r = pf_extent_check(pf->store, extent);
 	if (r)
 		return r;
@@ -41,8 +40,7 @@ int pinfold_extent_ptr(struct pinfold *pf, const struct pinfold_extent *extent, 
 int pinfold_read_at(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, void *ret_data,
 		    size_t size)
 {
-	if (!pf || !extent || (!ret_data && size))
-		return pf_error(-EINVAL, "pinfold_read_at: NULL argument");
+	REQUIRE(pf && extent && (ret_data || !size));
 	return pf_read_at(pf->store, extent, offset, ret_data, size);
 }
 
@@ -104,8 +102,7 @@ int pinfold_read_batch(struct pinfold *pf, struct pinfold_read_req *reqs, size_t
 	struct pf_range ranges[BATCH_RANGES];
 	int first_error = 0;
 
-	if (!pf || (!reqs && count))
-		return pf_error(-EINVAL, "pinfold_read_batch: NULL argument");
+	REQUIRE(pf && (reqs || !count));
 	for (size_t i = 0; i < count;) {
 		size_t n = 0;
 		int r;
@@ -158,8 +155,7 @@ int pinfold_scan_open(struct pinfold *pf, const struct pinfold_extent *extents, 
 	struct pf_range *ranges;
 	int r = 0;
 
-	if (!pf || (!extents && count) || !ret_scan)
-		return pf_error(-EINVAL, "pinfold_scan_open: NULL argument");
+	REQUIRE(pf && (extents || !count) && ret_scan);
 	if (count > (SIZE_MAX - sizeof(*scan)) / sizeof(*extents))
 		return pf_error(-EINVAL, "pinfold_scan_open: %zu extents are too many", count);
 	scan = calloc(1, sizeof(*scan) + count * sizeof(*extents));
@@ -193,8 +189,7 @@ int pinfold_scan_next(struct pinfold_scan *scan, struct pinfold_scan_block *ret_
 	struct pinfold_scan_block block;
 	int r;
 
-	if (!scan || !ret_block)
-		return pf_error(-EINVAL, "pinfold_scan_next: NULL argument");
+	REQUIRE(scan && ret_block);
 	r = pf_scan_next(scan->scan, &block.data, &block.size, &block.extent_index, &block.offset);
 	if (r <= 0)
 		return r;
