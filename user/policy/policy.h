@@ -47,6 +47,15 @@ int pf_policy_promote(struct pf_policy *policy, uint32_t file_id, uint32_t index
 /** Expired explicit pins become unpin decisions, appended to the next turn; returns how many slices. */
 int pf_policy_gc(struct pf_policy *policy, uint64_t time_ms);
 
+/**
+ * Evicts learned pins until the budget holds again, to be called after a successful
+ * pf_policy_pin() and carried out before its slices are locked. Optional: without it the next
+ * turn does so. *ret_decisions (UNPIN only) is owned by @policy, valid until its next call; not between
+ * pf_policy_decide() and the end of the use of its decisions.
+ */
+int pf_policy_make_room(struct pf_policy *policy, const struct pf_budget *budget, uint64_t time_ms,
+			const struct pf_decision **ret_decisions, size_t *ret_count);
+
 /** State of one slice's pin, for explain and the board. */
 struct pf_pin_view {
 	bool pinned, explicit_;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * emit.c - plans of single slices to decisions on runs of them.
+ *
+ * Unpins come first: whoever carries the decisions out in order never has more pinned than the budget.
+ */
+#include "policy/state.h"
+
+#include "base/error.h"
+
+static const uint8_t action_order[] = {
+	PF_ACTION_UNPIN, PF_ACTION_RENEW, PF_ACTION_PIN, PF_ACTION_MIGRATE, PF_ACTION_FOLD,
+};
+
+static bool same_run(const struct pf_decision *run, const struct pf_slice_state *state, uint32_t file_id, uint32_t index)
+{
+	return run->file_id == file_id && run->index + run->slice_count == index && run->priority == state->priority &&
+	       run->reason == state->reason && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
+}
+
+static void emit_slice(struct pf_policy *policy, uint8_t action, size_t first, uint32_t file_id, uint32_t index)
+{
+	const struct pf_slice_state *state = &policy->files[file_id].slices[index];
+	struct pf_decision *run = policy->decision_count > first ? &policy->decisions[policy->decision_count - 1] : NULL;
+
+	if (run && same_run(run, state, file_id, index)) {
+		run->slice_count++;
+		if (state->heat > run->heat)
+			run->heat = state->heat;
+		return;
+	}
+	pf_assert(policy->decision_count < policy->decision_capacity);
+	policy->decisions[policy->decision_count++] = (struct pf_decision){
+		.action = action,
+		.file_id = file_id,
+		.index = index,
+		.slice_count = 1,
+		.priority = state->priority,
+		.reason = state->reason,
+		.node = action == PF_ACTION_MIGRATE ? state->node : -1,
+		.heat = state->heat,
+	};
+}
+
+void pf_emit(struct pf_policy *policy)
+{
+	policy->decision_count = 0;
+	for (size_t a = 0; a < sizeof(action_order); a++) {
+		const size_t first = policy->decision_count;
+
+		for (uint32_t f = 0; f < policy->file_count; f++)
+			for (uint32_t i = 0; i < policy->files[f].count; i++) {
+				if (policy->files[f].plan[i] != action_order[a])
+					continue;
+				emit_slice(policy, action_order[a], first, f, i);
+				policy->files[f].plan[i] = PF_ACTION_NONE;
+			}
+	}
+}
