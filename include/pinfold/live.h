@@ -86,6 +86,7 @@ struct pinfold_live_info {
 	char missing[256];         /* what was tried and why it does not run */
 	struct pinfold_pin_stats pin;
 	struct pinfold_store_stats store;
+	struct pinfold_pin_config pin_config; /* as it runs; a zero field: its default */
 };
 PINFOLD_API int pinfold_live_info(struct pinfold_live *live, struct pinfold_live_info *ret_info);
 /** Copies up to @capacity slices that hold an extent; *ret_count is the full number. */
