@@ -39,6 +39,7 @@ struct pinfold_object {
 	size_t extent_count;
 	struct pinfold_extent *extents; /* owned; pinfold_object_done() */
 };
+/** Frees what a lookup put into @object; not @object itself. */
 PINFOLD_API void pinfold_object_done(struct pinfold_object *object);
 
 /**
@@ -49,7 +50,8 @@ PINFOLD_API void pinfold_object_done(struct pinfold_object *object);
 PINFOLD_API int pinfold_object_create(struct pinfold *pf, const struct pinfold_object_id *id,
 				      const struct pinfold_object *object, bool replace);
 /** -ENOENT. Free the result with pinfold_object_done(). */
-PINFOLD_API int pinfold_object_lookup(struct pinfold *pf, const struct pinfold_object_id *id, struct pinfold_object *ret_object);
+PINFOLD_API int pinfold_object_lookup(struct pinfold *pf, const struct pinfold_object_id *id,
+				      struct pinfold_object *ret_object);
 /** Removes @id and drops its extents in one transaction. */
 PINFOLD_API int pinfold_object_drop(struct pinfold *pf, const struct pinfold_object_id *id);
 /** Calls @fn for each object until it returns non-zero, which is returned. */
@@ -62,7 +64,7 @@ PINFOLD_API int pinfold_object_of_extent(struct pinfold *pf, const struct pinfol
 /** Writes @size bytes of memory as blob @name: allocates, loads, flushes, publishes. */
 PINFOLD_API int pinfold_blob_put(struct pinfold *pf, const char *name, const void *data, uint64_t size, bool replace);
 
-/* RFC-2024-001 7.5.2: each returns the object's extents, up to @capacity; *ret_count is the full number. -ENOENT. */
+/** RFC-2024-001 7.5.2: each returns the object's extents, up to @capacity; *ret_count is the full number. -ENOENT. */
 PINFOLD_API int pinfold_lookup_rowgroup(struct pinfold *pf, uint64_t table_id, uint64_t rowgroup_id,
 					struct pinfold_extent *ret_extents, size_t capacity, size_t *ret_count);
 PINFOLD_API int pinfold_lookup_graph_partition(struct pinfold *pf, uint64_t partition_id,
@@ -82,8 +84,10 @@ struct pinfold_connections {
 	struct pinfold_extent back[PINFOLD_CONNECTIONS_MAX];
 	struct pinfold_extent hot[PINFOLD_CONNECTIONS_MAX];
 };
-PINFOLD_API int pinfold_connections_set(struct pinfold *pf, const struct pinfold_extent *extent, const struct pinfold_connections *connections);
-PINFOLD_API int pinfold_connections_get(struct pinfold *pf, const struct pinfold_extent *extent, struct pinfold_connections *ret_connections);
+PINFOLD_API int pinfold_connections_set(struct pinfold *pf, const struct pinfold_extent *extent,
+					const struct pinfold_connections *connections);
+PINFOLD_API int pinfold_connections_get(struct pinfold *pf, const struct pinfold_extent *extent,
+					struct pinfold_connections *ret_connections);
 
 #ifdef __cplusplus
 }

@@ -88,9 +88,11 @@ struct pinfold_live_info {
 	struct pinfold_store_stats store;
 	struct pinfold_pin_config pin_config; /* as it runs; a zero field: its default */
 };
+/** What the store and its controller do right now. */
 PINFOLD_API int pinfold_live_info(struct pinfold_live *live, struct pinfold_live_info *ret_info);
 /** Copies up to @capacity slices that hold an extent; *ret_count is the full number. */
-PINFOLD_API int pinfold_live_slices(struct pinfold_live *live, struct pinfold_live_slice *ret_slices, size_t capacity, size_t *ret_count);
+PINFOLD_API int pinfold_live_slices(struct pinfold_live *live, struct pinfold_live_slice *ret_slices, size_t capacity,
+				    size_t *ret_count);
 
 /** One decision of the policy and what became of it. */
 struct pinfold_live_decision {
@@ -104,7 +106,8 @@ struct pinfold_live_decision {
 	float heat;
 };
 /** Decisions after sequence number @since, oldest first (the last 4096 are kept). */
-PINFOLD_API int pinfold_live_decisions(struct pinfold_live *live, uint64_t since, struct pinfold_live_decision *ret_decisions,
+PINFOLD_API int pinfold_live_decisions(struct pinfold_live *live, uint64_t since,
+				       struct pinfold_live_decision *ret_decisions,
 				       size_t capacity, size_t *ret_count);
 
 /** Heat over time: row r is @row_ms after the row before; one byte per column of adjacent slices (the highest). */

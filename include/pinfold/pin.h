@@ -36,7 +36,8 @@ struct pinfold_pin_opts {
  * -ENOMEM: the kernel's limit (RLIMIT_MEMLOCK, cgroup), pinfold_errmsg() names it. Pinning a pinned
  * range again changes its options and returns the same key.
  */
-PINFOLD_API int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,
+PINFOLD_API int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
+				  uint64_t size,
 				  const struct pinfold_pin_opts *opts, pinfold_pin_key *ret_key);
 PINFOLD_API int pinfold_unpin_slice(struct pinfold *pf, pinfold_pin_key key);
 PINFOLD_API int pinfold_pin_promote(struct pinfold *pf, pinfold_pin_key key, enum pinfold_priority priority);
@@ -58,10 +59,12 @@ struct pinfold_pin_stats {
 	uint64_t refused_count; /* mlock2 calls the kernel refused */
 	struct pinfold_priority_stats by_priority[PINFOLD_PRIORITY_COUNT];
 };
+/** What is pinned, by priority, and within which budget. Any thread. */
 PINFOLD_API int pinfold_pin_stat(struct pinfold *pf, struct pinfold_pin_stats *ret_stats);
 
 /** Tells that @extent was or will be accessed so: a hint that heat counts beside what the kernel saw. */
-PINFOLD_API void pinfold_record_access(struct pinfold *pf, const struct pinfold_extent *extent, enum pinfold_access access);
+PINFOLD_API void pinfold_record_access(struct pinfold *pf, const struct pinfold_extent *extent,
+				       enum pinfold_access access);
 
 struct pinfold_hot_extent {
 	struct pinfold_extent extent;

@@ -83,7 +83,8 @@ struct pinfold_read_req {
 PINFOLD_API int pinfold_read_batch(struct pinfold *pf, struct pinfold_read_req *reqs, size_t count);
 
 /** Asks for ranges to be brought in, without waiting. Never fails the caller's work: errors are counted. */
-PINFOLD_API void pinfold_prefetch(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size);
+PINFOLD_API void pinfold_prefetch(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
+				  uint64_t size);
 
 /**
  * A scan: hands out blocks of @extents in order, at the device's speed, without

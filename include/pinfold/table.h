@@ -62,7 +62,8 @@ struct pinfold_record {
 PINFOLD_API int pinfold_table_write(struct pinfold_table *table, const struct pinfold_record *records, size_t count);
 
 /** As pinfold_table_write(), but returns when ordered, whatever the sync mode: *ret_ticket says when it is durable. */
-PINFOLD_API int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_record *records, size_t count,
+PINFOLD_API int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_record *records,
+					  size_t count,
 					  pinfold_ticket *ret_ticket);
 
 /**
@@ -80,6 +81,7 @@ struct pinfold_table_stats {
 	uint64_t bucket_count, overflow_count;
 	uint64_t extent_bytes; /* held by the table */
 };
+/** Counts and sizes of the table. Any thread. */
 PINFOLD_API int pinfold_table_stat(struct pinfold_table *table, struct pinfold_table_stats *ret_stats);
 /** Calls @fn with the name of each table (user tables only) until it returns non-zero, which is returned. */
 PINFOLD_API int pinfold_table_foreach(struct pinfold *pf, int (*fn)(void *ctx, const char *name), void *ctx);
