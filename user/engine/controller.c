@@ -142,6 +142,7 @@ static void publish_info(struct pinfold *pf, uint64_t now_ms)
 	snprintf(info->pin.effective_memory_limit, sizeof(info->pin.effective_memory_limit), "%s",
 		 pf->limits.limit_name ? pf->limits.limit_name : "");
 	pf_store_stat(pf->store, &info->store);
+	info->pin_config = pf->config.pin;
 }
 
 static void publish_decision(struct pinfold *pf, const struct pf_decision *decision, int result)
