@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 SANITIZED = ["-Doptimization=1", "-Ddebug=true"]
@@ -46,8 +47,9 @@ class Build:
     def make(self):
         """Configures if needed and compiles. Returns (ok, output)."""
         if not os.path.exists(os.path.join(self.dir, "build.ninja")):
-            cmd = ["meson", "setup"] + (["--wipe"] if os.path.isdir(os.path.join(self.dir, "meson-private")) else [])
-            status, output = self.run(cmd + [self.dir] + self.config.options)
+            # What an interrupted configuration left there is in Meson's way.
+            shutil.rmtree(os.path.join(self.dir, "meson-private"), ignore_errors=True)
+            status, output = self.run(["meson", "setup", self.dir] + self.config.options)
             if status:
                 return False, output
         status, output = self.run(["ninja", "-C", self.dir])
