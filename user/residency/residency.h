@@ -34,10 +34,17 @@ void pf_prefetcher_free(struct pf_prefetcher *prefetcher);
 /** Starts reading all ranges into the page cache; returns when started (@wait false) or resident (@wait true). Any thread. */
 int pf_prefetch_ranges(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, bool wait);
 
+/**
+ * As pf_prefetch_ranges(@wait true), with the result of each range in @ret_results (0 or -errno). Any thread.
+ * All of a caller's ranges in one call keep the device busier than several calls.
+ */
+int pf_prefetch_each(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, int *ret_results);
+
 /* ---- scan.c: see pinfold_scan in pinfold/read.h ---- */
 
 struct pf_scan;
 int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring, struct pf_scan **ret_scan);
+/** 1 and a block, 0 at the end, -EIO. *ret_offset: in range *ret_range. A block is valid until the next call. One thread at a time. */
 int pf_scan_next(struct pf_scan *scan, const void **ret_data, size_t *ret_size, size_t *ret_range, uint64_t *ret_offset);
 void pf_scan_close(struct pf_scan *scan);
 
@@ -68,5 +75,13 @@ struct pf_memory_limits {
 	char cgroup_path[256];   /* where the limit was read */
 };
 int pf_memory_limits_read(struct pf_memory_limits *ret_limits);
+
+/* ---- doctor.c ---- */
+
+/**
+ * Tries what residency can use on this host, with files in @dir (NULL: what needs none). Returns how
+ * many capabilities were stored, at most @limit. Takes tens of milliseconds; leaves nothing behind.
+ */
+int pf_residency_doctor(const char *dir, struct pinfold_capability *ret_caps, size_t limit);
 
 #endif
