@@ -219,7 +219,8 @@ static void tune_pin(struct pf_policy *policy, struct pf_slice_state *state, con
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
 	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
 
-	if (!state->pinned || *plan != PF_ACTION_NONE)
+	/* A renewal asks nothing of residency: moving takes its place. */
+	if (!state->pinned || (*plan != PF_ACTION_NONE && *plan != PF_ACTION_RENEW))
 		return;
 	if (reviewing && *moves && view->busiest_node >= 0 && view->busiest_node <= INT8_MAX &&
 	    view->remote_permille > policy->config.numa_miss_percent * 10 &&
@@ -230,7 +231,7 @@ static void tune_pin(struct pf_policy *policy, struct pf_slice_state *state, con
 		--*moves;
 		return;
 	}
-	if (!budget->huge_allowed || state->fold_asked || policy->slice_size < PINFOLD_EXTENT_MIN ||
+	if (*plan != PF_ACTION_NONE || !budget->huge_allowed || state->fold_asked || policy->slice_size < PINFOLD_EXTENT_MIN ||
 	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * PF_FOLD_PERCENT)
 		return;
 	if (state->want_huge || view->extent_flags & PINFOLD_EXTENT_HUGEPAGE ||
