@@ -23,12 +23,18 @@
 #define PINFOLD_SLOT_HIST 32
 
 /*
- * A fault is *sequential* if it lies ahead of the slice's previous fault and
- * that was less than PINFOLD_SEQ_WINDOW_MS ago, or if it is the slice's first
- * fault for that long and the slice before it was faulted in within the window.
- * Every other fault is *random*. (Random access steps backward as often as
- * forward; a scan never does.)
+ * A fault is *sequential* if it continues a stream:
+ *   - it lies ahead of the previous fault of its own thread, by less than
+ *     PINFOLD_SEQ_REACH bytes (a scan steps over what is mapped already), or
+ *   - it lies at most PINFOLD_SEQ_STEP_PAGES ahead of the slice's previous
+ *     fault, less than PINFOLD_SEQ_WINDOW_MS ago, or
+ *   - it is the slice's first fault for that long, at the slice's beginning, and the slice
+ *     before it was faulted at its end within the window.
+ * Every other fault is *random*: a repeated or backward step, a far jump. The
+ * last two rules catch streams that share a thread or pass from thread to thread.
  */
+#define PINFOLD_SEQ_REACH (8u << 20)
+#define PINFOLD_SEQ_STEP_PAGES 64
 #define PINFOLD_SEQ_WINDOW_MS 100
 
 struct pinfold_slot {
@@ -39,11 +45,11 @@ struct pinfold_slot {
 	__u64 random;		/* of all faults, those classed random */
 	__u64 stall_ns;		/* time spent in major faults */
 	__u64 stall_random_ns;	/* the part of it in random faults */
-	__u64 io_wait;		/* faults that waited for another's read */
+	__u64 io_wait;		/* of the minor ones, those that waited for another's read */
 	__u32 last_page;	/* page index in the slice of the last fault */
 	__u32 last_seen_ms;	/* CLOCK_MONOTONIC (coarse) of the last fault */
 
-	/* Line 1: faults by the node of the CPU that took them. */
+	/* Line 1: faults by the node of the CPU that took them; not counted on a machine with one node. */
 	__u64 node[PINFOLD_SLOT_NODES];
 
 	/* Line 2: what became of the slice's page-cache folios. */

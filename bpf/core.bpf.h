@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * core.bpf.h - what every probe of faults shares: where the watched memory is,
+ * the slots, and how one fault is classed and counted.
+ *
+ * DESIGN
+ *   The watched arena is one address range of one process. An address becomes
+ *   (file, slice, page) by subtraction and shifts alone, so the fast path has
+ *   no hash lookup. Files have one array of slots each, held by an array of
+ *   maps. What is known of a thread's last fault stands in a small table that
+ *   is indexed by the low bits of its thread id: two threads that share an
+ *   entry only lose precision of classing, never counts.
+ *
+ * INVARIANTS
+ *   1. Faults outside of the arena or of other
+ *      processes change nothing.
+ *   2. Each fault is counted once in minor or major. It begins as minor; the
+ *      probe of majors moves it.
+ *   3. An event that could not be counted increments state.lost_events.
+ */
+#ifndef PF_CORE_BPF_H
+#define PF_CORE_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <linux/pinfold.h>
+#include <stdbool.h>
+
+#include "probe.h"
+
+/* Written by user space before loading. */
+const volatile struct pf_probe_config config;
+/* The process is learned from the process itself (learn_process()), so PID namespaces do not matter. */
+struct pf_probe_state state;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} files SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PF_PROBE_THREADS);
+	__type(key, __u32);
+	__type(value, struct pf_probe_thread);
+} threads SEC(".maps");
+
+/* Where a fault happened. */
+struct place {
+	struct pinfold_slot *slot;
+	void *file;
+	__u32 slice;
+	__u32 page;
+};
+
+static __always_inline void lost(void)
+{
+	__sync_fetch_and_add(&state.lost_events, 1);
+}
+
+static __always_inline __u64 index_in_file(__u64 offset)
+{
+	__u64 in_file = config.file_shift ? offset & ((1ull << config.file_shift) - 1) : offset % config.file_size;
+
+	return in_file >> PF_PROBE_PAGE_SHIFT;
+}
+
+static __always_inline int find_place(__u64 offset, struct place *place)
+{
+	__u64 in_file;
+	__u32 file, slice;
+
+	if (config.file_shift) {
+		file = offset >> config.file_shift;
+		in_file = offset & ((1ull << config.file_shift) - 1);
+	} else {
+		file = offset / config.file_size;
+		in_file = offset - file * config.file_size;
+	}
+	slice = in_file >> config.slice_shift;
+	place->file = bpf_map_lookup_elem(&files, &file);
+	if (!place->file)
+		return -1;
+	place->slot = bpf_map_lookup_elem(place->file, &slice);
+	if (!place->slot)
+		return -1;
+	place->slice = slice;
+	place->page = (in_file & ((1ull << config.slice_shift) - 1)) >> PF_PROBE_PAGE_SHIFT;
+	return 0;
+}
+
+static __always_inline struct pf_probe_thread *thread_entry(__u32 tid)
+{
+	__u32 index = tid & (PF_PROBE_THREADS - 1);
+
+	return bpf_map_lookup_elem(&threads, &index);
+}
+
+/* Second half of the rule in linux/pinfold.h, for streams that share a thread or move between threads. */
+static __always_inline bool continues_slice(const struct place *place, __u32 now_ms)
+{
+	const struct pinfold_slot *slot = place->slot, *before;
+	__u32 index, last;
+
+	if (now_ms - slot->last_seen_ms < PINFOLD_SEQ_WINDOW_MS)
+		return place->page - slot->last_page - 1 < PINFOLD_SEQ_STEP_PAGES;
+	if (place->page >= PINFOLD_SEQ_STEP_PAGES || !place->slice)
+		return false;
+	index = place->slice - 1;
+	before = bpf_map_lookup_elem(place->file, &index);
+	if (!before)
+		return false;
+	last = (1u << (config.slice_shift - PF_PROBE_PAGE_SHIFT)) - PINFOLD_SEQ_STEP_PAGES;
+	return now_ms - before->last_seen_ms < PINFOLD_SEQ_WINDOW_MS && before->last_page >= last;
+}
+
+static __always_inline __u32 coarse_ms(void)
+{
+	return bpf_ktime_get_coarse_ns() / 1000000;
+}
+
+/* Counts a fault at @offset of the arena by thread @tid as minor. Returns its thread entry, classed and placed. */
+static __always_inline struct pf_probe_thread *count_fault(__u64 offset, __u32 tid, bool write)
+{
+	struct pf_probe_thread *thread = thread_entry(tid);
+	struct place place;
+	__u32 now_ms;
+	bool random;
+
+	if (!thread || find_place(offset, &place)) {
+		lost();
+		return NULL;
+	}
+	now_ms = coarse_ms();
+	random = thread->tid != tid || offset - thread->offset - 1 >= PINFOLD_SEQ_REACH - 1;
+	if (random)
+		random = !continues_slice(&place, now_ms);
+	thread->offset = offset;
+	thread->tid = tid;
+	thread->random = random;
+	thread->waited = PF_PROBE_WAIT_NONE;
+	thread->start_ns = config.stamp_in_fault ? bpf_ktime_get_ns() : 0;
+	__sync_fetch_and_add(&place.slot->minor, 1);
+	if (write)
+		__sync_fetch_and_add(&place.slot->write, 1);
+	if (random)
+		__sync_fetch_and_add(&place.slot->random, 1);
+	if (config.node_count > 1)
+		__sync_fetch_and_add(&place.slot->node[bpf_get_numa_node_id() & (PINFOLD_SLOT_NODES - 1)], 1);
+	place.slot->last_page = place.page;
+	place.slot->last_seen_ms = now_ms;
+	return thread;
+}
+
+static __always_inline __u32 log2_bucket(__u64 ns)
+{
+	__u32 bucket = 0;
+
+	if (ns >> 32)
+		return PINFOLD_SLOT_HIST - 1;
+	if (ns >> 16) {
+		bucket += 16;
+		ns >>= 16;
+	}
+	if (ns >> 8) {
+		bucket += 8;
+		ns >>= 8;
+	}
+	if (ns >> 4) {
+		bucket += 4;
+		ns >>= 4;
+	}
+	if (ns >> 2) {
+		bucket += 2;
+		ns >>= 2;
+	}
+	if (ns >> 1)
+		bucket++;
+	return bucket & (PINFOLD_SLOT_HIST - 1);
+}
+
+/* The fault at @offset, counted by count_fault() as minor, turned out to have read the device. */
+static __always_inline void count_major(__u64 offset, __u32 tid)
+{
+	struct pf_probe_thread *thread = thread_entry(tid);
+	struct place place;
+	__u64 stall_ns;
+
+	if (!thread || find_place(offset, &place)) {
+		lost();
+		return;
+	}
+	__sync_fetch_and_add(&place.slot->minor, -1);
+	__sync_fetch_and_add(&place.slot->major, 1);
+	if (thread->tid != tid || !thread->start_ns)
+		return; /* its start is not known: no latency rather than a wrong one */
+	stall_ns = bpf_ktime_get_ns() - thread->start_ns;
+	thread->start_ns = 0;
+	__sync_fetch_and_add(&place.slot->stall_ns, stall_ns);
+	if (thread->random)
+		__sync_fetch_and_add(&place.slot->stall_random_ns, stall_ns);
+	if (thread->waited)
+		__sync_fetch_and_add(&place.slot->io_wait, -1);
+	thread->waited = PF_PROBE_WAIT_NONE;
+	__sync_fetch_and_add(&place.slot->latency[log2_bucket(stall_ns)], 1);
+}
+
+/*
+ * The fault of thread @tid was not served by mapping what is in memory: its
+ * start is taken here, off the fast path. It waits for another's read unless
+ * it turns out to be major. @page_index (in the file) tells our fault from one on another file.
+ */
+static __always_inline void count_wait(__u64 page_index, __u32 tid)
+{
+	struct pf_probe_thread *thread = thread_entry(tid);
+	struct place place;
+
+	if (!thread || thread->tid != tid || thread->waited || index_in_file(thread->offset) != page_index)
+		return;
+	if (find_place(thread->offset, &place)) {
+		lost();
+		return;
+	}
+	thread->waited = PF_PROBE_WAIT_BEGUN;
+	if (!thread->start_ns)
+		thread->start_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&place.slot->io_wait, 1);
+}
+
+/* Run once by test_run in the process to be watched. */
+SEC("raw_tp")
+int learn_process(void *ctx)
+{
+	state.watch_tgid = bpf_get_current_pid_tgid() >> 32;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+
+#endif

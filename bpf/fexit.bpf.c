@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * fexit.bpf.c - faults of one process in one address range, seen where the
+ * kernel has served them: whether it was major is known at once, and failed
+ * or retried attempts are told apart.
+ *
+ * Faults taken on behalf of others (populate, mlock, ptrace: no registers) are not accesses.
+ */
+#include "core.bpf.h"
+
+#include <bpf/bpf_tracing.h>
+
+#include "compat.bpf.h"
+
+/* Since 6.12; before that the start is taken in fentry. */
+SEC("raw_tp/mm_filemap_fault")
+int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct pf_probe_thread *thread;
+
+	if (id >> 32 != state.watch_tgid)
+		return 0;
+	thread = thread_entry((__u32)id);
+	if (thread && (!thread->start_ns || thread->wait_index != ctx->args[1])) {
+		thread->start_ns = bpf_ktime_get_ns();
+		thread->wait_index = ctx->args[1];
+	}
+	return 0;
+}
+
+SEC("fentry/handle_mm_fault")
+int BPF_PROG(on_fault_entry, struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)
+{
+	__u64 id;
+	struct pf_probe_thread *thread;
+
+	if (address - config.arena_base >= config.arena_size || !regs || flags & PF_FAULT_FLAG_TRIED)
+		return 0;
+	id = bpf_get_current_pid_tgid();
+	if (id >> 32 != state.watch_tgid)
+		return 0;
+	thread = thread_entry((__u32)id);
+	if (thread) {
+		thread->start_ns = bpf_ktime_get_ns();
+		thread->wait_index = index_in_file(address - config.arena_base);
+	}
+	return 0;
+}
+
+SEC("fexit/handle_mm_fault")
+int BPF_PROG(on_fault_exit, struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs,
+	     unsigned int result)
+{
+	__u64 offset = address - config.arena_base, id, start_ns = 0;
+	struct pf_probe_thread *thread;
+
+	if (offset >= config.arena_size || !regs || result & (PF_VM_FAULT_RETRY | PF_VM_FAULT_ERROR))
+		return 0;
+	id = bpf_get_current_pid_tgid();
+	if (id >> 32 != state.watch_tgid)
+		return 0;
+	thread = thread_entry((__u32)id);
+	if (thread && thread->wait_index == index_in_file(offset))
+		start_ns = thread->start_ns;
+	thread = count_fault(offset, (__u32)id, flags & PF_FAULT_FLAG_WRITE);
+	if (!thread || !(result & PF_VM_FAULT_MAJOR || flags & PF_FAULT_FLAG_TRIED))
+		return 0;
+	thread->start_ns = start_ns;
+	count_major(offset, (__u32)id);
+	return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
+/*
+ * probe.h - sizes and types that the probes and their user side share.
+ */
+#ifndef PF_PROBE_H
+#define PF_PROBE_H
+
+#include <linux/types.h>
+
+#define PF_PROBE_PAGE_SHIFT 12
+/* Threads whose last fault is remembered; a power of two. */
+#define PF_PROBE_THREADS 1024
+
+/* How far a fault that was not served by mapping what is cached has come. */
+#define PF_PROBE_WAIT_NONE 0
+#define PF_PROBE_WAIT_BEGUN 1
+#define PF_PROBE_WAIT_MAPPED 2
+
+/* What user space tells a probe before it is loaded. */
+struct pf_probe_config {
+	__u64 arena_base;
+	__u64 arena_size;
+	__u64 file_size;
+	__u32 file_shift; /* 0: file_size is not a power of two */
+	__u32 slice_shift;
+	__u32 node_count;
+	__u32 stamp_in_fault; /* there is no later place to take a major fault's start time */
+};
+
+/* What a probe tells user space. */
+struct pf_probe_state {
+	__u64 lost_events;
+	__u32 watch_tgid;
+	__u32 pad;
+};
+
+/* Names a watched file where a probe sees only its inode. @dev is the kernel's own encoding. */
+struct pf_probe_inode {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+};
+
+/* The last fault of a thread: one cache line, so that threads do not disturb each other. */
+struct pf_probe_thread {
+	__u64 offset;   /* in the arena */
+	__u64 start_ns; /* 0: not taken, or used */
+	__u64 wait_index; /* page in its file of the fault that start_ns belongs to, where only that is known */
+	__u32 tid;
+	__u8 random;
+	__u8 waited; /* PF_PROBE_WAIT_* */
+	__u8 pad[34];
+};
+
+#endif

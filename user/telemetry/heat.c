@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * heat.c - value and heat of a slice.
+ *
+ * DESIGN
+ *   What residency saves is the stall of random accesses. Stalls themselves
+ *   are rare events of very different length: readahead brings in megabytes
+ *   around one miss, so a hot slice may show one major fault and thirty minor ones after
+ *   each eviction. Every random fault is therefore evidence of random access,
+ *   and is worth the store's mean stall per random touch; a slice's own stalls
+ *   move that price, but only by PRICE_RANGE and only as far as there are
+ *   enough of them. Sequential faults are evidence of nothing: readahead serves them.
+ *
+ *   A pinned slice does not fault. The value it was pinned with is carried on,
+ *   scaled by how many of its revoked blocks are touched at random against how many
+ *   would be if it were still accessed as then. Untouched blocks stay revoked, so
+ *   the longer a slice is quiet the more is known about it.
+ *
+ *   A resident slice that is not pinned is seen through faults and through revoked
+ *   blocks; where the latter show more touches than faults do, they count.
+ *
+ * INVARIANTS
+ *   1. Without random touches a value falls by at least half per half-life.
+ *   2. The estimate of a slice with few observations lies near the mean (PRIOR
+ *      observations at the mean are added to every slice): noise alone is not heat.
+ *   3. All heat is 0 while the whole store stalls less than FLOOR_ON of the time.
+ */
+#include "telemetry/heat.h"
+
+#include <math.h>
+#include <pinfold/types.h>
+
+/* Observations at the store's mean that every slice is credited with. */
+#define PRIOR 4.0
+/* Random touches after which a slice's own stalls are believed as much as the store's price. */
+#define PRICE_PRIOR 16.0
+#define PRICE_RANGE 3.0
+/* Most by which sampled touches can raise what faults show. */
+#define BOOST_MAX 8.0
+/* Expected hits at which half of a pin's carried value is open to what samples say. */
+#define CARRY_PRIOR 2.0
+#define CARRY_PRIOR_FAST 0.5
+/* Hits from which a measured touch rate replaces the one assumed at pinning. */
+#define RATE_HITS 8.0
+#define PIN_RATE_HALFLIFE_S 60.0
+/* The price of a touch is remembered this many half-lives. */
+#define PRICE_HALFLIVES 10.0
+/* A fault on a page that another is reading waits for half of a read, on average. */
+#define WAIT_SHARE 0.5
+#define FLOOR_ON 0.001
+#define FLOOR_OFF 0.0005
+#define RANDOM_SHARE 0.4
+#define WRITE_SHARE 0.5
+
+void pf_heat_init(struct pf_heat *heat, double halflife_s, double window_s, double blocks_per_slice)
+{
+	*heat = (struct pf_heat){.halflife_s = halflife_s, .window_s = window_s, .blocks_per_slice = blocks_per_slice};
+}
+
+void pf_heat_begin(struct pf_heat *heat, double dt_s)
+{
+	heat->dt_s = dt_s;
+	heat->keep = exp2(-dt_s / heat->halflife_s);
+	heat->keep_fast = exp2(-4.0 * dt_s / heat->halflife_s);
+	heat->keep_cost = exp2(-dt_s / (PRICE_HALFLIVES * heat->halflife_s));
+	heat->keep_pin_rate = exp2(-dt_s / PIN_RATE_HALFLIFE_S);
+	heat->span_s = heat->span_s * heat->keep + dt_s;
+	heat->touches *= heat->keep_cost;
+	heat->stall_s *= heat->keep_cost;
+	heat->majors *= heat->keep_cost;
+	heat->major_stall_s *= heat->keep_cost;
+	heat->sum_value = 0;
+	heat->in_use_count = 0;
+}
+
+/* Share of the value it was pinned with that samples still support. */
+static double carried_share(struct pf_heat *heat, struct pf_heat_slice *slice)
+{
+	double expected, slow, fast;
+
+	if (slice->hits >= RATE_HITS) {
+		double rate = slice->hits / slice->exposure;
+
+		if (rate > slice->pin_block_rate)
+			slice->pin_block_rate = rate;
+		else
+			slice->pin_block_rate = rate + (slice->pin_block_rate - rate) * heat->keep_pin_rate;
+	}
+	expected = slice->pin_block_rate * slice->exposure;
+	slow = (slice->hits + CARRY_PRIOR) / (expected + CARRY_PRIOR);
+	expected = slice->pin_block_rate * slice->exposure_fast;
+	fast = (slice->hits_fast + CARRY_PRIOR_FAST) / (expected + CARRY_PRIOR_FAST);
+	return fmin(1.0, fmin(slow, fast));
+}
+
+/* Random touches that the slice's faults and samples show, as a decayed count. */
+static double touches_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	double per_block, boost;
+
+	if (slice->hits < 1 || slice->exposure <= 0)
+		return slice->random;
+	per_block = slice->random / heat->span_s / heat->blocks_per_slice;
+	boost = (slice->hits + 1) / (slice->exposure * per_block + 1);
+	return slice->random * fmin(fmax(boost, 1.0), BOOST_MAX);
+}
+
+/* Stall per random touch of this slice: the store's, moved by the slice's own. */
+static double price_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	double price = (slice->random_stall_s + PRICE_PRIOR * heat->cost_s) / (slice->random + PRICE_PRIOR);
+
+	return fmin(fmax(price, heat->cost_s / PRICE_RANGE), heat->cost_s * PRICE_RANGE);
+}
+
+static void pin_changed(const struct pf_heat *heat, struct pf_heat_slice *slice, bool pinned)
+{
+	slice->pinned = pinned;
+	slice->hits = slice->exposure = slice->hits_fast = slice->exposure_fast = 0;
+	if (pinned) {
+		slice->pin_value = slice->value;
+		slice->pin_block_rate = slice->random / heat->span_s / heat->blocks_per_slice;
+		return;
+	}
+	/* Released: the value decays from where it stood unless new faults bear it out. */
+	slice->random = heat->cost_s > 0 ? fmin(slice->value * heat->span_s / heat->cost_s, 1e6) : 0;
+	slice->random_stall_s = slice->value * heat->span_s;
+}
+
+static void add_counts(struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_delta *delta)
+{
+	float keep = heat->keep, keep_fast = heat->keep_fast;
+	float waited_s = delta->waits * heat->wait_s;
+	float random_share = delta->faults > 0 ? delta->random / delta->faults : 0;
+
+	slice->faults = slice->faults * keep + delta->faults;
+	slice->random = slice->random * keep + delta->random + delta->hints;
+	slice->writes = slice->writes * keep + delta->writes;
+	slice->stall_s = slice->stall_s * keep + delta->stall_s + waited_s;
+	slice->random_stall_s = slice->random_stall_s * keep + delta->random_stall_s + waited_s * random_share;
+	slice->hits = slice->hits * keep + delta->hits;
+	slice->exposure = slice->exposure * keep + delta->exposure;
+	slice->hits_fast = slice->hits_fast * keep_fast + delta->hits;
+	slice->exposure_fast = slice->exposure_fast * keep_fast + delta->exposure;
+	heat->majors += delta->majors;
+	heat->major_stall_s += delta->stall_s;
+	if (!delta->pinned) {
+		heat->touches += delta->random;
+		heat->stall_s += delta->random_stall_s + waited_s * random_share;
+	}
+}
+
+void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_delta *delta)
+{
+	slice->in_use = delta->in_use;
+	if (!delta->in_use) {
+		*slice = (struct pf_heat_slice){0};
+		return;
+	}
+	if (delta->pinned != slice->pinned)
+		pin_changed(heat, slice, delta->pinned);
+	add_counts(heat, slice, delta);
+	if (slice->pinned)
+		slice->value = slice->pin_value * carried_share(heat, slice);
+	else
+		slice->value = touches_of(heat, slice) * price_of(heat, slice) / heat->span_s;
+	heat->sum_value += slice->value;
+	heat->in_use_count++;
+}
+
+void pf_heat_add_stall(struct pf_heat *heat, double stall_s)
+{
+	heat->stall_s += stall_s;
+}
+
+void pf_heat_end(struct pf_heat *heat)
+{
+	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
+	heat->cost_s = heat->touches > 0 ? heat->stall_s / heat->touches : 0;
+	heat->mean_value = heat->in_use_count ? heat->sum_value / heat->in_use_count : 0;
+	if (heat->sum_value > FLOOR_ON)
+		heat->stalling = true;
+	else if (heat->sum_value < FLOOR_OFF)
+		heat->stalling = false;
+}
+
+static double observations(const struct pf_heat_slice *slice)
+{
+	double n = slice->random;
+
+	if (slice->pinned)
+		n += slice->exposure * slice->pin_block_rate; /* blocks not touched are observations too */
+	return n;
+}
+
+static double heat_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	double touches, mean, ratio;
+
+	if (!heat->stalling || heat->cost_s <= 0)
+		return 0;
+	touches = slice->value * heat->span_s / heat->cost_s;
+	mean = heat->mean_value * heat->span_s / heat->cost_s;
+	ratio = (touches + PRIOR) / (mean + PRIOR);
+	/* No evidence of its own is no heat, whatever the mean is. */
+	if (slice->value <= 0)
+		return 0;
+	return ratio / (1 + ratio);
+}
+
+static uint8_t pattern_of(const struct pf_heat_slice *slice, const struct pf_heat_slice *before)
+{
+	if (slice->faults < 1)
+		return slice->pattern; /* remembered */
+	if (slice->writes > WRITE_SHARE * slice->faults)
+		return PINFOLD_ACCESS_WRITE;
+	if (slice->random > RANDOM_SHARE * slice->faults)
+		return PINFOLD_ACCESS_RANDOM;
+	if (before && (before->pattern == PINFOLD_ACCESS_SEQUENTIAL || before->pattern == PINFOLD_ACCESS_SCAN))
+		return PINFOLD_ACCESS_SCAN;
+	return PINFOLD_ACCESS_SEQUENTIAL;
+}
+
+void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_slice *before,
+		  struct pf_slice_view *ret_view)
+{
+	double n = observations(slice), span = heat->span_s > 0 ? heat->span_s : 1;
+
+	slice->pattern = slice->in_use ? pattern_of(slice, before) : PINFOLD_ACCESS_UNKNOWN;
+	ret_view->value = slice->value;
+	ret_view->heat = heat_of(heat, slice);
+	ret_view->confidence = n / (n + 4);
+	ret_view->fault_rate = slice->faults / span;
+	ret_view->random_rate = slice->pinned && slice->exposure > 0 ?
+					slice->hits / slice->exposure * heat->blocks_per_slice :
+					touches_of(heat, slice) / span;
+	ret_view->stall_rate = slice->stall_s / span;
+	ret_view->pattern = slice->pattern;
+	slice->slow_heat += (ret_view->heat - slice->slow_heat) * (1 - exp2(-heat->dt_s / heat->window_s));
+	ret_view->slow_heat = slice->slow_heat;
+}

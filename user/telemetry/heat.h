@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * heat.h - what residency of a slice is worth, from what was seen of it.
+ *
+ * Pure: no system call, no clock; each turn is
+ *   pf_heat_begin(), pf_heat_add() for every slice, pf_heat_end(), then
+ *   pf_heat_view() for every slice.
+ */
+#ifndef PF_HEAT_H
+#define PF_HEAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "telemetry/snapshot.h"
+
+/** What was seen of one slice during one turn. */
+struct pf_heat_delta {
+	float faults;         /* all */
+	float random;         /* of these, random ones */
+	float writes;
+	float majors;
+	float stall_s;        /* in major faults */
+	float random_stall_s; /* the part in random ones */
+	float waits;          /* faults that waited for another's read */
+	float exposure;       /* block-seconds that revoked blocks of it stood untouched */
+	float hits;           /* revoked blocks that were touched at random */
+	float hints;          /* random accesses that the program told of */
+	bool in_use, pinned;
+};
+
+/** What is remembered of one slice; zeroed at first. */
+struct pf_heat_slice {
+	float faults, random, writes; /* decayed counts */
+	float stall_s, random_stall_s;
+	float hits, exposure;           /* decayed with the half-life */
+	float hits_fast, exposure_fast; /* with a quarter of it */
+	float value;
+	float pin_value;      /* when it was pinned */
+	float pin_block_rate; /* random touches per block and second that pin_value stands for */
+	float slow_heat;
+	uint8_t pattern;
+	bool pinned, in_use;
+};
+
+/** What is remembered of the store. */
+struct pf_heat {
+	double halflife_s, window_s;
+	double blocks_per_slice;
+	/* this turn's factors */
+	double dt_s, keep, keep_fast, keep_cost, keep_pin_rate;
+	double span_s;                  /* seconds that a decayed count stands for */
+	double touches, stall_s;        /* slowly decayed, of slices that are not pinned: give the cost of a touch */
+	double majors, major_stall_s;   /* slowly decayed: give the cost of a wait */
+	double cost_s;                  /* stall per random touch */
+	double wait_s;
+	/* sums of this turn */
+	double sum_value;
+	uint64_t in_use_count;
+	double mean_value;
+	bool stalling; /* the store stalls enough for heat to matter */
+};
+
+void pf_heat_init(struct pf_heat *heat, double halflife_s, double window_s, double blocks_per_slice);
+void pf_heat_begin(struct pf_heat *heat, double dt_s);
+void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_delta *delta);
+/** Stalls in random access that no slice can be named for (procfs). Between pf_heat_begin() and pf_heat_end(). */
+void pf_heat_add_stall(struct pf_heat *heat, double stall_s);
+void pf_heat_end(struct pf_heat *heat);
+/** Fills the fields of @ret_view that heat knows. @before: the slice before it in the same file, or NULL. */
+void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_slice *before,
+		  struct pf_slice_view *ret_view);
+
+#endif

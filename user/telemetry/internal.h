@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * internal.h - the telemetry object, for this room's files only.
+ */
+#ifndef PF_TELEMETRY_INTERNAL_H
+#define PF_TELEMETRY_INTERNAL_H
+
+#include "telemetry/heat.h"
+#include "telemetry/sampler.h"
+#include "telemetry/source.h"
+#include "telemetry/telemetry.h"
+
+/** One slice: what was read of its slot last, and what is known of it. */
+struct pf_slice {
+	uint64_t minor, major, write, random, stall_ns, stall_random_ns, io_wait; /* at the last turn */
+	struct pf_heat_slice heat;
+	struct pf_sample_slice sample;
+	float touched, exposure; /* decayed, of all classes: sources that cannot class */
+	float hints;
+	uint32_t resident_pages; /* UINT32_MAX: not known */
+	int32_t resident_change; /* since the scan before, until observed */
+	uint32_t extent_flags;
+	bool in_use, pinned;
+};
+
+struct pf_telemetry_file {
+	int fd; /* borrowed; -1: not added */
+	const char *base;
+	const struct pinfold_slot *slots; /* NULL: not counted */
+	struct pf_slice *slices;
+	uint32_t used; /* slices below this one were in use at some time */
+};
+
+struct pf_telemetry {
+	struct pf_watch watch;
+	struct pf_source_params params;
+	uint64_t slice_size;
+	uint32_t sample_rate_per_s;
+	uint32_t halflife_ms;
+	const struct pf_source_ops *ops;
+	struct pf_source *source;
+	char missing[256];
+	struct pf_telemetry_file *files; /* [params.file_count] */
+	uint32_t file_end;               /* one past the highest file added */
+	struct pf_heat heat;
+	struct pf_sampler *sampler;
+	double sample_credit;
+	uint64_t sample_hit_count, sample_ns_total;
+	double baseline; /* touches per block-second of the median slice, for sources that cannot class */
+	/* round-robin places, as positions in the list of all slices */
+	uint64_t pinned_cursor, resident_cursor, scan_cursor;
+	unsigned char *mincore_buffer;
+	uint64_t last_turn_ms;
+	struct pf_slice_view *views;
+	struct pf_slice **order; /* slice of each view */
+	uint64_t view_capacity, view_count;
+	float *scratch;          /* [view_capacity] */
+	struct pf_snapshot snapshot;
+};
+
+/* collect.c: one pass over all slices */
+void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx);
+/* place.c: samples and residency for the next turn */
+void pf_place_samples(struct pf_telemetry *telemetry, double dt_s);
+void pf_scan_residency(struct pf_telemetry *telemetry);
+
+/** Address of the slice behind view @position. */
+static inline const char *pf_slice_addr(const struct pf_telemetry *telemetry, const struct pf_slice_view *view)
+{
+	return telemetry->files[view->file_id].base + (uint64_t)view->index * telemetry->slice_size;
+}
+
+#endif
