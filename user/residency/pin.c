@@ -25,7 +25,9 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
@@ -37,6 +39,12 @@
 #define LIMITS_AGE_S 1
 /** Part of a cgroup that pins leave to everything else in it. */
 #define CGROUP_RESERVE_DIVISOR 16
+
+/** The call itself: sanitizers replace munlock() (and not mlock2()) by nothing. */
+static int unlock(void *addr, size_t size)
+{
+	return (int)syscall(SYS_munlock, addr, size);
+}
 
 static int limits_recent(struct pf_memory_limits *ret_limits)
 {
@@ -100,7 +108,7 @@ static int lock_pieces(const struct pf_range *range)
 			int r = lock_refused(range, errno);
 
 			/* after the words are written: they name what was locked when it was refused */
-			munlock(range->addr, range->size);
+			unlock(range->addr, range->size);
 			return r;
 		}
 	}
@@ -155,7 +163,7 @@ int pf_unpin(const struct pf_range *range)
 	for (size_t at = 0; at < range->size; at += PF_PIECE) {
 		struct pf_range piece = pf_range_part(range, at, PF_PIECE);
 
-		if (munlock(piece.addr, piece.size))
+		if (unlock(piece.addr, piece.size))
 			return pf_error(-errno, "munlock of %zu bytes at file offset %llu: %m", piece.size,
 					(unsigned long long)piece.offset);
 	}
