@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* cli.c - errors, option values, opening stores and JSON for every subcommand. */
+#include "cli.h"
+#include "units.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+volatile sig_atomic_t cli_stopped;
+
+static void put_prefix(const struct cli *cli)
+{
+	fflush(stdout);
+	fprintf(stderr, "pinfold %s: ", cli->command->name);
+}
+
+int cli_fail(const struct cli *cli, const char *format, ...)
+{
+	va_list ap;
+
+	put_prefix(cli);
+	if (cli->store)
+		fprintf(stderr, "%s: ", cli->store);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return CLI_FAILURE;
+}
+
+int cli_fail_call(const struct cli *cli, struct pinfold *pf, int r, const char *what)
+{
+	const char *words = pf ? pinfold_errmsg(pf) : NULL;
+
+	if (!words || !*words)
+		words = strerror(-r);
+	return cli_fail(cli, "%s: %s", what, words);
+}
+
+void cli_note(const struct cli *cli, const char *format, ...)
+{
+	va_list ap;
+
+	if (cli->quiet)
+		return;
+	put_prefix(cli);
+	fputs("note: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+_Noreturn void cli_usage(const struct cli *cli, const char *format, ...)
+{
+	va_list ap;
+
+	put_prefix(cli);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry 'pinfold help %s'.\n", cli->command->name);
+	exit(CLI_USAGE);
+}
+
+uint64_t cli_size_arg(const struct cli *cli, const char *option, const char *arg, uint64_t min, uint64_t max)
+{
+	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
+	uint64_t value;
+
+	if (units_parse_size(arg, &value))
+		cli_usage(cli, "%s: '%s' is not a size: a number with K, M, G or T (powers of 1024), such as 64M or 2GiB",
+			  option, arg);
+	if (value < min || value > max)
+		cli_usage(cli, "%s: '%s' is out of range: %s to %s", option, arg, units_size(min, low), units_size(max, high));
+	return value;
+}
+
+uint64_t cli_duration_arg(const struct cli *cli, const char *option, const char *arg)
+{
+	uint64_t value;
+
+	if (units_parse_duration(arg, &value))
+		cli_usage(cli, "%s: '%s' is not a time: a number with ms, s, m, h or d, such as 500ms or 30s", option, arg);
+	return value;
+}
+
+uint64_t cli_count_arg(const struct cli *cli, const char *option, const char *arg, uint64_t min, uint64_t max)
+{
+	uint64_t value;
+
+	if (units_parse_count(arg, &value) || value < min || value > max)
+		cli_usage(cli, "%s: '%s' is not a whole number from %" PRIu64 " to %" PRIu64, option, arg, min, max);
+	return value;
+}
+
+int cli_choice_arg(const struct cli *cli, const char *option, const char *arg, const char *const *names)
+{
+	char all[256] = "";
+
+	for (int i = 0; names[i]; i++) {
+		if (!strcmp(names[i], arg))
+			return i;
+		if (i)
+			strncat(all, ", ", sizeof(all) - strlen(all) - 1);
+		strncat(all, names[i], sizeof(all) - strlen(all) - 1);
+	}
+	cli_usage(cli, "%s: '%s' is none of: %s", option, arg, all);
+}
+
+/* Who has the store open for writing; 0 if that cannot be told. */
+static pid_t writer_pid(const char *dir)
+{
+	struct pinfold_live_info info;
+	struct pinfold_live *live;
+	pid_t pid = 0;
+
+	if (pinfold_live_open(dir, &live))
+		return 0;
+	if (pinfold_live_info(live, &info) == 0)
+		pid = info.pid;
+	pinfold_live_close(live);
+	return pid;
+}
+
+static int fail_open(struct cli *cli, int r, const char *words)
+{
+	char who[48] = "another process";
+	size_t name_size = strlen(cli->store);
+	pid_t pid;
+
+	/* The library may start with the directory too: say it once. */
+	if (!strncmp(words, cli->store, name_size) && words[name_size] == ':')
+		words += name_size + 1 + strspn(words + name_size + 1, " ");
+	if (!*words)
+		words = strerror(-r);
+	switch (r) {
+	case -EBUSY:
+		pid = writer_pid(cli->store);
+		if (pid)
+			snprintf(who, sizeof(who), "process %d", (int)pid);
+		return cli_fail(cli, "%s has it open for writing: stop it first, or use a command that works beside it "
+				"(get, ls, cat, stat, heatmap, residency, explain, pin, unpin, checkpoint): %s", who, words);
+	case -ENOENT:
+		return cli_fail(cli, "no store here: 'pinfold create %s' makes one: %s", cli->store, words);
+	case -EUCLEAN:
+		return cli_fail(cli, "%s: if it was not closed cleanly, 'pinfold checkpoint %s' recovers it", words, cli->store);
+	default:
+		return cli_fail(cli, "%s", words);
+	}
+}
+
+static int open_store(struct cli *cli, const struct pinfold_config *config, struct pinfold **ret_pf)
+{
+	char words[512] = "";
+	int r = pinfold_open(cli->store, config, words, sizeof(words), ret_pf);
+
+	return r ? fail_open(cli, r, words) : CLI_OK;
+}
+
+int cli_open_read(struct cli *cli, struct pinfold **ret_pf)
+{
+	struct pinfold_config config = {
+		.size = sizeof(config),
+		.flags = PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY,
+	};
+
+	return open_store(cli, &config, ret_pf);
+}
+
+int cli_open_write(struct cli *cli, const struct pinfold_config *config, struct pinfold **ret_pf)
+{
+	struct pinfold_config plain = {
+		.size = sizeof(plain),
+		.flags = PINFOLD_OPEN_STORE_ONLY,
+	};
+
+	return open_store(cli, config ? config : &plain, ret_pf);
+}
+
+int cli_close(struct cli *cli, struct pinfold *pf, int status)
+{
+	int r = pinfold_close(pf);
+
+	if (r)
+		return cli_fail(cli, "close: the last changes may not be on disk: %s", strerror(-r));
+	return status;
+}
+
+int cli_finish_stdout(struct cli *cli, int status)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		if (errno != EPIPE)
+			fprintf(stderr, "pinfold %s: writing the output: %s\n", cli->command->name, strerror(errno));
+		return CLI_FAILURE;
+	}
+	return status;
+}
+
+int cli_print_json(struct cli *cli, json_t *root)
+{
+	int r;
+
+	if (!root)
+		return cli_fail(cli, "out of memory");
+	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(root);
+	return cli_finish_stdout(cli, r ? CLI_FAILURE : CLI_OK);
+}
+
+json_t *cli_json_u64(uint64_t value)
+{
+	char text[24];
+
+	if (value <= INT64_MAX)
+		return json_integer((json_int_t)value);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	return json_string(text);
+}
+
+json_t *cli_json_real(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *cli_json_bytes(const void *data, size_t size)
+{
+	const unsigned char *bytes = data;
+	json_t *text = json_stringn(data, size);
+	char *hex;
+
+	if (text)
+		return text;
+	hex = malloc(size * 2 + 1);
+	if (!hex)
+		return NULL;
+	for (size_t i = 0; i < size; i++)
+		sprintf(hex + i * 2, "%02x", bytes[i]);
+	text = json_pack("{s:s#}", "hex", hex, (int)(size * 2));
+	free(hex);
+	return text;
+}
+
+static void on_stop(int sig)
+{
+	if (cli_stopped)
+		_exit(128 + sig);
+	cli_stopped = 1;
+}
+
+void cli_catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_stop};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* cmd_create.c - pinfold create: makes an empty store. */
+#include "cli.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { KEY_FILE_SIZE = 0x5000, KEY_EXTENT_SIZE, KEY_JOURNAL_SIZE, KEY_PREALLOCATE };
+
+static struct pinfold_config config;
+
+static const struct argp_option options[] = {
+	{"file-size", KEY_FILE_SIZE, "SIZE", 0, "Of each data file: 1G to 16T, a multiple of 1G [32G]", 0},
+	{"extent-size", KEY_EXTENT_SIZE, "SIZE", 0, "Default extent: a power of two from 2M to 1G [64M]", 0},
+	{"journal-size", KEY_JOURNAL_SIZE, "SIZE", 0, "Whole journal: 16M to 64G [256M]", 0},
+	{"preallocate", KEY_PREALLOCATE, 0, 0, "Reserve whole data files on disk at once", 0},
+	{0},
+};
+
+static int option(struct cli *cli, int key, const char *arg)
+{
+	switch (key) {
+	case KEY_FILE_SIZE:
+		config.file_size = cli_size_arg(cli, "--file-size", arg, 1ull << 30, 1ull << 44);
+		if (config.file_size % (1ull << 30))
+			cli_usage(cli, "--file-size: '%s' is not a multiple of 1 GiB", arg);
+		return 0;
+	case KEY_EXTENT_SIZE:
+		config.extent_size = cli_size_arg(cli, "--extent-size", arg, PINFOLD_EXTENT_MIN, PINFOLD_EXTENT_MAX);
+		if (config.extent_size & (config.extent_size - 1))
+			cli_usage(cli, "--extent-size: '%s' is not a power of two", arg);
+		return 0;
+	case KEY_JOURNAL_SIZE:
+		config.journal_size = cli_size_arg(cli, "--journal-size", arg, 16ull << 20, 64ull << 30);
+		return 0;
+	case KEY_PREALLOCATE:
+		config.preallocate_files = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void print_uuid(const uint8_t *uuid, char *text)
+{
+	for (int i = 0; i < 16; i++)
+		text += sprintf(text, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+}
+
+static int run(struct cli *cli)
+{
+	char uuid[40], file[UNITS_TEXT_MAX], extent[UNITS_TEXT_MAX], journal[UNITS_TEXT_MAX];
+	struct pinfold_store_stats stats;
+	struct pinfold *pf;
+	int status, r;
+
+	config.size = sizeof(config);
+	config.flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY;
+	status = cli_open_write(cli, &config, &pf);
+	if (status)
+		return status;
+	r = pinfold_store_stat(pf, &stats);
+	if (r)
+		status = cli_fail_call(cli, pf, r, "reading it back");
+	status = cli_close(cli, pf, status);
+	if (status)
+		return status;
+	print_uuid(stats.uuid, uuid);
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:o, s:o}", "store", cli->store, "uuid", uuid, "file_size",
+						     cli_json_u64(stats.file_size), "extent_size",
+						     cli_json_u64(stats.extent_size), "journal_size",
+						     cli_json_u64(stats.journal_size)));
+	printf("%s: new store %s: data files of %s, extents of %s, journal %s\n", cli->store, uuid,
+	       units_size(stats.file_size, file), units_size(stats.extent_size, extent),
+	       units_size(stats.journal_size, journal));
+	return cli_finish_stdout(cli, CLI_OK);
+}
+
+const struct command cmd_create = {
+	.name = "create",
+	.operands = "DIR",
+	.summary = "Make an empty store in directory DIR",
+	.details = "The directory is made if it is not there. Sizes are powers of 1024: 64M, 64MB and 64MiB are the same.",
+	.min_args = 1,
+	.max_args = 1,
+	.options = options,
+	.option = option,
+	.run = run,
+};

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * records_csv.c - CSV as in RFC 4180: quoted fields may hold commas, doubled
+ * quotes and line ends.
+ *
+ * A row is taken apart into records->row, each field ended by a NUL, so that
+ * one buffer serves all rows.
+ */
+#include "records.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The next line end inside quotes belongs to the field: goes on with the next line. */
+static int continue_quoted(struct records *records, const char **ret_p)
+{
+	size_t size;
+	int r = records_text_add(&records->row, "\n", 1);
+
+	if (r)
+		return r;
+	if (records->row.size > RECORDS_LINE_MAX)
+		return records_fail(records, "a quoted field does not end within %u bytes", RECORDS_LINE_MAX);
+	r = records_line(records, &size);
+	if (r == 0)
+		return records_fail(records, "a quote is not closed (the row began at line %" PRIu64 ")", records->record_line);
+	*ret_p = records->line;
+	return r < 0 ? r : 0;
+}
+
+static int read_quoted(struct records *records, const char **p)
+{
+	int r;
+
+	for (;;) {
+		size_t n = strcspn(*p, "\"");
+
+		r = records_text_add(&records->row, *p, n);
+		if (r)
+			return r;
+		*p += n;
+		if (!**p) {
+			r = continue_quoted(records, p);
+			if (r)
+				return r;
+		} else if ((*p)[1] == '"') {
+			r = records_text_add(&records->row, "\"", 1);
+			if (r)
+				return r;
+			*p += 2;
+		} else {
+			(*p)++;
+			break;
+		}
+	}
+	if (**p && **p != ',')
+		return records_fail(records, "'%.20s' follows a closing quote: a comma must", *p);
+	return 0;
+}
+
+/* 1 and the fields in records->row; 0: end. */
+static int read_row(struct records *records, size_t *ret_count)
+{
+	const char *p;
+	size_t size, count = 0;
+	int r;
+
+	do {
+		r = records_line(records, &size);
+		if (r <= 0)
+			return r;
+	} while (!size);
+	records->record_line = records->line_number;
+	records->row.size = 0;
+	for (p = records->line;; p++) {
+		if (*p == '"') {
+			p++;
+			r = read_quoted(records, &p);
+		} else {
+			size_t n = strcspn(p, ",");
+
+			r = records_text_add(&records->row, p, n);
+			p += n;
+		}
+		if (!r)
+			r = records_text_add(&records->row, "", 1);
+		if (r)
+			return r;
+		count++;
+		if (!*p)
+			break;
+	}
+	*ret_count = count;
+	return 1;
+}
+
+static int find_key(struct records *records)
+{
+	for (size_t i = 0; records->key_field && i < records->field_count; i++) {
+		if (!strcmp(records->fields[i], records->key_field)) {
+			records->key_index = i;
+			return 0;
+		}
+	}
+	if (!records->key_field)
+		return 0;
+	return records_fail(records, "there is no field '%s' in the head line", records->key_field);
+}
+
+int records_csv_open(struct records *records)
+{
+	const char *p;
+	size_t count = 0;
+	int r = read_row(records, &count);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return records_fail(records, "there is no head line that names the fields");
+	records->fields = calloc(count, sizeof(*records->fields));
+	if (!records->fields)
+		return -ENOMEM;
+	p = records->row.data;
+	/* A byte order mark is not part of the first name. */
+	if (!strncmp(p, "\xef\xbb\xbf", 3))
+		p += 3;
+	for (size_t i = 0; i < count; i++) {
+		records->fields[i] = strdup(p);
+		if (!records->fields[i])
+			return -ENOMEM;
+		records->field_count++;
+		p += strlen(p) + 1;
+	}
+	return find_key(records);
+}
+
+int records_csv_next(struct records *records)
+{
+	size_t count = 0;
+	json_t *object;
+	const char *p;
+	char *text;
+	int r = read_row(records, &count);
+
+	if (r <= 0)
+		return r;
+	if (count != records->field_count)
+		return records_fail(records, "%zu fields, but the head line names %zu", count, records->field_count);
+	object = json_object();
+	records->key.size = records->value.size = 0;
+	p = records->row.data;
+	for (size_t i = 0; i < count; p += strlen(p) + 1, i++) {
+		if (json_object_set_new(object, records->fields[i], json_string(p))) {
+			json_decref(object);
+			return records_fail(records, "field '%s' is not UTF-8", records->fields[i]);
+		}
+	}
+	p = records->row.data;
+	for (size_t i = 0; i < records->key_index; i++)
+		p += strlen(p) + 1;
+	r = records_text_add(&records->key, p, strlen(p));
+	text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(object);
+	if (!text)
+		return -ENOMEM;
+	if (r >= 0)
+		r = records_text_add(&records->value, text, strlen(text));
+	free(text);
+	return r < 0 ? r : 1;
+}
