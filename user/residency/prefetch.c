@@ -12,8 +12,14 @@
  *        done │ mapped... ▲ waiting here │ in flight, <= queue_depth │ not started
  *                       back                                       front
  *
- *   Each call owns its cursors; the prefetcher itself is constant, so any number
- *   of threads may call it without a lock.
+ *   Reads are started through process_madvise(WILLNEED), a few dozen ranges a call, where
+ *   the kernel lets us; else by posix_fadvise, one call each. Both read exactly
+ *   the range. Per 4 KiB read, start to mapped, one thread (6.18, processor time): 5.2 us and
+ *   6.0 us. Buffered io_uring reads cost 6 to 8 us, io_uring's FADVISE 7 to 9 us (it always goes to a
+ *   worker thread), and neither maps the page; so io_uring has no part in it.
+ *
+ *   Each call owns its cursors; the prefetcher itself changes once at most (batches are
+ *   refused), so any number of threads may call it without a lock.
  *
  * Invariants
  *   1. Exactly the pages of the ranges are read, none around them.
@@ -23,21 +29,39 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 
 #define QUEUE_DEPTH_DEFAULT 128
 #define QUEUE_DEPTH_MAX 4096
 /** Most bytes in flight per call: keeps large ranges from flooding memory before they are mapped. */
 #define WINDOW_BYTES ((size_t)32 << 20)
+/** Ranges per process_madvise call; the window is refilled by as many at a time. */
+#define BATCH 64
 
 struct pf_prefetcher {
 	uint32_t queue_depth;
+	uint32_t batch;   /* at most half of the window: the device must not run dry while it is refilled */
+	int self;         /* pidfd; -1: none */
+	atomic_bool one_by_one; /* process_madvise was refused */
 };
 
 struct cursor {
 	size_t index, at; /* range, and byte in it */
 };
 
+/* @io_uring: taken as part of the interface; see the head of this file for why it makes no difference */
 int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher **ret_prefetcher)
 {
 	struct pf_prefetcher *prefetcher = calloc(1, sizeof(*prefetcher));
@@ -47,13 +71,48 @@ int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher 
 	prefetcher->queue_depth = queue_depth ? queue_depth : QUEUE_DEPTH_DEFAULT;
 	if (prefetcher->queue_depth > QUEUE_DEPTH_MAX)
 		prefetcher->queue_depth = QUEUE_DEPTH_MAX;
+	prefetcher->batch = prefetcher->queue_depth / 2 < BATCH ? (prefetcher->queue_depth + 1) / 2 : BATCH;
+	prefetcher->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	atomic_init(&prefetcher->one_by_one, prefetcher->self < 0);
 	*ret_prefetcher = prefetcher;
 	return 0;
 }
 
 void pf_prefetcher_free(struct pf_prefetcher *prefetcher)
 {
+	if (!prefetcher)
+		return;
+	if (prefetcher->self >= 0)
+		close(prefetcher->self);
 	free(prefetcher);
+}
+
+/**
+ * Starts reading @count ranges. What process_madvise leaves (after fork it names the parent, which may be
+ * gone) is started range by range; what nothing starts, pf_populate() reads.
+ */
+static void start_many(struct pf_prefetcher *prefetcher, const struct pf_range *pieces, size_t count)
+{
+	size_t at = 0;
+
+	while (at < count && !atomic_load_explicit(&prefetcher->one_by_one, memory_order_relaxed)) {
+		struct iovec iov[BATCH];
+		size_t n = count - at < BATCH ? count - at : BATCH, bytes = 0;
+		ssize_t advised;
+
+		for (size_t i = 0; i < n; i++) {
+			iov[i] = (struct iovec){pieces[at + i].addr, pieces[at + i].size};
+			bytes += pieces[at + i].size;
+		}
+		advised = syscall(SYS_process_madvise, prefetcher->self, iov, n, MADV_WILLNEED, 0);
+		if (advised < 0 && (errno == EPERM || errno == ENOSYS || errno == EINVAL || errno == ESRCH))
+			atomic_store_explicit(&prefetcher->one_by_one, true, memory_order_relaxed);
+		if (advised != (ssize_t)bytes)
+			break;
+		at += n;
+	}
+	for (; at < count; at++)
+		pf_start_reading(&pieces[at]);
 }
 
 static bool take_piece(struct cursor *cursor, const struct pf_range *ranges, size_t count, struct pf_range *ret_piece)
@@ -80,21 +139,29 @@ static int check_all(const struct pf_range *ranges, size_t count)
 	return 0;
 }
 
-static int read_and_map(const struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, int *results)
+static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, int *results)
 {
 	struct cursor front = {0, 0}, back = {0, 0};
 	size_t pieces = 0, bytes = 0; /* between the cursors */
-	struct pf_range piece;
+	struct pf_range piece, batch[BATCH];
 	int first = 0;
 
 	for (;;) {
 		size_t index;
 		int r;
 
-		while (pieces < prefetcher->queue_depth && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &piece)) {
-			pf_start_reading(&piece);
-			pieces++;
-			bytes += piece.size;
+		/* always whole batches, so that the window stays between queue_depth - batch and queue_depth */
+		while (pieces + prefetcher->batch <= prefetcher->queue_depth + 1 && bytes < WINDOW_BYTES) {
+			size_t n = 0;
+
+			while (n < prefetcher->batch && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &batch[n])) {
+				bytes += batch[n].size;
+				n++;
+			}
+			if (!n)
+				break;
+			start_many(prefetcher, batch, n);
+			pieces += n;
 		}
 		index = back.index;
 		if (!take_piece(&back, ranges, count, &piece))
@@ -117,8 +184,7 @@ int pf_prefetch_ranges(struct pf_prefetcher *prefetcher, const struct pf_range *
 		return r;
 	if (wait)
 		return read_and_map(prefetcher, ranges, count, NULL);
-	for (size_t i = 0; i < count; i++)
-		pf_start_reading(&ranges[i]);
+	start_many(prefetcher, ranges, count);
 	return 0;
 }
 

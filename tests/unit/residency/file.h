@@ -89,6 +89,13 @@ static inline struct pf_range test_range(struct test_file *file, size_t offset, 
 	return (struct pf_range){file->map + offset, size, file->fd, offset};
 }
 
+/** Reads in and maps, as a pin does: a page fault alone would read 4 KiB at a time here. */
+static inline int test_load(const struct pf_range *range)
+{
+	pf_start_reading(range);
+	return pf_populate(range);
+}
+
 /** Resident pages by mincore alone. */
 static inline size_t test_resident(struct test_file *file, size_t offset, size_t size)
 {

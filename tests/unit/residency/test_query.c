@@ -38,7 +38,7 @@ TEST_F(query, agrees_with_mincore_and_brings_nothing_in)
 		size_t at = (size_t)rand_r(&seed) % (SIZE / page), n = (size_t)rand_r(&seed) % 200 + 1;
 		struct pf_range part = pf_range_part(&self->range, at * page, n * page);
 
-		ASSERT_EQ(0, pf_populate(&part));
+		ASSERT_EQ(0, test_load(&part));
 		pages = test_resident(&self->file, 0, SIZE);
 		ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 		EXPECT_EQ(pages * page, residency.resident);
@@ -54,7 +54,7 @@ TEST_F(query, counts_locked_pages_of_locked_parts_only)
 	struct pf_range locked = pf_range_part(&self->range, 4 * MIB, 3 * MIB), other = pf_range_part(&self->range, 10 * MIB, MIB);
 	struct pinfold_residency residency;
 
-	ASSERT_EQ(0, pf_populate(&other));
+	ASSERT_EQ(0, test_load(&other));
 	ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 	EXPECT_EQ(0, residency.locked);
 	ASSERT_EQ(0, pf_pin(&locked, false));
@@ -86,7 +86,7 @@ TEST_F(query, counts_nodes_of_mapped_pages)
 	struct pinfold_residency residency;
 	uint64_t sum = 0;
 
-	ASSERT_EQ(0, pf_populate(&part));
+	ASSERT_EQ(0, test_load(&part));
 	ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 	EXPECT_EQ(pf_node_count(), residency.node_count);
 	if (residency.node_bytes[0] == UINT64_MAX)
@@ -104,7 +104,7 @@ TEST_F(query, migration_moves_what_is_elsewhere_and_nothing_else)
 	EXPECT_EQ(-EINVAL, pf_migrate(&self->range, (int)pf_node_count(), &moved));
 	EXPECT_EQ(-EINVAL, pf_migrate(&self->range, -1, &moved));
 	EXPECT_EQ(99, moved);
-	ASSERT_EQ(0, pf_populate(&part));
+	ASSERT_EQ(0, test_load(&part));
 	if (pf_node_count() == 1) {
 		ASSERT_EQ(0, pf_migrate(&self->range, 0, &moved)) TH_LOG("%s", pf_error_text());
 		EXPECT_EQ(0, moved);
