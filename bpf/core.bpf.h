@@ -116,9 +116,10 @@ static __always_inline bool continues_slice(const struct place *place, __u32 now
 	return now_ms - before->last_seen_ms < PINFOLD_SEQ_WINDOW_MS && before->last_page >= last;
 }
 
+/* CLOCK_MONOTONIC as of the last tick. Probes may not read the coarse clock; jiffies cost one load. */
 static __always_inline __u32 coarse_ms(void)
 {
-	return bpf_ktime_get_coarse_ns() / 1000000;
+	return (bpf_jiffies64() * config.tick_ms_fixed >> PF_PROBE_TICK_SHIFT) + state.tick_base_ms;
 }
 
 /* Counts a fault at @offset of the arena by thread @tid as minor. Returns its thread entry, classed and placed. */
@@ -234,6 +235,8 @@ SEC("raw_tp")
 int learn_process(void *ctx)
 {
 	state.watch_tgid = bpf_get_current_pid_tgid() >> 32;
+	state.tick_base_ms = 0;
+	state.tick_base_ms = bpf_ktime_get_ns() / 1000000 - coarse_ms();
 	return 0;
 }
 

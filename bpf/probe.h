@@ -11,6 +11,8 @@
 /* Threads whose last fault is remembered; a power of two. */
 #define PF_PROBE_THREADS 1024
 
+#define PF_PROBE_TICK_SHIFT 20
+
 /* How far a fault that was not served by mapping what is cached has come. */
 #define PF_PROBE_WAIT_NONE 0
 #define PF_PROBE_WAIT_BEGUN 1
@@ -24,6 +26,7 @@ struct pf_probe_config {
 	__u32 file_shift; /* 0: file_size is not a power of two */
 	__u32 slice_shift;
 	__u32 node_count;
+	__u32 tick_ms_fixed;  /* milliseconds per tick << PF_PROBE_TICK_SHIFT */
 	__u32 stamp_in_fault; /* there is no later place to take a major fault's start time */
 };
 
@@ -31,7 +34,7 @@ struct pf_probe_config {
 struct pf_probe_state {
 	__u64 lost_events;
 	__u32 watch_tgid;
-	__u32 pad;
+	__u32 tick_base_ms; /* CLOCK_MONOTONIC when jiffies were 0 */
 };
 
 /* Names a watched file where a probe sees only its inode. @dev is the kernel's own encoding. */

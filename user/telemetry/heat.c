@@ -31,7 +31,7 @@
 #include <pinfold/types.h>
 
 /* Observations at the store's mean that every slice is credited with. */
-#define PRIOR 4.0
+#define PRIOR 2.0
 /* Random touches after which a slice's own stalls are believed as much as the store's price. */
 #define PRICE_PRIOR 16.0
 #define PRICE_RANGE 3.0
@@ -67,9 +67,11 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->span_s = heat->span_s * heat->keep + dt_s;
 	heat->touches *= heat->keep_cost;
 	heat->stall_s *= heat->keep_cost;
+	heat->unnamed_stall_s *= heat->keep;
 	heat->majors *= heat->keep_cost;
 	heat->major_stall_s *= heat->keep_cost;
 	heat->sum_value = 0;
+	heat->sum_stall = 0;
 	heat->in_use_count = 0;
 }
 
@@ -160,10 +162,13 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 	if (delta->pinned != slice->pinned)
 		pin_changed(heat, slice, delta->pinned);
 	add_counts(heat, slice, delta);
-	if (slice->pinned)
+	if (slice->pinned) {
 		slice->value = slice->pin_value * carried_share(heat, slice);
-	else
+		heat->sum_stall += slice->value;
+	} else {
 		slice->value = touches_of(heat, slice) * price_of(heat, slice) / heat->span_s;
+		heat->sum_stall += slice->random_stall_s / heat->span_s;
+	}
 	heat->sum_value += slice->value;
 	heat->in_use_count++;
 }
@@ -171,16 +176,18 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 void pf_heat_add_stall(struct pf_heat *heat, double stall_s)
 {
 	heat->stall_s += stall_s;
+	heat->unnamed_stall_s += stall_s;
 }
 
 void pf_heat_end(struct pf_heat *heat)
 {
+	heat->sum_stall += heat->unnamed_stall_s / heat->span_s;
 	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
 	heat->cost_s = heat->touches > 0 ? heat->stall_s / heat->touches : 0;
 	heat->mean_value = heat->in_use_count ? heat->sum_value / heat->in_use_count : 0;
-	if (heat->sum_value > FLOOR_ON)
+	if (heat->sum_stall > FLOOR_ON)
 		heat->stalling = true;
-	else if (heat->sum_value < FLOOR_OFF)
+	else if (heat->sum_stall < FLOOR_OFF)
 		heat->stalling = false;
 }
 

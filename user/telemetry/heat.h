@@ -51,11 +51,13 @@ struct pf_heat {
 	double dt_s, keep, keep_fast, keep_cost, keep_pin_rate;
 	double span_s;                  /* seconds that a decayed count stands for */
 	double touches, stall_s;        /* slowly decayed, of slices that are not pinned: give the cost of a touch */
+	double unnamed_stall_s;         /* decayed: pf_heat_add_stall() */
 	double majors, major_stall_s;   /* slowly decayed: give the cost of a wait */
 	double cost_s;                  /* stall per random touch */
 	double wait_s;
 	/* sums of this turn */
 	double sum_value;
+	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
 	uint64_t in_use_count;
 	double mean_value;
 	bool stalling; /* the store stalls enough for heat to matter */

@@ -6,6 +6,7 @@
 #define PF_TELEMETRY_INTERNAL_H
 
 #include "telemetry/heat.h"
+#include "telemetry/resident.h"
 #include "telemetry/sampler.h"
 #include "telemetry/source.h"
 #include "telemetry/telemetry.h"
@@ -49,7 +50,7 @@ struct pf_telemetry {
 	double baseline; /* touches per block-second of the median slice, for sources that cannot class */
 	/* round-robin places, as positions in the list of all slices */
 	uint64_t pinned_cursor, resident_cursor, scan_cursor;
-	unsigned char *mincore_buffer;
+	struct pf_resident resident;
 	uint64_t last_turn_ms;
 	struct pf_slice_view *views;
 	struct pf_slice **order; /* slice of each view */

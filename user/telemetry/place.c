@@ -5,16 +5,13 @@
  * Pinned slices first: they show nothing of themselves otherwise. Then
  * resident ones, round-robin. Both are bounded per turn, whatever the store's size.
  */
-#include <string.h>
-#include <sys/mman.h>
-
 #include "telemetry/internal.h"
 
 /* New samples per slice and turn. */
 #define SAMPLES_PINNED 2
 #define SAMPLES_RESIDENT 1
-/* Bytes whose residency is asked for per turn: 1250 slices of 2 MiB at 0.5 us. */
-#define SCAN_BYTES (1250ull * (2ull << 20))
+/* Bytes whose residency is asked for per turn: 256 slices of 2 MiB at up to 3 us. */
+#define SCAN_BYTES (256ull * (2ull << 20))
 /* Credit never exceeds this much time of sampling. */
 #define CREDIT_S 1.0
 /* Slices looked at per sample placed: bounds the search among slices that hold nothing. */
@@ -23,11 +20,25 @@
 static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint32_t want)
 {
 	struct pf_slice *slice = telemetry->order[position];
-	const char *addr = pf_slice_addr(telemetry, &telemetry->views[position]);
+	const struct pf_slice_view *view = &telemetry->views[position];
+	const char *addr = pf_slice_addr(telemetry, view);
+	uint64_t offset = (uint64_t)view->index * telemetry->slice_size;
 	uint32_t placed = 0;
 
-	for (uint32_t i = 0; i < want; i++)
-		placed += pf_sampler_place(telemetry->sampler, addr, telemetry->slice_size, &slice->sample);
+	for (uint32_t i = 0; i < want; i++) {
+		uint32_t pages = 0, block;
+
+		if (!pf_sampler_pick(telemetry->sampler, telemetry->slice_size, &slice->sample, &block))
+			continue;
+		/* A locked page is resident; any other must be, or a later major fault would be our doing. */
+		if (!slice->pinned &&
+		    (pf_resident_count(&telemetry->resident, telemetry->files[view->file_id].fd,
+				       offset + (uint64_t)block * PF_SAMPLE_BLOCK, addr + (uint64_t)block * PF_SAMPLE_BLOCK,
+				       PF_SAMPLE_BLOCK, &pages) || pages != PF_SAMPLE_BLOCK >> 12))
+			continue;
+		pf_sampler_place(telemetry->sampler, addr, &slice->sample, block);
+		placed++;
+	}
 	return placed;
 }
 
@@ -72,14 +83,13 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 static void scan_slice(struct pf_telemetry *telemetry, uint64_t position)
 {
 	struct pf_slice *slice = telemetry->order[position];
-	uint64_t page_count = telemetry->slice_size >> 12;
-	uint32_t resident = 0;
+	const struct pf_slice_view *view = &telemetry->views[position];
+	uint32_t resident;
 
-	if (mincore((void *)pf_slice_addr(telemetry, &telemetry->views[position]), telemetry->slice_size,
-		    telemetry->mincore_buffer))
+	if (pf_resident_count(&telemetry->resident, telemetry->files[view->file_id].fd,
+			      (uint64_t)view->index * telemetry->slice_size, pf_slice_addr(telemetry, view),
+			      telemetry->slice_size, &resident))
 		return;
-	for (uint64_t i = 0; i < page_count; i++)
-		resident += telemetry->mincore_buffer[i] & 1;
 	if (slice->resident_pages != UINT32_MAX)
 		slice->resident_change = (int32_t)(resident - slice->resident_pages);
 	slice->resident_pages = resident;

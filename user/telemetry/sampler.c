@@ -102,12 +102,9 @@ uint32_t pf_sampler_harvest(struct pf_sampler *sampler, const void *addr, struct
 	return count - kept;
 }
 
-bool pf_sampler_place(struct pf_sampler *sampler, const void *addr, uint64_t size, struct pf_sample_slice *slice)
+bool pf_sampler_pick(struct pf_sampler *sampler, uint64_t size, const struct pf_sample_slice *slice, uint32_t *ret_block)
 {
 	uint32_t block = (uint32_t)(next_random(sampler) >> 32) % (uint32_t)(size / PF_SAMPLE_BLOCK);
-	unsigned char resident[BLOCK_PAGES];
-	char *at = (char *)addr + (uint64_t)block * PF_SAMPLE_BLOCK;
-	unsigned int pages = 0;
 
 	if (slice->count == PF_SAMPLE_SLICE_MAX || sampler->pagemap_fd < 0)
 		return false;
@@ -115,18 +112,18 @@ bool pf_sampler_place(struct pf_sampler *sampler, const void *addr, uint64_t siz
 		if (slice->block[i] == block)
 			return false;
 	}
-	if (mincore(at, PF_SAMPLE_BLOCK, resident))
-		return false;
-	for (size_t i = 0; i < BLOCK_PAGES; i++)
-		pages += resident[i] & 1;
-	if (pages != BLOCK_PAGES)
-		return false;
+	*ret_block = block;
+	return true;
+}
+
+void pf_sampler_place(struct pf_sampler *sampler, const void *addr, struct pf_sample_slice *slice, uint32_t block)
+{
 	slice->block[slice->count++] = block;
-	sampler->queue[sampler->queued++] = (struct iovec){at, PF_SAMPLE_BLOCK};
+	sampler->queue[sampler->queued++] =
+		(struct iovec){(char *)addr + (uint64_t)block * PF_SAMPLE_BLOCK, PF_SAMPLE_BLOCK};
 	sampler->placed_count++;
 	if (sampler->queued == BATCH)
 		pf_sampler_flush(sampler);
-	return true;
 }
 
 void pf_sampler_flush(struct pf_sampler *sampler)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -40,6 +41,9 @@ void pf_libbpf_restore(void)
 void pf_probe_configure(const struct pf_source_params *params, struct pf_probe_config *ret_config)
 {
 	bool power_of_two = !(params->file_size & (params->file_size - 1));
+	struct timespec tick = {.tv_nsec = 4000000};
+
+	clock_getres(CLOCK_MONOTONIC_COARSE, &tick); /* the only place where the kernel says how long a tick is */
 
 	*ret_config = (struct pf_probe_config){
 		.arena_base = params->base,
@@ -48,6 +52,7 @@ void pf_probe_configure(const struct pf_source_params *params, struct pf_probe_c
 		.file_shift = power_of_two ? (uint32_t)__builtin_ctzll(params->file_size) : 0,
 		.slice_shift = params->slice_shift,
 		.node_count = params->node_count,
+		.tick_ms_fixed = (uint32_t)(((uint64_t)tick.tv_nsec << PF_PROBE_TICK_SHIFT) / 1000000),
 	};
 }
 

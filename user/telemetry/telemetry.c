@@ -146,8 +146,7 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	pf_heat_init(&telemetry->heat, telemetry->halflife_ms / 1e3, window_min * 60.0,
 		     (double)telemetry->slice_size / PF_SAMPLE_BLOCK);
 	telemetry->files = calloc(telemetry->params.file_count, sizeof(*telemetry->files));
-	telemetry->mincore_buffer = malloc(telemetry->slice_size >> 12);
-	if (!telemetry->files || !telemetry->mincore_buffer) {
+	if (!telemetry->files || pf_resident_init(&telemetry->resident, telemetry->slice_size)) {
 		r = pf_error(-ENOMEM, "telemetry: out of memory");
 		goto err_free;
 	}
@@ -176,7 +175,7 @@ void pf_telemetry_free(struct pf_telemetry *telemetry)
 	for (uint32_t i = 0; telemetry->files && i < telemetry->file_end; i++)
 		free(telemetry->files[i].slices);
 	free(telemetry->files);
-	free(telemetry->mincore_buffer);
+	pf_resident_done(&telemetry->resident);
 	free(telemetry->views);
 	free(telemetry->order);
 	free(telemetry->scratch);
@@ -322,7 +321,7 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 	telemetry->snapshot = (struct pf_snapshot){
 		.time_ms = now_ms,
 		.slice_size = telemetry->slice_size,
-		.total_stall_rate = telemetry->heat.sum_value,
+		.total_stall_rate = telemetry->heat.sum_stall,
 		.slice_count = telemetry->view_count,
 		.slices = telemetry->views,
 		.lost_events = telemetry->ops->lost(telemetry->source),
