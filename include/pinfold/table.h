@@ -37,7 +37,10 @@ PINFOLD_API int pinfold_table_open(struct pinfold *pf, const char *name, uint32_
 /** Gives back one pinfold_table_open(). The handle stays usable while another open of it lasts. NULL is allowed. */
 PINFOLD_API void pinfold_table_close(struct pinfold_table *table);
 
-/** Copies the value of @key into @ret_value (at most @capacity). *ret_size is its full size; -ENOBUFS if it did not fit; -ENOENT. */
+/**
+ * Copies the value of @key into @ret_value (at most @capacity). *ret_size is its full size; -ENOBUFS if it did not fit;
+ * -ENOENT.
+ */
 PINFOLD_API int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_size,
 				  void *ret_value, size_t capacity, size_t *ret_size);
 PINFOLD_API int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size,
