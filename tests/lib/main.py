@@ -47,7 +47,8 @@ class Job:
 
     def __init__(self, build, test):
         self.build, self.test = build, test
-        suites = sorted(test["suite"] & {"unit", "structure", "integration", "examples", "crash", "fuzz", "bench", "vm"})
+        suites = sorted(test["suite"] & {"unit", "structure", "integration", "examples", "crash", "fuzz", "tsan", "bench",
+                                        "vm"})
         self.name = "/".join(suites[:1] + [test["name"]])
         if build.config.name != "default":
             self.name = f"{build.config.name}:{self.name}"
@@ -64,8 +65,6 @@ class Job:
 def wanted(config, test, mode):
     """Is the test part of the mode, in this build?"""
     if config != "default" and not test["suite"] & BUILT_FOR[config]:
-        return False
-    if config == "default" and test["suite"] & {"tsan-only", "fuzz-only"}:
         return False
     return not test["suite"] & LEFT_OUT[mode]
 
@@ -199,9 +198,7 @@ def main():
         if name not in known:
             print(f"tests/run: no build is named '{name}' (there are {', '.join(known)})", file=sys.stderr)
             return 2
-        if name == "fuzz" and not os.path.exists(os.path.join(ROOT, "tests/fuzz/meson.build")):
-            continue
-        if name == "tsan" and not names and not any("tsan" in j.test["suite"] for j in jobs):
+        if name in ("fuzz", "tsan") and not os.path.exists(os.path.join(ROOT, f"tests/{name}/meson.build")):
             continue
         build = Build(ROOT, args.builddir, known[name])
         progress.say(f"building {name} in {os.path.relpath(build.dir)} ...")
