@@ -52,7 +52,7 @@ class Build:
             status, output = self.run(["meson", "setup", self.dir] + self.config.options)
             if status:
                 return False, output
-        status, output = self.run(["ninja", "-C", self.dir])
+        status, output = self.run(["ninja", "--quiet", "-C", self.dir])
         return status == 0, output
 
     def tests(self):
