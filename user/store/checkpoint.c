@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * checkpoint.c - making the data files durable and moving the journal's start.
+ *
+ *  1. The point C is the end of an applied group, read before the first fdatasync: all
+ *     that is before C is in the page cache by then, so the flushes cover it.
+ *  2. Only after the superblock that names C is durable is the journal before C given
+ *     back and quarantine before C released: until then either superblock copy still
+ *     describes a journal that is whole.
+ *  3. No lock that a commit takes is held across a flush.
+ *  4. A dirty flag is cleared before its file's flush: an apply that comes meanwhile
+ *     sets it again and is the next checkpoint's.
+ */
+#include "base/error.h"
+#include "store/internal.h"
+#include "store/super.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean)
+{
+	struct pf_super_disk *copy = NULL;
+	ssize_t n;
+	int r = 0;
+
+	if (posix_memalign((void **)&copy, PF_BLOCK_SIZE, sizeof(*copy)) != 0)
+		return pf_error(-ENOMEM, "no memory for the superblock");
+	pthread_mutex_lock(&store->super_lock);
+	store->super.sequence++;
+	store->super.file_count = atomic_load(&store->file_count);
+	store->super.clean = clean;
+	if (start) {
+		store->super.start_lsn = start->lsn;
+		store->super.start_pos = start->pos;
+		store->super.start_group = start->number;
+	}
+	pthread_mutex_lock(&store->lock);
+	store->super.next_txn_id = store->next_txn_id;
+	pthread_mutex_unlock(&store->lock);
+	pf_super_seal(&store->super);
+	memcpy(copy, &store->super, sizeof(*copy));
+	n = pf_io_pwrite(store->super_fd, copy, sizeof(*copy), (store->super.sequence & 1) * PF_BLOCK_SIZE);
+	if (n == (ssize_t)sizeof(*copy))
+		r = pf_io_fdatasync(store->super_fd);
+	else
+		r = n < 0 ? (int)n : -EIO;
+	if (r < 0)
+		pf_poison(store, "super: cannot write copy %u: %s", (unsigned int)(store->super.sequence & 1), strerror(-r));
+	pthread_mutex_unlock(&store->super_lock);
+	free(copy);
+	return r < 0 ? pf_error(-EIO, "%s: %s", store->dir, store->poison_reason) : 0;
+}
+
+static int flush_data(struct pf_store *store)
+{
+	uint32_t count = atomic_load(&store->file_count);
+
+	for (uint32_t id = 0; id < count; id++) {
+		struct pf_file *file = store->files[id];
+		int r;
+
+		if (!atomic_exchange(&file->dirty, false))
+			continue;
+		r = pf_io_fdatasync(file->fd);
+		if (r < 0) {
+			pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
+			return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
+		}
+	}
+	return 0;
+}
+
+int pf_checkpoint_run(struct pf_store *store)
+{
+	struct pf_log_point point;
+	int r = pf_writable(store);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->ckpt_lock);
+	pthread_mutex_lock(&store->lock);
+	point = store->applied_point;
+	pthread_mutex_unlock(&store->lock);
+	r = flush_data(store);
+	if (r == 0 && point.lsn != store->super.start_lsn)
+		r = pf_super_update(store, &point, false);
+	if (r == 0) {
+		pthread_mutex_lock(&store->lock);
+		store->start_pos = point.pos;
+		atomic_store(&store->checkpoint_lsn, point.lsn);
+		pthread_mutex_unlock(&store->lock);
+		pf_quarantine_release(store, point.lsn);
+	}
+	pthread_mutex_unlock(&store->ckpt_lock);
+	return r;
+}
+
+int pf_store_checkpoint(struct pf_store *store)
+{
+	int r = pf_writable(store);
+
+	if (r == 0)
+		r = pf_settle(store, atomic_load(&store->ordered_lsn), true, 0);
+	return r == 0 ? pf_checkpoint_run(store) : r;
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * extent.c - extents: allocation, life, bulk load.
+ *
+ *	FREE --alloc--> UNPUBLISHED --publish, ordered--> PUBLISHED
+ *	  ^                 | free                           | drop, ordered
+ *	  |                 v                                v
+ *	  +---release--- QUARANTINE <------------------------+
+ *
+ *  1. UNPUBLISHED and QUARANTINE exist in memory only: after a crash both are free.
+ *  2. QUARANTINE ends when every epoch that was open has been left and a
+ *     checkpoint's start LSN has passed the drop: older records may be replayed
+ *     until then, and must not overwrite bulk data of the next owner.
+ *  3. An extent is zeroed before it is handed out, and that is durable before its
+ *     publication can be: the blocks may hold a former owner's bytes.
+ *  4. A generation grows with each allocation at a granule and survives in its entry.
+ */
+#include "base/crc.h"
+#include "base/error.h"
+#include "store/internal.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state, uint32_t order,
+		   uint32_t flags, uint32_t gen)
+{
+	const uint32_t place[2] = { file_id, granule };
+	struct pf_granule_entry entry = { .state = state, .order = (uint8_t)order, .flags = (uint16_t)flags, .gen = gen };
+
+	entry.crc = pf_crc32c_update(pf_crc32c(&entry, 12), place, sizeof(place));
+	*ret_entry = entry;
+}
+
+const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule, uint32_t granule_count)
+{
+	static const struct pf_granule_entry never;
+	const uint32_t place[2] = { file_id, granule };
+
+	if (memcmp(entry, &never, sizeof(never)) == 0)
+		return NULL;
+	if (entry->crc != pf_crc32c_update(pf_crc32c(entry, 12), place, sizeof(place)))
+		return "CRC does not match";
+	if (entry->state > PF_ENTRY_PUBLISHED)
+		return "unknown state";
+	if (entry->order > PF_ORDER_MAX || granule & ((1u << entry->order) - 1) || (1u << entry->order) > granule_count - granule)
+		return "size does not fit its place";
+	if (entry->gen == 0)
+		return "generation 0";
+	if (entry->flags & ~PINFOLD_EXTENT_FLAGS_ALL)
+		return "unknown flags";
+	return NULL;
+}
+
+/* A read-only store has no cells of its own: the writer's table is the truth, seen through the mapping. */
+static uint64_t cell_from_table(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
+{
+	const uint8_t *at = store->base + file->id * store->file_size + PF_BLOCK_SIZE + (uint64_t)granule * sizeof(struct pf_granule_entry);
+
+	if (granule < file->meta_granules)
+		return pf_cell_make(PF_GRANULE_META, 0, 0, 0);
+	for (int attempt = 0; attempt < 100; attempt++) { /* the writer may be between its two stores */
+		struct pf_granule_entry entry;
+		uint64_t words[2];
+
+		words[0] = atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_acquire);
+		words[1] = atomic_load_explicit((const _Atomic uint64_t *)(at + 8), memory_order_acquire);
+		memcpy(&entry, words, sizeof(entry));
+		if (!pf_entry_check(&entry, file->id, granule, store->granules_per_file))
+			return pf_cell_make(entry.state == PF_ENTRY_PUBLISHED ? PF_GRANULE_PUBLISHED : PF_GRANULE_FREE, entry.order,
+					    entry.flags, entry.gen);
+	}
+	return pf_cell_make(PF_GRANULE_FREE, 0, 0, 0);
+}
+
+uint64_t pf_cell_load(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
+{
+	if (store->read_only)
+		return cell_from_table(store, file, granule);
+	return atomic_load_explicit(&file->cells[granule], memory_order_acquire);
+}
+
+static struct pinfold_extent extent_of(const struct pf_file *file, uint32_t granule, uint64_t cell)
+{
+	return (struct pinfold_extent){
+		.file_id = file->id,
+		.flags = pf_cell_flags(cell),
+		.offset = (uint64_t)granule << PF_GRANULE_SHIFT,
+		.len = (uint32_t)(PF_GRANULE_SIZE << pf_cell_order(cell)),
+		.gen = pf_cell_gen(cell),
+	};
+}
+
+/* The cell of a live extent, or an error. Every extent that comes from outside passes here. */
+static int cell_of_extent(const struct pf_store *store, const struct pinfold_extent *extent, struct pf_file **ret_file, uint64_t *ret_cell)
+{
+	struct pf_file *file = pf_file_get(store, extent->file_id);
+	uint64_t cell;
+
+	if (__builtin_expect(!file || extent->offset >= store->file_size || extent->offset % PF_GRANULE_SIZE, 0))
+		return pf_error(-EINVAL, "extent %u:%llu: there is no such place", extent->file_id, (unsigned long long)extent->offset);
+	cell = pf_cell_load(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
+	if (__builtin_expect((pf_cell_state(cell) != PF_GRANULE_PUBLISHED && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED) ||
+				     pf_cell_gen(cell) != extent->gen || PF_GRANULE_SIZE << pf_cell_order(cell) != extent->len, 0))
+		return pf_error(-ESTALE, "extent %u:%llu generation %u: is not allocated any more", extent->file_id,
+				(unsigned long long)extent->offset, extent->gen);
+	*ret_file = file;
+	*ret_cell = cell;
+	return 0;
+}
+
+int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_file *file;
+	uint64_t cell;
+
+	return cell_of_extent(store, extent, &file, &cell);
+}
+
+static int take(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file, uint32_t *ret_granule)
+{
+	uint32_t count = atomic_load(&store->file_count);
+	int r = -ENOSPC;
+
+	pthread_mutex_lock(&store->alloc_lock);
+	for (uint32_t id = 0; id < count; id++) {
+		struct pf_file *file = store->files[id];
+		uint32_t granule;
+
+		if (!pf_buddy_alloc(&file->buddy, order, &granule))
+			continue;
+		/* not yet UNPUBLISHED: nobody may refer to it before it is zero */
+		*ret_file = file;
+		*ret_granule = granule;
+		r = 0;
+		break;
+	}
+	pthread_mutex_unlock(&store->alloc_lock);
+	return r;
+}
+
+/* Whether releasing what waits in quarantine could help. */
+static bool quarantine_waits(struct pf_store *store)
+{
+	bool waits;
+
+	pthread_mutex_lock(&store->alloc_lock);
+	waits = store->quarantine != NULL;
+	pthread_mutex_unlock(&store->alloc_lock);
+	return waits;
+}
+
+static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file, uint32_t *ret_granule)
+{
+	for (;;) {
+		uint32_t count = atomic_load(&store->file_count);
+		int r = take(store, order, flags, ret_file, ret_granule);
+
+		if (r == 0)
+			return 0;
+		if (count < store->file_max) {
+			r = pf_file_add(store, count);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		if (quarantine_waits(store)) {
+			r = pf_store_checkpoint(store);
+			if (r < 0)
+				return r;
+			rcu_barrier(); /* the grace periods that have ended are seen */
+			pf_quarantine_release(store, atomic_load(&store->checkpoint_lsn));
+			if (take(store, order, flags, ret_file, ret_granule) == 0)
+				return 0;
+		}
+		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up", store->dir,
+				(unsigned long long)(PF_GRANULE_SIZE << order), (unsigned long long)store->arena_size);
+	}
+}
+
+static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
+{
+	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE, offset, size);
+
+	if (r == -EOPNOTSUPP) {
+		r = pf_io_fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+		if (r == 0)
+			r = pf_io_fallocate(file->fd, 0, offset, size);
+	}
+	if (r < 0)
+		return pf_error(r, "%s/%s: offset %llu: cannot allocate %llu bytes: %s", store->dir, file->name,
+				(unsigned long long)offset, (unsigned long long)size, strerror(-r));
+	atomic_fetch_add(&file->zeroed, 1);
+	return 0;
+}
+
+int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent)
+{
+	uint32_t order = 0, granule, gen;
+	struct pf_file *file;
+	int r = pf_writable(store);
+
+	if (r < 0)
+		return r;
+	if (size == 0)
+		size = store->extent_size;
+	if (size > PINFOLD_EXTENT_MAX)
+		return pf_error(-EINVAL, "extent of %llu bytes; allowed: at most %llu", (unsigned long long)size, PINFOLD_EXTENT_MAX);
+	if (flags & ~PINFOLD_EXTENT_FLAGS_ALL)
+		return pf_error(-EINVAL, "extent flags 0x%x; known: 0x%x", flags, PINFOLD_EXTENT_FLAGS_ALL);
+	while (PF_GRANULE_SIZE << order < size)
+		order++;
+	r = take_or_grow(store, order, flags, &file, &granule);
+	if (r < 0)
+		return r;
+	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order);
+	pthread_mutex_lock(&store->alloc_lock);
+	if (r < 0) {
+		pf_buddy_free(&file->buddy, granule, order);
+	} else {
+		gen = pf_cell_gen(atomic_load(&file->cells[granule])) + 1;
+		gen += gen == 0; /* 0 means never */
+		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen), memory_order_release);
+		*ret_extent = extent_of(file, granule, atomic_load(&file->cells[granule]));
+		store->extent_count++;
+		store->allocated_bytes += PF_GRANULE_SIZE << order;
+	}
+	pthread_mutex_unlock(&store->alloc_lock);
+	if (r == 0)
+		atomic_fetch_add(&store->layout_version, 1);
+	return r;
+}
+
+/* ---- quarantine ---- */
+
+static void grace_passed(struct rcu_head *head)
+{
+	struct pf_quarantine *item = caa_container_of(head, struct pf_quarantine, rcu);
+
+	atomic_store(&item->grace, true);
+}
+
+/* lock and alloc_lock held. */
+static void quarantine(struct pf_store *store, struct pf_file *file, uint32_t granule, struct pf_quarantine *item, uint64_t lsn)
+{
+	uint64_t cell = atomic_load(&file->cells[granule]);
+
+	atomic_store_explicit(&file->cells[granule],
+			      pf_cell_make(PF_GRANULE_QUARANTINE, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
+			      memory_order_release);
+	*item = (struct pf_quarantine){
+		.store = store, .file_id = file->id, .granule = granule, .order = pf_cell_order(cell), .lsn = lsn,
+		.next = store->quarantine,
+	};
+	store->quarantine = item;
+	store->extent_count--;
+	store->allocated_bytes -= PF_GRANULE_SIZE << item->order;
+	if (pf_cell_state(cell) == PF_GRANULE_PUBLISHED)
+		store->published_bytes -= PF_GRANULE_SIZE << item->order;
+	atomic_fetch_add(&store->layout_version, 1);
+	pf_epoch_call(&item->rcu, grace_passed);
+}
+
+void pf_quarantine_release(struct pf_store *store, uint64_t lsn)
+{
+	struct pf_quarantine **at, *item;
+
+	pthread_mutex_lock(&store->alloc_lock);
+	for (at = &store->quarantine; (item = *at);) {
+		struct pf_file *file = store->files[item->file_id];
+		uint64_t cell = atomic_load(&file->cells[item->granule]);
+
+		if (item->lsn > lsn || !atomic_load(&item->grace)) {
+			at = &item->next;
+			continue;
+		}
+		*at = item->next;
+		atomic_store(&file->cells[item->granule], pf_cell_make(PF_GRANULE_FREE, 0, 0, pf_cell_gen(cell)));
+		pf_buddy_free(&file->buddy, item->granule, item->order);
+		free(item);
+	}
+	pthread_mutex_unlock(&store->alloc_lock);
+}
+
+void pf_extent_published(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_file *file = store->files[extent->file_id];
+	uint32_t granule = (uint32_t)(extent->offset >> PF_GRANULE_SHIFT);
+	uint64_t cell;
+
+	pthread_mutex_lock(&store->alloc_lock);
+	cell = atomic_load(&file->cells[granule]);
+	atomic_store_explicit(&file->cells[granule],
+			      pf_cell_make(PF_GRANULE_PUBLISHED, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
+			      memory_order_release);
+	store->published_bytes += extent->len;
+	pthread_mutex_unlock(&store->alloc_lock);
+	atomic_fetch_add(&store->layout_version, 1);
+}
+
+void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item, uint64_t lsn)
+{
+	pthread_mutex_lock(&store->alloc_lock);
+	quarantine(store, store->files[extent->file_id], (uint32_t)(extent->offset >> PF_GRANULE_SHIFT), item, lsn);
+	pthread_mutex_unlock(&store->alloc_lock);
+}
+
+int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_quarantine *item = malloc(sizeof(*item));
+	struct pf_file *file;
+	uint64_t cell;
+	int r;
+
+	if (!item)
+		return pf_error(-ENOMEM, "no memory to free an extent");
+	pthread_mutex_lock(&store->lock); /* so that no transaction that names it is ordered afterwards */
+	r = cell_of_extent(store, extent, &file, &cell);
+	if (r == 0 && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
+		r = pf_error(-EPERM, "extent %u:%llu: is published; drop it in a transaction", extent->file_id,
+			     (unsigned long long)extent->offset);
+	if (r == 0)
+		pf_extent_dropped(store, extent, item, atomic_load(&store->ordered_lsn));
+	pthread_mutex_unlock(&store->lock);
+	if (r < 0)
+		free(item);
+	return r;
+}
+
+/* ---- looking ---- */
+
+int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset, struct pinfold_extent *ret_extent,
+		       enum pf_granule_state *ret_state)
+{
+	struct pf_file *file = pf_file_get(store, file_id);
+	uint32_t granule = (uint32_t)(offset >> PF_GRANULE_SHIFT);
+
+	if (!file || offset >= store->file_size)
+		return pf_error(-EINVAL, "place %u:%llu: there is none", file_id, (unsigned long long)offset);
+	for (uint32_t order = 0; order <= PF_ORDER_MAX; order++) { /* an extent of this order would start here */
+		uint32_t start = granule & ~((1u << order) - 1);
+		uint64_t cell = pf_cell_load(store, file, start);
+		enum pf_granule_state state = pf_cell_state(cell);
+
+		if (state == PF_GRANULE_FREE || pf_cell_order(cell) != order)
+			continue;
+		if (state == PF_GRANULE_META && start != granule)
+			continue;
+		*ret_extent = extent_of(file, start, cell);
+		*ret_state = state;
+		return 0;
+	}
+	return pf_error(-ENOENT, "place %u:%llu: is free", file_id, (unsigned long long)offset);
+}
+
+int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
+{
+	for (uint32_t id = 0; id < pf_store_file_count(store); id++) {
+		struct pf_file *file = store->files[id];
+
+		for (uint32_t granule = file->meta_granules; granule < store->granules_per_file;) {
+			uint64_t cell = pf_cell_load(store, file, granule);
+			enum pf_granule_state state = pf_cell_state(cell);
+			struct pinfold_extent extent;
+			int r;
+
+			granule++;
+			if (state != PF_GRANULE_PUBLISHED && state != PF_GRANULE_UNPUBLISHED)
+				continue;
+			extent = extent_of(file, granule - 1, cell);
+			r = fn(ctx, &extent, state == PF_GRANULE_PUBLISHED);
+			if (r != 0)
+				return r;
+			granule += (1u << pf_cell_order(cell)) - 1;
+		}
+	}
+	return 0;
+}
+
+/* ---- bulk load ---- */
+
+int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size)
+{
+	struct pf_file *file;
+	uint64_t cell;
+	ssize_t n;
+	int r = pf_writable(store);
+
+	if (r == 0)
+		r = cell_of_extent(store, extent, &file, &cell);
+	if (r < 0)
+		return r;
+	if (pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
+		return pf_error(-EPERM, "extent %u:%llu: is published; change it by a transaction", extent->file_id,
+				(unsigned long long)extent->offset);
+	if (offset > extent->len || size > extent->len - offset)
+		return pf_error(-ERANGE, "bulk write of %zu bytes at %llu into an extent of %u", size, (unsigned long long)offset, extent->len);
+	n = pf_io_pwrite(file->fd, data, size, extent->offset + offset);
+	if (n < 0 || (size_t)n < size)
+		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir, file->name,
+				(unsigned long long)(extent->offset + offset), n, size);
+	return 0;
+}
+
+/* Flushes @file and remembers which zeroings that covers. A failed flush is final. */
+static int flush_file(struct pf_store *store, struct pf_file *file)
+{
+	uint64_t zeroed = atomic_load(&file->zeroed), seen;
+	int r = pf_io_fdatasync(file->fd);
+
+	if (r < 0) {
+		pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
+		return pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r));
+	}
+	seen = atomic_load(&file->zeroed_sync);
+	while (seen < zeroed && !atomic_compare_exchange_weak(&file->zeroed_sync, &seen, zeroed))
+		;
+	return 0;
+}
+
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file)
+{
+	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed))
+		return 0;
+	return flush_file(store, file);
+}
+
+int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count)
+{
+	int r = pf_writable(store);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct pf_file *file;
+		uint64_t cell;
+		bool done = false;
+
+		r = cell_of_extent(store, &extents[i], &file, &cell);
+		for (size_t k = 0; r == 0 && !done && k < i; k++)
+			done = extents[k].file_id == extents[i].file_id;
+		if (r == 0 && !done)
+			r = flush_file(store, file);
+	}
+	return r;
+}

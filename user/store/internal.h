@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * internal.h - the store's own structures, for user/store/ only.
+ *
+ * LOCKS, in the order in which they nest
+ *   ckpt_lock    one checkpoint at a time; held across fdatasync
+ *   grow_lock    one file creation at a time
+ *   super_lock   the superblock image and its two copies
+ *   lock         the commit order: pending list, LSNs, journal positions, poison
+ *   alloc_lock   buddies, cells being changed, quarantine
+ * A bucket's spinlock nests inside any of them. None of lock, alloc_lock and the
+ * spinlocks is ever held across a system call that may wait for the device.
+ *
+ * THREADS: committers flush for each other (whoever comes first leads, see
+ * flush.c); the flusher leads when nobody waits; the checkpointer checkpoints.
+ */
+#ifndef PF_STORE_INTERNAL_H
+#define PF_STORE_INTERNAL_H
+
+#include "store/buddy.h"
+#include "store/format.h"
+#include "store/io.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <urcu.h>
+
+#define PF_BUCKET_COUNT 65536u
+#define PF_STAGE_SIZE (1u << 20)
+#define PF_PENDING_MIN (1ull << 20)
+#define PF_PENDING_MAX (16ull << 20)
+/** A commit's flush in async mode waits for more to come, up to this many bytes. */
+#define PF_ASYNC_BATCH (1ull << 20)
+/** Most ranges of one transaction. */
+#define PF_TXN_RANGES_MAX (1u << 20)
+
+/* ---- cells: the allocation state of a granule, in memory ---- */
+
+/** state | order << 8 | flags << 16 | gen << 32; of the granule an extent starts at. Inner granules keep FREE and their own gen. */
+static inline uint64_t pf_cell_make(enum pf_granule_state state, uint32_t order, uint32_t flags, uint32_t gen)
+{
+	return (uint64_t)state | (uint64_t)order << 8 | (uint64_t)(flags & 0xffff) << 16 | (uint64_t)gen << 32;
+}
+static inline enum pf_granule_state pf_cell_state(uint64_t cell)
+{
+	return (enum pf_granule_state)(cell & 0xff);
+}
+static inline uint32_t pf_cell_order(uint64_t cell)
+{
+	return (uint32_t)(cell >> 8) & 0xff;
+}
+static inline uint32_t pf_cell_flags(uint64_t cell)
+{
+	return (uint32_t)(cell >> 16) & 0xffff;
+}
+static inline uint32_t pf_cell_gen(uint64_t cell)
+{
+	return (uint32_t)(cell >> 32);
+}
+
+struct pf_file {
+	uint32_t id;
+	int fd;      /* read-write; -1 in a read-only store */
+	int read_fd;
+	char name[16];
+	_Atomic bool dirty;           /* applied to since the last checkpoint began */
+	_Atomic uint64_t zeroed;      /* counts zeroings of ranges ... */
+	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
+	uint32_t meta_granules;
+	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
+	struct pf_buddy buddy;        /* alloc_lock */
+};
+
+/* ---- overlay ---- */
+
+/** A part of one page that a transaction changes. Lives in its transaction; unlinked and freed under RCU. */
+struct pf_node {
+	struct pf_node *_Atomic next;
+	uint64_t page; /* number in the arena */
+	uint64_t lsn;  /* of the transaction's end */
+	const uint8_t *data;
+	uint16_t offset;
+	uint16_t size;
+};
+
+/** Pages with equal hash: sequence, and queue of pending nodes in LSN order. */
+struct pf_bucket {
+	_Atomic uint32_t seq;   /* odd while being applied to; written by the one applier */
+	_Atomic uint32_t count; /* of pending nodes */
+	struct pf_node *_Atomic head;
+	struct pf_node *tail;   /* spin */
+	_Atomic uint32_t spin;
+};
+
+/* ---- transactions ---- */
+
+enum pf_ref_kind { PF_REF_WRITE, PF_REF_PUBLISH, PF_REF_DROP };
+
+struct pf_ref {
+	struct pinfold_extent extent;
+	enum pf_ref_kind kind;
+};
+
+#define PF_TXN_INLINE_BYTES 512
+#define PF_TXN_INLINE_REFS 4
+#define PF_TXN_INLINE_NODES 6
+
+struct pf_txn {
+	struct pf_txn *next;
+	struct pf_store *store;
+	uint8_t *record; /* header and ranges, as in the journal */
+	uint64_t length, capacity;
+	struct pf_ref *refs;
+	uint32_t ref_count, ref_capacity;
+	uint32_t range_count;
+	uint64_t node_count;
+	struct pf_node *nodes;
+	uint64_t end_lsn;
+	uint64_t group_end_pos; /* of the last of its group, else 0 */
+	uint64_t group_number;
+	bool discard;           /* never reached the disk: only leaves the overlay */
+	struct rcu_head rcu;
+	struct pf_ref refs_inline[PF_TXN_INLINE_REFS];
+	struct pf_node nodes_inline[PF_TXN_INLINE_NODES];
+	_Alignas(8) uint8_t record_inline[PF_TXN_INLINE_BYTES];
+};
+
+/** A dropped or freed extent on its way to being free again. */
+struct pf_quarantine {
+	struct pf_quarantine *next;
+	struct pf_store *store;
+	struct rcu_head rcu;
+	uint32_t file_id, granule, order;
+	uint64_t lsn;           /* reusable after a checkpoint at or beyond it ... */
+	_Atomic bool grace;     /* ... and when every reader of before has left */
+};
+
+struct pf_txn_list {
+	struct pf_txn *head, *tail;
+	uint64_t bytes;
+};
+
+struct pf_segment {
+	int fd;
+};
+
+/* What of a position in the journal is known to recovery and checkpoint. */
+struct pf_log_point {
+	uint64_t lsn, pos, number;
+};
+
+struct pf_store {
+	/* fixed while open */
+	char *dir;
+	int dirfd, journal_dirfd, super_fd, lock_fd;
+	bool read_only;
+	struct pinfold_config config;
+	uint64_t file_size, arena_size, extent_size;
+	uint32_t file_max, granules_per_file;
+	uint8_t *base, *rw_base;
+	void *arena[2];
+	uint64_t arena_span[2];
+	struct pinfold_extent root;
+	struct pf_bucket *buckets;
+	uint64_t pending_max; /* bytes ordered and not yet written, beyond which committers wait */
+
+	struct pf_file **files;
+	_Atomic uint32_t file_count;
+	_Atomic uint64_t layout_version;
+
+	/* superblock: super_lock */
+	pthread_mutex_t super_lock, ckpt_lock, grow_lock;
+	struct pf_super_disk super; /* last written, or being written */
+
+	/* journal geometry, fixed while open */
+	struct pf_segment *segments;
+	uint64_t segment_data; /* bytes of a segment that positions run through */
+	uint64_t capacity;     /* of the ring, bytes */
+	uint8_t *stage;        /* the leader's buffer */
+	struct pf_io_ring *ring;
+
+	/* commit order: lock */
+	pthread_mutex_t lock;
+	pthread_cond_t flusher_wake, checkpointer_wake;
+	struct pf_txn_list pending; /* ordered, not written */
+	struct pf_txn_list apply;   /* written (or failed), to be applied (or discarded) */
+	bool flushing, applying, stuck, flush_urgent, stop, checkpoint_wanted, threads_running;
+	uint64_t oldest_ns;         /* when the first of pending was ordered */
+	uint64_t head_pos, next_group, next_txn_id, start_pos;
+	struct pf_log_point applied_point; /* end of the last applied group */
+	_Atomic uint64_t ordered_lsn, durable_lsn, applied_lsn, checkpoint_lsn;
+	_Atomic bool poisoned;
+	char poison_reason[120];
+	uint64_t commit_count, commit_bytes, flush_count;
+	uint64_t recovered_txns, recovered_bytes;
+	_Atomic uint32_t settle_word, settle_waiters; /* futex: moves when an LSN does */
+	_Atomic int event_fd;
+	pthread_t flusher, checkpointer;
+
+	pthread_mutex_t alloc_lock;
+	struct pf_quarantine *quarantine; /* alloc_lock */
+	uint64_t allocated_bytes, published_bytes, extent_count; /* alloc_lock */
+};
+
+/* ---- lock.c ---- */
+int pf_lock_acquire(struct pf_store *store);
+/** Whether a live writer holds the lock of the directory @dirfd. 1, 0 or -errno. */
+int pf_lock_held(int dirfd);
+
+/* ---- create.c ---- */
+/** Makes a new store in the locked, open directory; afterwards it is as one that was closed cleanly. */
+int pf_store_create(struct pf_store *store);
+/** Replaces the (empty) journal by one of @journal_size bytes. */
+int pf_store_resize_journal(struct pf_store *store, uint64_t journal_size);
+/** Whether the directory holds remains of a data store without a superblock. */
+int pf_store_check_empty(struct pf_store *store);
+
+/* ---- datafile.c ---- */
+/** Opens all data files that exist; at least @expected must. */
+int pf_files_open(struct pf_store *store, uint32_t expected);
+/** Creates, maps and adds the next data file. grow_lock taken inside. -ENOSPC at max_mapped_size. */
+int pf_file_add(struct pf_store *store, uint32_t seen_count);
+/** Writes a new file @file_id into the directory under its final name. @root: with the root extent published in it. */
+int pf_file_create(struct pf_store *store, uint32_t file_id, bool root);
+int pf_arena_reserve(struct pf_store *store);
+void pf_files_close(struct pf_store *store);
+/** Looks for files that a live writer added since. Read-only stores. */
+void pf_files_refresh(struct pf_store *store);
+/** Reads the granule table of @file into cells and buddy. */
+int pf_file_load(struct pf_store *store, struct pf_file *file);
+uint32_t pf_meta_granules(uint64_t file_size);
+/** Size and header of an open data file. */
+int pf_file_check(struct pf_store *store, struct pf_file *file);
+uint64_t pf_table_end(const struct pf_store *store);
+
+static inline struct pf_file *pf_file_get(const struct pf_store *store, uint32_t file_id)
+{
+	return file_id < atomic_load_explicit(&store->file_count, memory_order_acquire) ? store->files[file_id] : NULL;
+}
+
+/* ---- extent.c ---- */
+/** The cell of @granule, from memory or, in a read-only store, from the mapped table. */
+uint64_t pf_cell_load(const struct pf_store *store, const struct pf_file *file, uint32_t granule);
+void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state, uint32_t order,
+		   uint32_t flags, uint32_t gen);
+/** NULL if sound, else what is wrong with it. Pure. */
+const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule, uint32_t granule_count);
+/** In-memory effect of an ordered publish or drop. lock held. */
+void pf_extent_published(struct pf_store *store, const struct pinfold_extent *extent);
+void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item, uint64_t lsn);
+/** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
+void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
+/** Makes zeroings of @file so far durable; poisons if the flush fails. */
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file);
+
+/* ---- overlay.c ---- */
+static inline struct pf_bucket *pf_bucket_of(const struct pf_store *store, uint64_t page)
+{
+	return &store->buckets[(page ^ page >> 16) & (PF_BUCKET_COUNT - 1)];
+}
+void pf_overlay_insert(struct pf_store *store, struct pf_node *node);
+/** Removes the oldest node of its bucket, which must be @node. */
+void pf_overlay_remove(struct pf_store *store, struct pf_node *node);
+
+/* ---- apply.c ---- */
+/** Stores @txn's ranges into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
+int pf_apply(struct pf_store *store, struct pf_txn *txn);
+/** Same for a record read back by recovery. Ranges were checked by the parser and pf_range_check(). */
+int pf_apply_record(struct pf_store *store, const uint8_t *record, uint64_t length, uint32_t range_count);
+/** Whether a range read from disk lies in an existing file. NULL or what is wrong. */
+const char *pf_range_check(const struct pf_store *store, const struct pf_record_range *range);
+
+/* ---- journal.c ---- */
+int pf_journal_create(struct pf_store *store, uint64_t journal_size);
+int pf_journal_open(struct pf_store *store);
+void pf_journal_close(struct pf_store *store);
+void pf_journal_unlink(struct pf_store *store, uint32_t generation, uint32_t segment_count);
+/** Chooses segment count and size for @journal_size bytes. */
+void pf_journal_geometry(uint64_t journal_size, uint32_t *ret_count, uint64_t *ret_segment_size);
+/** File offset and segment of @pos; *ret_room: bytes to the segment's end. */
+uint32_t pf_journal_locate(const struct pf_store *store, uint64_t pos, uint64_t *ret_offset, uint64_t *ret_room);
+static inline uint64_t pf_group_size(uint64_t record_bytes)
+{
+	uint64_t size = sizeof(struct pf_group_header) + record_bytes;
+
+	return (size + PF_BLOCK_SIZE - 1) & ~(uint64_t)(PF_BLOCK_SIZE - 1);
+}
+/** What the header of segment @index must be. */
+void pf_segment_header_make(const struct pf_store *store, uint32_t index, struct pf_segment_header *ret_header);
+/** Largest record. */
+uint64_t pf_record_max(const struct pf_store *store);
+
+/* ---- flush.c ---- */
+/** Writes, flushes and applies all that is pending. lock held on entry and exit, let go inside; pf_flush_possible() before. */
+void pf_flush_lead(struct pf_store *store);
+bool pf_flush_possible(const struct pf_store *store);
+/** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
+int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
+/** Turns the store read-only. lock held. Only the first reason stays. */
+void pf_poison_locked(struct pf_store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void pf_poison(struct pf_store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Wakes whoever waits for an LSN. */
+void pf_settle_wake(struct pf_store *store);
+/** -EROFS with words if the store takes no changes. */
+int pf_writable(struct pf_store *store);
+int pf_threads_start(struct pf_store *store);
+void pf_threads_stop(struct pf_store *store);
+
+/* ---- txn.c ---- */
+/** Orders @txn. Its owner keeps it only on failure. @wake: the caller will not wait, so the flusher must know. */
+int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn);
+void pf_txn_free(struct pf_txn *txn);
+
+/* ---- checkpoint.c ---- */
+int pf_checkpoint_run(struct pf_store *store);
+/** Writes the superblock with what the store knows now. @clean: as the last act. */
+int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean);
+
+/* ---- recover.c ---- */
+/** Replays what the superblock says is not in the data files. *ret_end: where the journal goes on. */
+int pf_recover(struct pf_store *store, struct pf_log_point *ret_end);
+/** Reads @size bytes of the ring from @pos on; @data and @size in whole blocks. */
+int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_t size);
+
+/* ---- epoch.c ---- */
+int pf_epoch_init(void);
+/** call_rcu() from any thread. */
+void pf_epoch_call(struct rcu_head *head, void (*fn)(struct rcu_head *head));
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * io.h - every system call of the durable path, and nothing else.
+ *
+ * Each returns a count or 0, or -errno. They are called from other files only,
+ * so a test binary can replace any of them with the linker's --wrap and fail
+ * the n-th call.
+ */
+#ifndef PF_IO_H
+#define PF_IO_H
+
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct pf_io_ring;
+
+/** File descriptor (close-on-exec). A created file gets exactly @mode, whatever the umask. */
+int pf_io_open(int dirfd, const char *path, int flags, mode_t mode);
+/** A directory of exactly @mode. */
+int pf_io_mkdir(int dirfd, const char *path, mode_t mode);
+/** Bytes read, fewer at end of file. EINTR is retried. */
+ssize_t pf_io_pread(int fd, void *ret_data, size_t size, uint64_t offset);
+/** Bytes written: fewer than @size means that the rest did not fit. */
+ssize_t pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset);
+int pf_io_fdatasync(int fd);
+int pf_io_fsync(int fd);
+int pf_io_ftruncate(int fd, uint64_t size);
+int pf_io_fallocate(int fd, int mode, uint64_t offset, uint64_t size);
+int pf_io_rename(int dirfd, const char *from, const char *to);
+int pf_io_unlink(int dirfd, const char *path);
+
+/** An io_uring of @depth entries. -ENOSYS, -EPERM: the host has or allows none. */
+int pf_io_ring_open(unsigned int depth, struct pf_io_ring **ret_ring);
+void pf_io_ring_close(struct pf_io_ring *ring);
+/**
+ * Writes and, once written whole, flushes @fd's data; waits for both. Bytes
+ * written (a short write is not flushed) or -errno of whichever failed. One thread at a time.
+ */
+ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data, size_t size, uint64_t offset);
+
+#endif

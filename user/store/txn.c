@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * txn.c - building a transaction and giving it its place in the commit order.
+ *
+ * DESIGN: a transaction builds its journal record as it goes; the record is also
+ * what the overlay points into and what is applied, so a byte is copied once by
+ * pf_txn_write() and once into the write buffer. All that costs (CRC, overlay nodes)
+ * happens before the order lock.
+ *
+ *  1. Under the order lock every extent that the transaction names is checked again:
+ *     one that was dropped meanwhile makes it fail whole, as its space may be reused
+ *     as soon as a checkpoint has passed the *drop*.
+ *  2. ordered_lsn moves after the last node is in the overlay: readers see all or nothing.
+ */
+#include "base/clock.h"
+#include "base/error.h"
+#include "store/internal.h"
+#include "store/record.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn)
+{
+	struct pf_txn *txn;
+	int r = pf_writable(store);
+
+	if (r < 0)
+		return r;
+	txn = malloc(sizeof(*txn));
+	if (!txn)
+		return pf_error(-ENOMEM, "no memory for a transaction");
+	memset(txn, 0, offsetof(struct pf_txn, refs_inline));
+	txn->store = store;
+	txn->record = txn->record_inline;
+	txn->capacity = sizeof(txn->record_inline);
+	txn->length = sizeof(struct pf_record_header);
+	txn->refs = txn->refs_inline;
+	txn->ref_capacity = PF_TXN_INLINE_REFS;
+	txn->nodes = txn->nodes_inline;
+	*ret_txn = txn;
+	return 0;
+}
+
+void pf_txn_free(struct pf_txn *txn)
+{
+	if (txn->record != txn->record_inline)
+		free(txn->record);
+	if (txn->refs != txn->refs_inline)
+		free(txn->refs);
+	if (txn->nodes != txn->nodes_inline)
+		free(txn->nodes);
+	free(txn);
+}
+
+void pf_txn_abort(struct pf_txn *txn)
+{
+	if (txn)
+		pf_txn_free(txn);
+}
+
+static int reserve_record(struct pf_txn *txn, uint64_t more)
+{
+	uint64_t limit = pf_record_max(txn->store), capacity = txn->capacity;
+	uint8_t *record;
+
+	if (more > limit || txn->length > limit - more)
+		return pf_error(-E2BIG, "transaction of more than %llu bytes; allowed: a quarter of journal_size, or a larger journal_size",
+				(unsigned long long)limit);
+	if (txn->length + more <= capacity)
+		return 0;
+	while (capacity < txn->length + more)
+		capacity *= 2;
+	record = realloc(txn->record == txn->record_inline ? NULL : txn->record, capacity);
+	if (!record)
+		return pf_error(-ENOMEM, "no memory for a transaction of %llu bytes", (unsigned long long)capacity);
+	if (txn->record == txn->record_inline)
+		memcpy(record, txn->record_inline, txn->length);
+	txn->record = record;
+	txn->capacity = capacity;
+	return 0;
+}
+
+static bool same_extent(const struct pinfold_extent *a, const struct pinfold_extent *b)
+{
+	return a->file_id == b->file_id && a->offset == b->offset && a->gen == b->gen && a->len == b->len;
+}
+
+static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum pf_ref_kind kind)
+{
+	struct pf_ref *refs;
+
+	if (kind == PF_REF_WRITE) /* runs of writes to few extents are the rule: look back a little */
+		for (uint32_t i = 0; i < 4 && i < txn->ref_count; i++)
+			if (same_extent(&txn->refs[txn->ref_count - 1 - i].extent, extent))
+				return 0;
+	if (txn->ref_count == txn->ref_capacity) {
+		refs = realloc(txn->refs == txn->refs_inline ? NULL : txn->refs, 2ull * txn->ref_capacity * sizeof(*refs));
+		if (!refs)
+			return pf_error(-ENOMEM, "no memory for a transaction over %u extents", txn->ref_count);
+		if (txn->refs == txn->refs_inline)
+			memcpy(refs, txn->refs_inline, sizeof(txn->refs_inline));
+		txn->refs = refs;
+		txn->ref_capacity *= 2;
+	}
+	txn->refs[txn->ref_count++] = (struct pf_ref){ .extent = *extent, .kind = kind };
+	return 0;
+}
+
+static int add_range(struct pf_txn *txn, uint32_t file_id, uint64_t offset, const void *data, uint32_t size)
+{
+	const struct pf_record_range range = { .offset = offset, .file_id = file_id, .length = size };
+	uint64_t padded = pf_record_pad(size);
+	int r;
+
+	if (txn->range_count == PF_TXN_RANGES_MAX)
+		return pf_error(-E2BIG, "transaction of more than %u ranges", PF_TXN_RANGES_MAX);
+	r = reserve_record(txn, sizeof(range) + padded);
+	if (r < 0)
+		return r;
+	memcpy(txn->record + txn->length, &range, sizeof(range));
+	memcpy(txn->record + txn->length + sizeof(range), data, size);
+	memset(txn->record + txn->length + sizeof(range) + size, 0, padded - size);
+	txn->length += sizeof(range) + padded;
+	txn->range_count++;
+	txn->node_count += ((offset + size - 1) >> PF_PAGE_SHIFT) - (offset >> PF_PAGE_SHIFT) + 1;
+	return 0;
+}
+
+int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size)
+{
+	int r = pf_extent_check(txn->store, extent);
+
+	if (r < 0)
+		return r;
+	if (offset > extent->len || size > extent->len - offset)
+		return pf_error(-ERANGE, "write of %zu bytes at %llu into an extent of %u", size, (unsigned long long)offset, extent->len);
+	if (size == 0)
+		return 0;
+	r = add_ref(txn, extent, PF_REF_WRITE);
+	if (r < 0)
+		return r;
+	return add_range(txn, extent->file_id, extent->offset + offset, data, (uint32_t)size);
+}
+
+static int add_entry(struct pf_txn *txn, const struct pinfold_extent *extent, uint8_t state, uint32_t flags)
+{
+	uint32_t granule = (uint32_t)(extent->offset >> PF_GRANULE_SHIFT);
+	uint32_t order = (uint32_t)__builtin_ctz(extent->len >> PF_GRANULE_SHIFT);
+	struct pf_granule_entry entry;
+
+	pf_entry_make(&entry, extent->file_id, granule, state, state == PF_ENTRY_FREE ? 0 : order, flags, extent->gen);
+	return add_range(txn, extent->file_id, PF_BLOCK_SIZE + (uint64_t)granule * sizeof(entry), &entry, sizeof(entry));
+}
+
+static int expect_state(struct pf_store *store, const struct pinfold_extent *extent, enum pf_granule_state state, uint32_t *ret_flags)
+{
+	struct pf_file *file;
+	uint64_t cell;
+	int r = pf_extent_check(store, extent);
+
+	if (r < 0)
+		return r;
+	file = store->files[extent->file_id];
+	cell = pf_cell_load(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
+	if (pf_cell_state(cell) != state)
+		return pf_error(-EINVAL, "extent %u:%llu: is %s", extent->file_id, (unsigned long long)extent->offset,
+				state == PF_GRANULE_PUBLISHED ? "not published" : "published already");
+	if (ret_flags)
+		*ret_flags = pf_cell_flags(cell);
+	return 0;
+}
+
+int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
+{
+	uint32_t flags;
+	int r = expect_state(txn->store, extent, PF_GRANULE_UNPUBLISHED, &flags);
+
+	if (r == 0)
+		r = pf_file_sync_zeroed(txn->store, txn->store->files[extent->file_id]);
+	if (r == 0)
+		r = add_ref(txn, extent, PF_REF_PUBLISH);
+	return r == 0 ? add_entry(txn, extent, PF_ENTRY_PUBLISHED, flags) : r;
+}
+
+int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent)
+{
+	int r = expect_state(txn->store, extent, PF_GRANULE_PUBLISHED, NULL);
+
+	if (r == 0 && same_extent(extent, &txn->store->root))
+		r = pf_error(-EPERM, "the root extent cannot be dropped");
+	if (r == 0)
+		r = add_ref(txn, extent, PF_REF_DROP);
+	return r == 0 ? add_entry(txn, extent, PF_ENTRY_FREE, 0) : r;
+}
+
+/* ---- ordering ---- */
+
+struct node_maker {
+	struct pf_txn *txn;
+	uint64_t count;
+};
+
+static int make_nodes(void *ctx, const struct pf_record_range *range, const uint8_t *data)
+{
+	struct node_maker *maker = ctx;
+	uint64_t at = range->file_id * maker->txn->store->file_size + range->offset, left = range->length;
+
+	while (left > 0) {
+		struct pf_node *node = &maker->txn->nodes[maker->count++];
+		uint64_t in_page = at & (PF_BLOCK_SIZE - 1), size = PF_BLOCK_SIZE - in_page < left ? PF_BLOCK_SIZE - in_page : left;
+
+		node->page = at >> PF_PAGE_SHIFT;
+		node->data = data;
+		node->offset = (uint16_t)in_page;
+		node->size = (uint16_t)size;
+		at += size;
+		data += size;
+		left -= size;
+	}
+	return 0;
+}
+
+static int prepare(struct pf_txn *txn, struct pf_quarantine **ret_items)
+{
+	struct pf_record_header *header = (struct pf_record_header *)txn->record;
+	struct node_maker maker = { .txn = txn };
+
+	if (txn->node_count > PF_TXN_INLINE_NODES && txn->nodes == txn->nodes_inline) {
+		struct pf_node *nodes = calloc(txn->node_count, sizeof(*nodes));
+
+		if (!nodes)
+			return pf_error(-ENOMEM, "no memory for a transaction over %llu pages", (unsigned long long)txn->node_count);
+		txn->nodes = nodes;
+	}
+	*ret_items = NULL;
+	for (uint32_t i = 0; i < txn->ref_count; i++) {
+		struct pf_quarantine *item;
+
+		if (txn->refs[i].kind != PF_REF_DROP)
+			continue;
+		item = malloc(sizeof(*item));
+		if (!item) {
+			while ((item = *ret_items)) {
+				*ret_items = item->next;
+				free(item);
+			}
+			return pf_error(-ENOMEM, "no memory to drop an extent");
+		}
+		item->next = *ret_items;
+		*ret_items = item;
+	}
+	header->length = txn->length;
+	header->range_count = txn->range_count;
+	pf_record_seal_body(txn->record, txn->length);
+	pf_record_foreach(txn->record, make_nodes, &maker);
+	pf_assert(maker.count == txn->node_count);
+	return 0;
+}
+
+/* Waits until the journal has room and not too much is pending. lock held. */
+static int wait_for_room(struct pf_txn *txn)
+{
+	struct pf_store *store = txn->store;
+
+	for (;;) {
+		uint64_t used = store->head_pos - store->start_pos, lsn = atomic_load(&store->ordered_lsn);
+		bool room = pf_group_size(store->pending.bytes + txn->length) <= store->capacity - used;
+		int r = 0;
+
+		if (atomic_load(&store->poisoned) || store->stop)
+			return pf_error(-EROFS, "%s: %s", store->dir, store->stop ? "is being closed" : store->poison_reason);
+		if (room && (!store->pending.head || store->pending.bytes + txn->length <= store->pending_max))
+			return 0;
+		pthread_mutex_unlock(&store->lock);
+		if (room)
+			r = pf_settle(store, lsn, false, 0);
+		else
+			r = pf_store_checkpoint(store);
+		pthread_mutex_lock(&store->lock);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int check_refs(const struct pf_txn *txn)
+{
+	for (uint32_t i = 0; i < txn->ref_count; i++) {
+		const struct pf_ref *ref = &txn->refs[i];
+		int r;
+
+		if (ref->kind == PF_REF_WRITE)
+			r = pf_extent_check(txn->store, &ref->extent);
+		else
+			r = expect_state(txn->store, &ref->extent,
+					 ref->kind == PF_REF_DROP ? PF_GRANULE_PUBLISHED : PF_GRANULE_UNPUBLISHED, NULL);
+		for (uint32_t k = 0; r == 0 && ref->kind != PF_REF_WRITE && k < i; k++)
+			if (txn->refs[k].kind == ref->kind && same_extent(&txn->refs[k].extent, &ref->extent))
+				r = pf_error(-EINVAL, "extent %u:%llu: named twice", ref->extent.file_id,
+					     (unsigned long long)ref->extent.offset);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void change_extents(struct pf_txn *txn, struct pf_quarantine **items)
+{
+	for (uint32_t i = 0; i < txn->ref_count; i++) {
+		struct pf_ref *ref = &txn->refs[i];
+		struct pf_quarantine *item = *items;
+
+		if (ref->kind == PF_REF_PUBLISH)
+			pf_extent_published(txn->store, &ref->extent);
+		if (ref->kind != PF_REF_DROP)
+			continue;
+		*items = item->next;
+		pf_extent_dropped(txn->store, &ref->extent, item, txn->end_lsn);
+	}
+}
+
+/* Appends @txn to the commit order. lock held, room is there. */
+static void order(struct pf_txn *txn, struct pf_quarantine **items)
+{
+	struct pf_store *store = txn->store;
+	uint64_t lsn = atomic_load_explicit(&store->ordered_lsn, memory_order_relaxed);
+
+	pf_record_seal(txn->record, lsn, store->next_txn_id++);
+	txn->end_lsn = lsn + txn->length;
+	for (uint64_t i = 0; i < txn->node_count; i++) {
+		txn->nodes[i].lsn = txn->end_lsn;
+		pf_overlay_insert(store, &txn->nodes[i]);
+	}
+	if (store->pending.tail)
+		store->pending.tail->next = txn;
+	else
+		store->pending.head = txn;
+	store->pending.tail = txn;
+	store->pending.bytes += txn->length;
+	store->commit_count++;
+	store->commit_bytes += txn->length;
+	change_extents(txn, items);
+	atomic_store_explicit(&store->ordered_lsn, txn->end_lsn, memory_order_release);
+}
+
+int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
+{
+	struct pf_store *store = txn->store;
+	struct pf_quarantine *items, *item;
+	int r = prepare(txn, &items);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->lock);
+	r = wait_for_room(txn);
+	if (r == 0)
+		r = check_refs(txn);
+	if (r == 0) {
+		uint64_t before = store->pending.bytes, batch = store->config.sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
+
+		order(txn, &items);
+		*ret_lsn = txn->end_lsn;
+		if (before == 0) {
+			if (store->config.sync == PINFOLD_SYNC_ASYNC)
+				store->oldest_ns = pf_clock_ns();
+			if (wake && store->config.sync != PINFOLD_SYNC_NONE)
+				pthread_cond_signal(&store->flusher_wake);
+		}
+		if (before < batch && store->pending.bytes >= batch && store->config.sync != PINFOLD_SYNC_SYNC)
+			pthread_cond_signal(&store->flusher_wake);
+	}
+	pthread_mutex_unlock(&store->lock);
+	while ((item = items)) {
+		items = item->next;
+		free(item);
+	}
+	return r;
+}
+
+static int submit(struct pf_txn *txn, bool wake, pinfold_ticket *ret_ticket)
+{
+	const bool empty = txn->range_count == 0;
+	uint64_t lsn = atomic_load(&txn->store->ordered_lsn);
+	int r = 0;
+
+	if (!empty) /* an empty one happened with whatever was ordered last */
+		r = pf_txn_order(txn, wake, &lsn);
+	if (r < 0 || empty)
+		pf_txn_free(txn);
+	if (r == 0)
+		*ret_ticket = lsn;
+	return r;
+}
+
+int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket)
+{
+	return submit(txn, true, ret_ticket);
+}
+
+int pf_txn_commit(struct pf_txn *txn)
+{
+	struct pf_store *store = txn->store;
+	pinfold_ticket ticket = 0;
+	int r = submit(txn, store->config.sync != PINFOLD_SYNC_SYNC, &ticket); /* in sync mode we lead ourselves */
+
+	return r < 0 ? r : pf_ticket_settle(store, ticket);
+}
