@@ -96,6 +96,8 @@ static void collect_slice(struct pf_telemetry *telemetry, struct pf_telemetry_fi
 		changed = read_slot(&file->slots[view->index], slice, &delta);
 	if (status->in_use)
 		collect_samples(telemetry, view, slice, changed, dt_s, &delta);
+	if (status->pinned && slice->sample.count + delta.hits > 0)
+		telemetry->pinned_majors += (uint64_t)delta.majors;
 	delta.hints = slice->hints;
 	slice->hints = 0;
 	pf_heat_add(&telemetry->heat, &slice->heat, &delta);
@@ -105,6 +107,7 @@ void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn 
 {
 	uint64_t n = 0;
 
+	telemetry->pinned_majors = 0;
 	pf_heat_begin(&telemetry->heat, dt_s);
 	for (uint32_t f = 0; f < telemetry->file_end; f++) {
 		struct pf_telemetry_file *file = &telemetry->files[f];

@@ -21,8 +21,10 @@
  *
  * INVARIANTS
  *   1. Without random touches a value falls by at least half per half-life.
- *   2. The estimate of a slice with few observations lies near the mean (PRIOR
- *      observations at the mean are added to every slice): noise alone is not heat.
+ *   2. A slice is credited with as many observations at the store's mean as the
+ *      store's slices are alike (empirical Bayes: the shape of the gamma distribution that
+ *      their spread shows beyond counting noise). Where all are alike, noise
+ *      is not heat; where a few slices have all touches, two touches are.
  *   3. All heat is 0 while the whole store stalls less than FLOOR_ON of the time.
  */
 #include "telemetry/heat.h"
@@ -30,8 +32,17 @@
 #include <math.h>
 #include <pinfold/types.h>
 
-/* Observations at the store's mean that every slice is credited with. */
-#define PRIOR 2.0
+/* Bounds of the credit at the store's mean (invariant 2). */
+#define PRIOR_MIN 0.25
+#define PRIOR_MAX 8.0
+/* How much noisier estimates are than plain counts: prices and boosts vary too. */
+#define NOISE 1.5
+/* Observations at which confidence is one half: where slices are alike, and where they differ most. */
+#define UNSURE_MAX 4.0
+#define UNSURE_MIN 1.25
+/* Touches of the slice that a typical touch falls into below which the memory is stretched, and by how much at most. */
+#define TYPICAL_MIN 6.0
+#define STRETCH_MAX 3.0
 /* Random touches after which a slice's own stalls are believed as much as the store's price. */
 #define PRICE_PRIOR 16.0
 #define PRICE_RANGE 3.0
@@ -59,18 +70,24 @@ void pf_heat_init(struct pf_heat *heat, double halflife_s, double window_s, doub
 
 void pf_heat_begin(struct pf_heat *heat, double dt_s)
 {
-	heat->dt_s = dt_s;
-	heat->keep = exp2(-dt_s / heat->halflife_s);
+	double stretch = heat->typical > 0 ? TYPICAL_MIN / heat->typical : 1;
+
+	stretch = fmin(fmax(stretch, 1), STRETCH_MAX);
+	heat->keep = exp2(-dt_s / (heat->halflife_s * stretch));
 	heat->keep_fast = exp2(-4.0 * dt_s / heat->halflife_s);
 	heat->keep_cost = exp2(-dt_s / (PRICE_HALFLIVES * heat->halflife_s));
 	heat->keep_pin_rate = exp2(-dt_s / PIN_RATE_HALFLIFE_S);
+	heat->keep_slow = exp2(-dt_s / heat->window_s);
 	heat->span_s = heat->span_s * heat->keep + dt_s;
+	heat->span_square_s = heat->span_square_s * heat->keep * heat->keep + dt_s;
 	heat->touches *= heat->keep_cost;
 	heat->stall_s *= heat->keep_cost;
 	heat->unnamed_stall_s *= heat->keep;
 	heat->majors *= heat->keep_cost;
 	heat->major_stall_s *= heat->keep_cost;
 	heat->sum_value = 0;
+	heat->sum_square = 0;
+	heat->sum_random = heat->sum_random_square = 0;
 	heat->sum_stall = 0;
 	heat->in_use_count = 0;
 }
@@ -170,6 +187,9 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 		heat->sum_stall += slice->random_stall_s / heat->span_s;
 	}
 	heat->sum_value += slice->value;
+	heat->sum_square += (double)slice->value * slice->value;
+	heat->sum_random += slice->random;
+	heat->sum_random_square += slice->random * slice->random;
 	heat->in_use_count++;
 }
 
@@ -179,12 +199,32 @@ void pf_heat_add_stall(struct pf_heat *heat, double stall_s)
 	heat->unnamed_stall_s += stall_s;
 }
 
+/* Method of moments: how many observations at the mean the store's spread is worth. */
+static void set_prior(struct pf_heat *heat)
+{
+	double scale = heat->cost_s > 0 ? heat->span_s / heat->cost_s : 0;
+	double mean = heat->mean_value * scale, square, noise, excess;
+
+	heat->mean_touches = mean;
+	heat->touches_per_value = scale;
+	heat->prior = PRIOR_MAX;
+	if (!heat->in_use_count)
+		return;
+	square = heat->sum_square / (double)heat->in_use_count * scale * scale;
+	noise = NOISE * mean * heat->span_square_s / heat->span_s; /* variance of a decayed Poisson count */
+	excess = square - mean * mean - noise;
+	if (excess > 0)
+		heat->prior = fmin(fmax(mean * mean / excess, PRIOR_MIN), PRIOR_MAX);
+}
+
 void pf_heat_end(struct pf_heat *heat)
 {
 	heat->sum_stall += heat->unnamed_stall_s / heat->span_s;
 	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
 	heat->cost_s = heat->touches > 0 ? heat->stall_s / heat->touches : 0;
-	heat->mean_value = heat->in_use_count ? heat->sum_value / heat->in_use_count : 0;
+	heat->mean_value = heat->in_use_count ? heat->sum_value / (double)heat->in_use_count : 0;
+	heat->typical = heat->sum_random > 0 ? heat->sum_random_square / heat->sum_random : 0;
+	set_prior(heat);
 	if (heat->sum_stall > FLOOR_ON)
 		heat->stalling = true;
 	else if (heat->sum_stall < FLOOR_OFF)
@@ -202,16 +242,12 @@ static double observations(const struct pf_heat_slice *slice)
 
 static double heat_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
-	double touches, mean, ratio;
+	double ratio;
 
-	if (!heat->stalling || heat->cost_s <= 0)
-		return 0;
-	touches = slice->value * heat->span_s / heat->cost_s;
-	mean = heat->mean_value * heat->span_s / heat->cost_s;
-	ratio = (touches + PRIOR) / (mean + PRIOR);
 	/* No evidence of its own is no heat, whatever the mean is. */
-	if (slice->value <= 0)
+	if (!heat->stalling || slice->value <= 0)
 		return 0;
+	ratio = (slice->value * heat->touches_per_value + heat->prior) / (heat->mean_touches + heat->prior);
 	return ratio / (1 + ratio);
 }
 
@@ -236,13 +272,13 @@ void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const
 	slice->pattern = slice->in_use ? pattern_of(slice, before) : PINFOLD_ACCESS_UNKNOWN;
 	ret_view->value = slice->value;
 	ret_view->heat = heat_of(heat, slice);
-	ret_view->confidence = n / (n + 4);
+	ret_view->confidence = n / (n + fmin(fmax(UNSURE_MAX * heat->prior, UNSURE_MIN), UNSURE_MAX));
 	ret_view->fault_rate = slice->faults / span;
 	ret_view->random_rate = slice->pinned && slice->exposure > 0 ?
 					slice->hits / slice->exposure * heat->blocks_per_slice :
 					touches_of(heat, slice) / span;
 	ret_view->stall_rate = slice->stall_s / span;
 	ret_view->pattern = slice->pattern;
-	slice->slow_heat += (ret_view->heat - slice->slow_heat) * (1 - exp2(-heat->dt_s / heat->window_s));
+	slice->slow_heat += (ret_view->heat - slice->slow_heat) * (1 - heat->keep_slow);
 	ret_view->slow_heat = slice->slow_heat;
 }

@@ -48,18 +48,23 @@ struct pf_heat {
 	double halflife_s, window_s;
 	double blocks_per_slice;
 	/* this turn's factors */
-	double dt_s, keep, keep_fast, keep_cost, keep_pin_rate;
+	double keep, keep_fast, keep_cost, keep_pin_rate, keep_slow;
 	double span_s;                  /* seconds that a decayed count stands for */
+	double span_square_s;           /* the same with squared weights, for variances */
 	double touches, stall_s;        /* slowly decayed, of slices that are not pinned: give the cost of a touch */
 	double unnamed_stall_s;         /* decayed: pf_heat_add_stall() */
 	double majors, major_stall_s;   /* slowly decayed: give the cost of a wait */
 	double cost_s;                  /* stall per random touch */
 	double wait_s;
 	/* sums of this turn */
-	double sum_value;
+	double sum_value, sum_square;
+	double sum_random, sum_random_square;
 	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
 	uint64_t in_use_count;
 	double mean_value;
+	double typical;                 /* touches of the slice that a touch falls into, on average */
+	double touches_per_value, mean_touches;
+	double prior;                   /* observations at the mean that every slice is credited with */
 	bool stalling; /* the store stalls enough for heat to matter */
 };
 

@@ -4,12 +4,25 @@
  *
  * Pinned slices first: they show nothing of themselves otherwise. Then
  * resident ones, round-robin. Both are bounded per turn, whatever the store's size.
+ *
+ * A page stays locked only while a locked mapping maps it. If the mapping that
+ * is revoked is itself the one that locks, memory pressure can take a revoked page before it
+ * is touched again, and the touch becomes a major fault. Lock through a second
+ * mapping and this cannot happen. Where it does happen it is noticed as majors in
+ * pinned slices, and pinned slices are sampled less until it stops.
  */
+#include <math.h>
+
 #include "telemetry/internal.h"
 
 /* New samples per slice and turn. */
 #define SAMPLES_PINNED 2
 #define SAMPLES_RESIDENT 1
+/* Major faults in pinned slices per turn that are put down to chance, and how the rate of samples answers more. */
+#define PINNED_MAJORS_MAX 2
+#define PINNED_RATE_FALL 0.5
+#define PINNED_RATE_RISE 1.1
+#define PINNED_RATE_MIN 8.0
 /* Bytes whose residency is asked for per turn: 256 slices of 2 MiB at up to 3 us. */
 #define SCAN_BYTES (256ull * (2ull << 20))
 /* Credit never exceeds this much time of sampling. */
@@ -67,13 +80,19 @@ static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_
 void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 {
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
-	uint64_t budget, placed;
+	uint64_t budget, pinned_budget, placed;
 
+	if (telemetry->pinned_majors > PINNED_MAJORS_MAX)
+		telemetry->pinned_rate *= PINNED_RATE_FALL;
+	else
+		telemetry->pinned_rate *= PINNED_RATE_RISE;
+	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_RATE_MIN), telemetry->sample_rate_per_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
 	if (telemetry->sample_credit > most)
 		telemetry->sample_credit = most;
 	budget = (uint64_t)telemetry->sample_credit;
-	placed = place_round(telemetry, true, SAMPLES_PINNED, budget, &telemetry->pinned_cursor);
+	pinned_budget = (uint64_t)fmin((double)budget, ceil(telemetry->pinned_rate * dt_s));
+	placed = place_round(telemetry, true, SAMPLES_PINNED, pinned_budget, &telemetry->pinned_cursor);
 	if (placed < budget)
 		placed += place_round(telemetry, false, SAMPLES_RESIDENT, budget - placed, &telemetry->resident_cursor);
 	pf_sampler_flush(telemetry->sampler);

@@ -16,7 +16,8 @@
  *         touches while it is resident or pinned and does not fault)
  * @heat:  value against the store's mean per slice: r / (1 + r), so 0.5 is the
  *         mean, 0.7 is 2.3 times it, 0.9 nine times. 0 when the store does not stall.
- * @confidence: n / (n + 4) with n the decayed number of observations behind it
+ * @confidence: n / (n + k) with n the decayed number of observations behind it; k is 4 where slices are
+ *         alike, and falls to 1.25 where few slices have most of the random accesses
  */
 struct pf_slice_view {
 	uint32_t file_id, index;
