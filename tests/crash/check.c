@@ -12,12 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What survived of one writer, for the laws about order. */
-struct survival {
-	uint64_t last_ticket, last_began;   /* of the last transaction that is there */
-	uint64_t next_ticket, next_ended;   /* of the first that is not; 0: unknown or none */
-};
-
 static void survival_of(const struct writer_log *log, uint64_t base, uint64_t low, uint64_t high,
 			struct survival *ret_survival)
 {
@@ -167,6 +161,7 @@ struct extent_walk {
 	struct ledger *ledger;
 	struct pf_store *store;
 	unsigned known;
+	uint64_t table_bytes; /* of extents that must be a table's */
 };
 
 static bool same_extent(const struct pinfold_extent *a, const struct pinfold_extent *b)
@@ -203,15 +198,17 @@ static int visit_extent(void *ctx, const struct pinfold_extent *extent, bool pub
 		walk->known++;
 		return 0;
 	}
-	if (walk->ledger->world.tables && table_owns(walk->store, extent))
+	if (walk->ledger->world.tables) {
+		walk->table_bytes += extent->len;
 		return 0;
+	}
 	return ledger_fail(walk->ledger, "law 4: extent %u:%llu+%u gen %u belongs to nobody", extent->file_id,
 			   (unsigned long long)extent->offset, extent->len, extent->gen);
 }
 
-static int check_extents(struct ledger *ledger, struct pf_store *store)
+static int check_extents(struct ledger *ledger, struct pf_store *store, uint64_t *ret_table_bytes)
 {
-	struct extent_walk walk = { ledger, store, 0 };
+	struct extent_walk walk = { ledger, store, 0, 0 };
 	unsigned expected = 1 + WORLD_EXTENTS;
 
 	for (unsigned i = 0; i < ledger->world.writer_count; i++) {
@@ -225,6 +222,7 @@ static int check_extents(struct ledger *ledger, struct pf_store *store)
 	}
 	if (pf_extent_foreach(store, visit_extent, &walk) < 0)
 		return -1;
+	*ret_table_bytes = walk.table_bytes;
 	if (walk.known != expected)
 		return ledger_fail(ledger, "law 4: %u extents found, %u expected", walk.known, expected);
 	return 0;
@@ -237,15 +235,18 @@ static void note_problem(void *ctx, const struct pinfold_problem *problem)
 
 int check_store(struct ledger *ledger, struct pf_store *store)
 {
-	struct survival survivals[WORLD_WRITERS] = { 0 };
+	struct survival survivals[WORLD_WRITERS + WORLD_TABLE_WRITERS] = { 0 };
+	uint64_t table_bytes = 0;
 	int r;
 
 	for (unsigned i = 0; i < ledger->world.writer_count; i++)
 		if (check_writer(ledger, store, i, &survivals[i]) < 0)
 			return -1;
-	if (check_order(ledger, survivals, ledger->world.writer_count) < 0 || check_extents(ledger, store) < 0)
+	if (check_extents(ledger, store, &table_bytes) < 0)
 		return -1;
-	if (ledger->world.tables && table_check(ledger, store) < 0)
+	if (ledger->world.tables && table_check(ledger, store, table_bytes, survivals + WORLD_WRITERS) < 0)
+		return -1;
+	if (check_order(ledger, survivals, WORLD_WRITERS + WORLD_TABLE_WRITERS) < 0)
 		return -1;
 	r = pf_store_verify(store, note_problem, NULL, ledger);
 	return r < 0 ? ledger_fail(ledger, "law 5: verify: %s: %s", strerror(-r), pf_error_text()) : 0;

@@ -35,6 +35,7 @@ struct proof {
 	unsigned run_ms;
 	bool leave_open;
 	/* what was met: a proof that never interrupted a phase says so */
+	uint64_t transactions, table_changes, recovered, checkpoints;
 	unsigned kill_count, in_start, in_work, in_close, after_close, in_recovery, in_creation;
 };
 
@@ -155,8 +156,18 @@ static void count_phase(struct proof *proof)
 		proof->in_start++;
 }
 
+static uint64_t survived(const struct ledger *ledger, bool tables)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < (tables ? WORLD_TABLE_WRITERS : WORLD_WRITERS); i++)
+		count += tables ? ledger->table_model[i].sequence : ledger->model[i].sequence;
+	return count;
+}
+
 static bool one_kill(struct proof *proof)
 {
+	uint64_t before = survived(proof->ledger, false), table_before = survived(proof->ledger, true);
 	struct rnd *rnd = &proof->rnd;
 	bool killed;
 	uint64_t us;
@@ -185,6 +196,10 @@ static bool one_kill(struct proof *proof)
 	proof->leave_open = rnd_below(rnd, 2);
 	if (!must_end_well(proof, "check", do_check))
 		return false;
+	proof->transactions += survived(proof->ledger, false) - before;
+	proof->table_changes += survived(proof->ledger, true) - table_before;
+	proof->recovered += atomic_exchange(&proof->ledger->recovered_txns, 0);
+	proof->checkpoints += atomic_exchange(&proof->ledger->checkpoint_count, 0);
 	ledger_next_run(proof->ledger);
 	return true;
 }
@@ -213,6 +228,7 @@ int main(int argc, char **argv)
 	unsigned long long seed = 20240001;
 	unsigned kills = 40;
 	int option;
+	bool ok;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 'k')
@@ -234,8 +250,13 @@ int main(int argc, char **argv)
 		tap_result(false, "memory for the ledger: %s", strerror(errno));
 		return tap_end();
 	}
-	if (tap_result(prove(&proof, kills), "%u kills: nothing acknowledged is lost, nothing is half there", proof.kill_count))
+	ok = prove(&proof, kills);
+	tap_result(ok, "%u kills: nothing acknowledged is lost, nothing is half there", proof.kill_count);
+	if (ok)
 		scratch_clear(proof.dir, true);
+	tap_note("%llu transactions and %llu table changes survived; %llu were recovered from journals; %llu checkpoints and syncs",
+		 (unsigned long long)proof.transactions, (unsigned long long)proof.table_changes,
+		 (unsigned long long)proof.recovered, (unsigned long long)proof.checkpoints);
 	tap_note("killed in creation %u, opening %u, work %u, close %u, after close %u, recovery %u", proof.in_creation,
 		 proof.in_start, proof.in_work, proof.in_close, proof.after_close, proof.in_recovery);
 	tap_result(kills < 40 || (proof.in_work && proof.in_close + proof.after_close && proof.in_recovery),

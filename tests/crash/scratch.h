@@ -13,8 +13,13 @@
 
 /** A fresh directory below @parent; NULL: $PF_TEST_DIR, else the memory file system if there is one, else /var/tmp. */
 int scratch_make(const char *parent, char ret_path[SCRATCH_PATH]);
-/** Removes the files in @path (one level) and, if @itself, the directory. */
+/** Removes all that is in @path and, if @itself, the directory. */
 void scratch_clear(const char *path, bool itself);
+
+/** Copies the files and directories in @from into the directory @to, holes as holes. 0 or -errno. */
+int scratch_copy(const char *from, const char *to);
+/** Copies one file into the directory @dir as @name, over what is there. 0 or -errno. */
+int scratch_copy_to(const char *from, const char *dir, const char *name);
 
 /** Runs @fn(@ctx) in a forked process whose status is its result (0: fine). */
 pid_t child_start(int (*fn)(void *ctx), void *ctx);

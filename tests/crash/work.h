@@ -8,6 +8,12 @@
 #include "ledger.h"
 #include "store/store.h"
 
+/** What survived of one writer, for the laws about order. */
+struct survival {
+	uint64_t last_ticket, last_began; /* of the last transaction that is there */
+	uint64_t next_ticket, next_ended; /* of the first that is not; 0: unknown or none */
+};
+
 /** The configuration that @world is opened with, completed. */
 int work_config(const struct world *world, struct pinfold_config *ret_config);
 /** Creates the store in @dir and publishes the fixed extents. 0 or -1 with the ledger's text set. */
@@ -31,8 +37,8 @@ int table_work_open(struct ledger *ledger, struct pf_store *store, struct table_
 void table_work_close(struct table_work *work);
 /** One change by table writer @writer. 0, or the store's error. */
 int table_work_step(struct ledger *ledger, struct table_work *work, struct table_model *model, unsigned writer);
-int table_check(struct ledger *ledger, struct pf_store *store);
-/** Whether tables own @extent: the checker of raw extents leaves those alone. */
-bool table_owns(struct pf_store *store, const struct pinfold_extent *extent);
+/** @table_bytes: extents that nobody else knows. Opens and closes the tables of @store. 0 or -1. */
+int table_check(struct ledger *ledger, struct pf_store *store, uint64_t table_bytes,
+		struct survival ret_survivals[WORLD_TABLE_WRITERS]);
 
 #endif
