@@ -10,7 +10,7 @@ from tree import Tap, files, read
 LINES_MAX = 700
 SOURCE = (".c", ".h", ".cc", ".py", ".sh", ".build", ".map", ".supp", ".xsl")
 LICENSES = {"LGPL-2.1-or-later", "GPL-2.0-only", "GPL-2.0 WITH Linux-syscall-note",
-            "LGPL-2.1-or-later WITH Linux-syscall-note", "(GPL-2.0-only OR LGPL-2.1-or-later)"}
+            "LGPL-2.1-or-later WITH Linux-syscall-note", "GPL-2.0-only OR LGPL-2.1-or-later"}
 SPDX = re.compile(r"SPDX-License-Identifier:\s*(.+?)\s*(?:\*/)?$")
 # Spelled in parts, so that this file does not find itself.
 MARKERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK")) + r")\b")
@@ -64,7 +64,7 @@ def ends(path, text):
 def width(path, text):
     if not path.endswith((".c", ".h")):
         return []
-    return [f"{path}:{n}: {len(line.expandtabs(8))} columns, at most 120"
+    return [f"{path}:{n}: {len(line.expandtabs(8))} columns, at most 120 (see tests/structure/wrap)"
             for n, line in enumerate(text.splitlines(), 1) if len(line.expandtabs(8)) > 120]
 
 
