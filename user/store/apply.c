@@ -39,7 +39,7 @@ static void store_bytes(uint8_t *to, const uint8_t *from, uint64_t size)
 		((volatile uint8_t *)to)[i] = from[i];
 }
 
-const char *pf_range_check(const struct pf_store *store, const struct pf_record_range *range)
+const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range)
 {
 	if (range->file_id >= atomic_load(&store->file_count))
 		return "names a data file that does not exist";

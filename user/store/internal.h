@@ -266,10 +266,10 @@ void pf_overlay_remove(struct pf_store *store, struct pf_node *node);
 /* ---- apply.c ---- */
 /** Stores @txn's ranges into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
 int pf_apply(struct pf_store *store, struct pf_txn *txn);
-/** Same for a record read back by recovery. Ranges were checked by the parser and pf_range_check(). */
+/** Same for a record read back by recovery. Ranges were checked by the parser and pf_record_range_check(). */
 int pf_apply_record(struct pf_store *store, const uint8_t *record, uint64_t length, uint32_t range_count);
 /** Whether a range read from disk lies in an existing file. NULL or what is wrong. */
-const char *pf_range_check(const struct pf_store *store, const struct pf_record_range *range);
+const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range);
 
 /* ---- journal.c ---- */
 int pf_journal_create(struct pf_store *store, uint64_t journal_size);

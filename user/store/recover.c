@@ -93,7 +93,7 @@ static int check_range(void *ctx, const struct pf_record_range *range, const uin
 {
 	struct replay *replay = ctx;
 
-	replay->what = pf_range_check(replay->store, range);
+	replay->what = pf_record_range_check(replay->store, range);
 	return replay->what ? -EUCLEAN : 0;
 }
 

@@ -119,7 +119,7 @@ static void verify_file(struct verify *v, struct pf_file *file)
 
 static int check_range(void *ctx, const struct pf_record_range *range, const uint8_t *data)
 {
-	return pf_range_check(ctx, range) ? -EUCLEAN : 0;
+	return pf_record_range_check(ctx, range) ? -EUCLEAN : 0;
 }
 
 static int check_record(void *ctx, const struct pf_record_header *header, const void *record)
