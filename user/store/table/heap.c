@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * heap.c - slots of heap extents: their bitmaps in memory, alloc and free.
+ *
+ * A slab's `used` bits are what the disk says once the transaction at work is
+ * submitted; `busy` bits are a superset that also holds slots whose readers may
+ * not have left yet (invariant 1). Slots are taken from what is not busy.
+ *
+ * Bitmaps are read when they are first needed, one heap extent at a time: 0.5 %
+ * of the extent's size, never the records. Opening a table reads none.
+ */
+#include "store/table/internal.h"
+
+#include <stdlib.h>
+
+int pf_heap_attach(struct pf_table *table, struct pf_piece *piece, const struct pf_heap_header *header)
+{
+	struct pf_heap *heap, **place;
+
+	heap = calloc(1, sizeof(*heap));
+	if (!heap)
+		return pf_error(-ENOMEM, "table %s: no memory", table->name);
+	heap->piece = piece;
+	heap->index = header->index;
+	heap->unit_count = header->unit_count;
+	heap->first_unit = header->header_units + header->bucket_units;
+	heap->slabs = calloc(heap->unit_count, sizeof(*heap->slabs));
+	if (!heap->slabs) {
+		free(heap);
+		return pf_error(-ENOMEM, "table %s: no memory", table->name);
+	}
+	for (place = &table->heaps; *place && (*place)->index > heap->index; place = &(*place)->prev)
+		;
+	heap->prev = *place;
+	*place = heap;
+	piece->heap = heap;
+	table->heap_bytes += piece->extent.len;
+	table->unloaded_heaps++;
+	return 0;
+}
+
+static void slab_destroy(struct pf_slab *slab)
+{
+	free(slab->used);
+	free(slab);
+}
+
+void pf_heap_free(struct pf_heap *heap)
+{
+	for (uint32_t unit = heap->first_unit; unit < heap->unit_count;) {
+		struct pf_slab *slab = heap->slabs[unit];
+
+		unit += slab ? slab->run : 1;
+		if (slab)
+			slab_destroy(slab);
+	}
+	free(heap->slabs);
+	free(heap);
+}
+
+struct pf_slab *pf_slab_make(struct pf_heap *heap, uint32_t unit, unsigned class)
+{
+	uint32_t slots = pf_class_slots(class), words = (slots + PF_WORD_BITS - 1) / PF_WORD_BITS;
+	struct pf_slab *slab = calloc(1, sizeof(*slab));
+
+	if (!slab)
+		return NULL;
+	slab->used = calloc(2 * (size_t)words, sizeof(*slab->used));
+	if (!slab->used) {
+		free(slab);
+		return NULL;
+	}
+	slab->busy = slab->used + words;
+	slab->heap = heap;
+	slab->unit = unit;
+	slab->class = (uint8_t)class;
+	slab->run = (uint8_t)pf_class_run(class);
+	slab->slots = slab->free = slots;
+	for (unsigned i = 0; i < slab->run; i++)
+		heap->slabs[unit + i] = slab;
+	return slab;
+}
+
+static uint32_t slab_words(const struct pf_slab *slab)
+{
+	return (slab->slots + PF_WORD_BITS - 1) / PF_WORD_BITS;
+}
+
+/* Bits of word @word that stand for slots. */
+static uint64_t word_mask(const struct pf_slab *slab, uint32_t word)
+{
+	uint32_t left = slab->slots - word * PF_WORD_BITS;
+
+	return left >= PF_WORD_BITS ? (1ull << PF_WORD_BITS) - 1 : (1ull << left) - 1;
+}
+
+/* Whether @words (units of the extent) has a whole slab at @unit. */
+static bool slab_at(const struct pf_heap *heap, const uint64_t *words, uint32_t unit, unsigned *ret_class)
+{
+	uint64_t bits = pf_word_bits(words[unit]);
+	unsigned class = bits & 0xffff, run;
+
+	if (class == 0 || class >= PF_CLASS_COUNT)
+		return false;
+	run = pf_class_run(class);
+	if (unit + run > heap->unit_count)
+		return false;
+	for (unsigned i = 0; i < run; i++)
+		if (pf_word_bits(words[unit + i]) != pf_unit_bits(class, i, run))
+			return false;
+	*ret_class = class;
+	return true;
+}
+
+static uint32_t bitmap_load(struct pf_table *table, struct pf_slab *slab, const uint64_t *bitmaps)
+{
+	const uint64_t *words = bitmaps + (size_t)slab->unit * PF_UNIT_WORDS;
+	uint64_t loc = slab->heap->piece->loc + pf_bitmap_offset(slab->heap->unit_count, slab->unit);
+	uint32_t bad = 0;
+
+	for (uint32_t i = 0; i < slab_words(slab); i++) {
+		uint64_t bits = pf_word_bits(words[i]);
+
+		if (words[i] != pf_word_make(bits, table->seed, loc + i * 8) || (bits & ~word_mask(slab, i))) {
+			bad++;
+			bits = word_mask(slab, i); /* never hand out what may be in use */
+		}
+		slab->used[i] = slab->busy[i] = bits;
+		slab->free -= (uint32_t)__builtin_popcountll(bits);
+	}
+	return bad;
+}
+
+/* Builds the slabs of @heap from its unit words and bitmaps. */
+static int heap_build(struct pf_table *table, struct pf_heap *heap, const uint64_t *words, uint32_t *ret_bad)
+{
+	const uint64_t *bitmaps = words + heap->unit_count;
+	uint64_t loc = heap->piece->loc;
+	uint32_t bad = 0;
+	unsigned class;
+
+	for (uint32_t unit = heap->first_unit; unit < heap->unit_count;) {
+		struct pf_slab *slab;
+
+		if (words[unit] != pf_word_make(pf_word_bits(words[unit]), table->seed, loc + pf_unit_word_offset(unit)))
+			bad++;
+		/* Units of an emptied slab whose neighbours were taken over are free. */
+		if (!slab_at(heap, words, unit, &class)) {
+			heap->free_units++;
+			unit++;
+			continue;
+		}
+		slab = pf_slab_make(heap, unit, class);
+		if (!slab)
+			return pf_error(-ENOMEM, "table %s: no memory", table->name);
+		bad += bitmap_load(table, slab, bitmaps);
+		if (slab->free > 0)
+			pf_slab_list(table, slab);
+		if (slab->free == slab->slots)
+			table->empty_slabs++;
+		unit += slab->run;
+	}
+	*ret_bad = bad;
+	return 0;
+}
+
+int pf_heap_load(struct pf_table *table, struct pf_heap *heap, uint32_t *bad)
+{
+	size_t size = pf_bitmap_offset(heap->unit_count, heap->unit_count) - sizeof(struct pf_heap_header);
+	uint32_t found = 0;
+	uint64_t *words;
+	int r;
+
+	if (heap->loaded)
+		return 0;
+	words = malloc(size);
+	if (!words)
+		return pf_error(-ENOMEM, "table %s: no memory for the bitmaps of a heap extent", table->name);
+	r = pf_read_at(table->store, &heap->piece->extent, sizeof(struct pf_heap_header), words, size);
+	if (r == 0)
+		r = heap_build(table, heap, words, &found);
+	free(words);
+	if (r < 0)
+		return r;
+	heap->loaded = true;
+	table->unloaded_heaps--;
+	if (bad)
+		*bad += found;
+	else if (found)
+		return pf_error(-EUCLEAN, "table %s: file %u, extent at %llu: %u damaged bitmap words", table->name,
+				heap->piece->extent.file_id, (unsigned long long)heap->piece->extent.offset, found);
+	return 0;
+}
+
+/* The slab of the slot at @loc, which must be the start of one. */
+struct pf_slab *pf_slab_of(struct pf_table *table, uint64_t loc, uint32_t *ret_slot)
+{
+	struct pf_piece *piece = pf_piece_at(table, loc);
+	struct pf_slab *slab;
+	uint64_t offset;
+
+	if (!piece || !piece->heap || !piece->heap->loaded)
+		return NULL;
+	offset = loc - piece->loc;
+	slab = piece->heap->slabs[offset >> PF_UNIT_SHIFT];
+	if (!slab)
+		return NULL;
+	offset -= (uint64_t)slab->unit << PF_UNIT_SHIFT;
+	if (offset % pf_class_size(slab->class) || offset / pf_class_size(slab->class) >= slab->slots)
+		return NULL;
+	*ret_slot = (uint32_t)(offset / pf_class_size(slab->class));
+	return slab;
+}
+
+static struct pf_slab *partial_get(struct pf_table *table, unsigned class)
+{
+	if (!table->partial[class] && atomic_load_explicit(&table->ready, memory_order_relaxed))
+		pf_retire_drain(table);
+	return table->partial[class];
+}
+
+static uint32_t slot_take(struct pf_table *table, struct pf_slab *slab)
+{
+	uint32_t words = slab_words(slab), word = slab->cursor;
+	uint64_t spare;
+	unsigned bit;
+
+	while (!(spare = ~slab->busy[word] & word_mask(slab, word)))
+		word = word + 1 == words ? 0 : word + 1;
+	bit = (unsigned)__builtin_ctzll(spare);
+	slab->busy[word] |= 1ull << bit;
+	slab->used[word] |= 1ull << bit;
+	slab->cursor = word;
+	if (slab->free == slab->slots)
+		table->empty_slabs--;
+	if (--slab->free == 0)
+		pf_slab_unlist(table, slab);
+	return word * PF_WORD_BITS + bit;
+}
+
+int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
+{
+	struct pf_ws *ws = &table->ws;
+	struct pf_slab *slab;
+	uint32_t slot;
+	int r;
+
+	r = PF_RESERVE(ws->allocs, ws->alloc_count, ws->alloc_capacity);
+	if (r < 0)
+		return r;
+	slab = partial_get(table, class);
+	if (!slab) {
+		r = pf_slab_new(table, class, &slab);
+		if (r < 0)
+			return r;
+	}
+	r = pf_ws_slab_dirty(table, slab, 0); /* room first, so that what follows cannot fail */
+	if (r < 0)
+		return r;
+	slot = slot_take(table, slab);
+	slab->dirty |= 1ull << (slot / PF_WORD_BITS);
+	*ret_loc = slab->heap->piece->loc + ((uint64_t)slab->unit << PF_UNIT_SHIFT) + (uint64_t)slot * pf_class_size(class);
+	ws->allocs[ws->alloc_count++] = *ret_loc;
+	return 0;
+}
+
+int pf_slot_free(struct pf_table *table, uint64_t loc)
+{
+	struct pf_piece *piece = pf_piece_at(table, loc);
+	struct pf_ws *ws = &table->ws;
+	struct pf_slab *slab;
+	uint32_t slot;
+	int r;
+
+	if (piece && piece->heap) {
+		r = pf_heap_load(table, piece->heap, NULL);
+		if (r < 0)
+			return r;
+	}
+	slab = pf_slab_of(table, loc, &slot);
+	if (!slab || !(slab->used[slot / PF_WORD_BITS] >> slot % PF_WORD_BITS & 1))
+		return pf_error(-EUCLEAN, "table %s: the slot at arena offset %llu is referred to but not allocated", table->name,
+				(unsigned long long)loc);
+	r = PF_RESERVE(ws->frees, ws->free_count, ws->free_capacity);
+	if (r == 0)
+		r = pf_ws_slab_dirty(table, slab, 1ull << (slot / PF_WORD_BITS));
+	if (r < 0)
+		return r;
+	ws->frees[ws->free_count++] = loc;
+	return 0;
+}
+
+void pf_slot_unbusy(struct pf_table *table, uint64_t loc)
+{
+	uint32_t slot;
+	struct pf_slab *slab = pf_slab_of(table, loc, &slot);
+
+	pf_assert(slab);
+	slab->busy[slot / PF_WORD_BITS] &= ~(1ull << slot % PF_WORD_BITS);
+	if (slab->free++ == 0)
+		pf_slab_list(table, slab);
+	if (slab->free == slab->slots)
+		table->empty_slabs++;
+}

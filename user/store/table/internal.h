@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * internal.h - what the files of user/store/table share. Nobody else includes it.
+ *
+ * DESIGN
+ *   A table is a linear hash table. Buckets are cache lines of seven 8-byte
+ *   entries; an entry points at a record in a size-class slot of a heap extent.
+ *   A put writes a new record in a free slot and swings one entry, in one
+ *   journal transaction.
+ *
+ * INVARIANTS
+ *   1. A record is immutable while an entry points at it, and its slot is not used
+ *      again before every epoch that was open when it was freed has been left.
+ *   2. An entry moves between lines of a chain only together with a change of
+ *      depth or version in the chain's first line. So a reader that missed and
+ *      finds the first line unchanged has truly missed.
+ *   3. A bucket's depth only grows. A reader that arrives with an outdated idea of
+ *      the table's size is sent on by the depth it finds: no lock, no global version.
+ *   4. table->lock serialises writers and is held from the first read of the change until
+ *      pf_txn_submit(): journal order is lock order. Nobody waits for the disk under it,
+ *      except for journal room and new extents.
+ *   5. Memory (counts, bitmaps, header) is what the last submitted transaction says;
+ *      a failed submit restores it from the write set.
+ *   6. Locks are taken in the order registry, tables by directory slot, retire list.
+ */
+#ifndef PF_TABLE_INTERNAL_H
+#define PF_TABLE_INTERNAL_H
+
+#include "store/table/format.h"
+#include "store/table/table.h"
+
+#include "base/error.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct pf_heap;
+struct pf_table;
+struct pf_tables;
+
+/* An extent of a table. Kept until the table is closed: lock-free readers look it up by address. */
+struct pf_piece {
+	struct pinfold_extent extent;
+	uint64_t loc;         /* arena offset of its first byte */
+	struct pf_heap *heap; /* NULL: a bucket segment */
+};
+
+/* Which piece each 2 MiB of the arena belongs to; leaves are made when first needed. */
+#define PF_GRANULE_SHIFT 21u
+#define PF_GRANULE_LEAF 1024u
+struct pf_granules {
+	_Atomic(struct pf_piece *) piece[PF_GRANULE_LEAF];
+};
+
+/* ---- heap (heap.c, slab.c) ---- */
+
+struct pf_slab {
+	struct pf_heap *heap;
+	struct pf_slab *next, *prev; /* in table->partial[class] */
+	uint64_t *used;              /* what the bitmap on disk says, after the transaction at work */
+	uint64_t *busy;              /* used, and freed slots whose grace period has not passed */
+	uint64_t dirty;              /* words to write; bit 63: the unit words. Only while queued */
+	uint32_t unit;               /* its first unit */
+	uint32_t free;               /* slots that are not busy */
+	uint32_t slots;
+	uint32_t cursor;             /* word to look at first */
+	uint8_t class, run;
+	bool listed, queued; /* in table->partial; in the write set's dirty list */
+};
+#define PF_SLAB_DIRTY_UNIT (1ull << 63)
+
+struct pf_heap {
+	struct pf_piece *piece;
+	struct pf_heap *prev;
+	struct pf_slab **slabs; /* per unit: the slab it belongs to; NULL: free or header */
+	uint32_t index, unit_count, first_unit; /* units below first_unit are header and buckets */
+	uint32_t free_units;
+	bool loaded; /* unit words and bitmaps have been read */
+};
+
+#define PF_RETIRE_BATCH 512u
+struct pf_retire {
+	struct pf_retire *next;
+	struct pf_table *table;
+	uint32_t count;
+	uint64_t loc[PF_RETIRE_BATCH];
+};
+
+/* ---- write set (writeset.c) ---- */
+
+struct pf_map { /* location -> index + 1; open addressing, power of two */
+	uint64_t *keys;
+	uint32_t *values;
+	uint32_t capacity, count;
+};
+
+struct pf_ws_line {
+	uint64_t loc, bucket;
+	struct pf_line line;
+	bool dirty;
+};
+
+struct pf_ws_record {
+	uint64_t loc;
+	size_t offset; /* in buf */
+	uint32_t size;
+};
+
+/* Everything a transaction does to one table, not yet submitted. Under table->lock. */
+struct pf_ws {
+	struct pf_table_counts counts; /* before */
+	uint32_t heap_count, segment_count;
+	struct pinfold_extent heap_last;
+	bool header_dirty;
+	struct pf_ws_line *lines;
+	struct pf_ws_record *records;
+	uint64_t *allocs, *frees;
+	struct pf_slab **dirty, **assigned; /* slabs with bitmap words to write; slabs made */
+	struct pf_piece **pieces; /* extents allocated */
+	uint8_t *buf;
+	size_t line_count, line_capacity, record_count, record_capacity, alloc_count, alloc_capacity, free_count,
+		free_capacity, dirty_count, dirty_capacity, assigned_count, assigned_capacity, piece_count,
+		piece_capacity, buf_size, buf_capacity;
+	struct pf_map line_map, record_map;
+	bool frees_applied;
+};
+
+/* ---- table ---- */
+
+struct pf_table {
+	struct pf_tables *tables;
+	struct pf_store *store;
+	const char *base;
+	uint64_t arena_size, seed, incarnation;
+	_Atomic uint64_t bucket_count; /* readers' idea; may lag (invariant 3) */
+	_Atomic uint32_t segment_count;
+	_Atomic(const char *) segment[PF_SEGMENT_MAX];
+	struct pf_granules *_Atomic *granules; /* by arena offset, in leaves of PF_GRANULE_LEAF extents' units */
+	uint64_t leaf_count;
+	uint32_t slot;
+	uint32_t refs; /* under tables->lock */
+	bool dead;     /* dropped */
+	char name[64];
+	struct pf_table *next;
+
+	pthread_mutex_t lock; /* everything below */
+	struct pf_table_header header;
+	struct pf_piece **pieces;
+	size_t piece_count, piece_capacity;
+	struct pf_heap *heaps; /* newest first */
+	uint64_t heap_bytes;
+	uint32_t unloaded_heaps, empty_slabs;
+	struct pf_slab *partial[PF_CLASS_COUNT];
+	struct pf_ws ws;
+	uint8_t *scratch; /* PF_RECORD_MAX bytes */
+	struct pf_retire *retire; /* filling */
+
+	pthread_mutex_t retire_lock;
+	pthread_cond_t retire_cond;
+	_Atomic(struct pf_retire *) ready; /* their grace period has passed */
+	uint32_t retire_out;     /* batches on their way */
+};
+
+struct pf_tables {
+	struct pf_tables *next; /* in the process-wide list */
+	struct pf_store *store;
+	bool read_only, checksums;
+	uint64_t extent_size;
+	pthread_mutex_t lock; /* the list of tables, directory changes */
+	struct pf_table *list;
+	struct pinfold_extent root;
+	struct pf_root_header header;
+	_Atomic(struct pf_table *) own[4]; /* enum pf_own_table */
+	atomic_bool own_absent[4]; /* looked for, not there: only this process can create it */
+};
+
+/* registry.c */
+struct pf_tables *pf_tables_of(struct pf_store *store); /* NULL and words if not open */
+int pf_table_name_check(const char *name);
+/** As pf_table_open() but also for names of the store's own. */
+int pf_table_open_any(struct pf_tables *tables, const char *name, uint32_t flags, struct pf_table **ret_table);
+
+/* table.c */
+int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table);
+void pf_table_free(struct pf_table *table);
+/** Reads header and new extents again: for read-only handles beside a writer. */
+int pf_table_refresh(struct pf_table *table);
+int pf_table_header_read(struct pf_tables *tables, uint32_t slot, struct pf_table_header *ret_header);
+uint32_t pf_table_header_crc(const struct pf_table_header *header);
+uint32_t pf_table_counts_crc(const struct pf_table_counts *counts);
+struct pf_piece *pf_piece_at(const struct pf_table *table, uint64_t loc); /* lock-free; NULL if not this table's */
+int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, struct pf_piece **ret_piece);
+void pf_piece_remove(struct pf_table *table, struct pf_piece *piece); /* the newest */
+/** Committed bytes at @loc: in place if the pages are current, else by pf_read_at(). SIGBUS-safe. */
+int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, size_t size);
+uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent *extent);
+
+/* heap.c: bitmaps and units. Under table->lock. */
+int pf_heap_attach(struct pf_table *table, struct pf_piece *piece, const struct pf_heap_header *header);
+/** Reads unit words and bitmaps of @heap. @bad (may be NULL) counts damaged words instead of failing. */
+int pf_heap_load(struct pf_table *table, struct pf_heap *heap, uint32_t *bad);
+void pf_heap_free(struct pf_heap *heap);
+int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc);
+int pf_slot_free(struct pf_table *table, uint64_t loc); /* noted in the write set */
+struct pf_slab *pf_slab_of(struct pf_table *table, uint64_t loc, uint32_t *ret_slot);
+void pf_slot_unbusy(struct pf_table *table, uint64_t loc);
+/* slab.c */
+int pf_slab_new(struct pf_table *table, unsigned class, struct pf_slab **ret_slab);
+void pf_slab_free(struct pf_table *table, struct pf_slab *slab); /* its units become free again */
+void pf_slab_list(struct pf_table *table, struct pf_slab *slab);
+void pf_slab_unlist(struct pf_table *table, struct pf_slab *slab);
+struct pf_slab *pf_slab_make(struct pf_heap *heap, uint32_t unit, unsigned class);
+/* retire.c */
+int pf_retire_add(struct pf_table *table, uint64_t loc);
+void pf_retire_push(struct pf_table *table); /* hands the filling batch to the epochs */
+void pf_retire_drain(struct pf_table *table);
+void pf_retire_wait(struct pf_table *table);
+
+/* writeset.c. Under table->lock. */
+int pf_ws_init(struct pf_table *table);
+void pf_ws_done(struct pf_table *table);
+void pf_ws_begin(struct pf_table *table);
+int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh, uint32_t *ret_index);
+int pf_ws_record_add(struct pf_table *table, uint64_t loc, const void *key, size_t key_size, const void *value,
+		     size_t value_size);
+/** The committed or pending record at @loc; *ret_record is valid until the next call. */
+int pf_ws_record(struct pf_table *table, uint64_t loc, const struct pf_record **ret_record, bool whole);
+int pf_ws_slab_dirty(struct pf_table *table, struct pf_slab *slab, uint64_t mask);
+int pf_ws_flush(struct pf_table *table, struct pf_txn *txn);
+void pf_ws_commit(struct pf_table *table);
+void pf_ws_rollback(struct pf_table *table);
+/** Room for one more of @array. */
+void *pf_grow(void *array, size_t *capacity, size_t item_size);
+
+#define PF_RESERVE(array, count, capacity) \
+	((count) < (capacity) ? 0 : ({ \
+		void *grown_ = pf_grow((array), &(capacity), sizeof(*(array))); \
+		grown_ ? ((array) = grown_, 0) : -ENOMEM; \
+	}))
+
+/* bucket.c: the hash table itself, on the write set. Under table->lock. */
+int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size);
+int pf_bucket_delete(struct pf_table *table, const void *key, size_t key_size); /* -ENOENT */
+/** The record of @key as this write set sees it, or -ENOENT. Valid until the next call on the table. */
+int pf_bucket_find(struct pf_table *table, const void *key, size_t key_size, const struct pf_record **ret_record);
+/* split.c */
+int pf_bucket_split(struct pf_table *table);
+uint64_t pf_bucket_of(uint64_t hash, uint64_t bucket_count);
+unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count);
+uint64_t pf_bucket_loc(const struct pf_table *table, uint64_t bucket);
+/** Loads the lines of @bucket into the write set. @chain has room for PF_CHAIN_MAX. */
+int pf_chain_load(struct pf_table *table, uint64_t bucket, uint32_t *chain, unsigned *ret_length);
+
+/* read.c */
+/** Reads the first line of the bucket of @hash. Inside an epoch. */
+int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, struct pf_line *ret_line);
+int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct pf_line *ret_line);
+/** First line of @bucket: 1, 0 if never written and beyond the initial buckets, -errno. */
+int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_line);
+
+/** Copies and checks the record at @loc (room for PF_RECORD_MAX). -EBADMSG: none that is whole. Inside an epoch. */
+int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record);
+
+/* txn.c: one transaction over several tables */
+#define PF_TW_MAX 4
+struct pf_tw {
+	struct pf_txn *txn; /* the caller may publish, drop and write */
+	struct pf_table *tables[PF_TW_MAX];
+	unsigned count;
+};
+/** Begins a transaction and locks @tables (any order; NULLs are skipped). */
+int pf_tw_begin(struct pf_tables *tables, struct pf_table *const *list, unsigned count, struct pf_tw *ret_tw);
+/** Submits and unlocks; on failure nothing changed. Settle the ticket afterwards. */
+int pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket);
+void pf_tw_abort(struct pf_tw *tw);
+int pf_key_check(const void *key, size_t key_size);
+int pf_value_check(size_t value_size);
+
+/* object.c: keys and values of the catalog */
+#define PF_OBJECT_KEY_MAX 256u
+#define PF_EXTENT_KEY_SIZE 16u
+struct pf_object_disk {
+	uint16_t version;
+	uint16_t reserved;
+	uint32_t extent_count;
+	uint64_t size;
+	uint32_t flags, lifetime;
+	uint64_t ttl_ms, created_unix_ms;
+	struct pinfold_extent extents[];
+};
+_Static_assert(sizeof(struct pf_object_disk) == 40, "object record");
+#define PF_OBJECT_DISK_MAX (sizeof(struct pf_object_disk) + PINFOLD_OBJECT_EXTENTS_MAX * sizeof(struct pinfold_extent))
+
+/** Checks @id and writes its key (room for PF_OBJECT_KEY_MAX). */
+int pf_object_key(const struct pinfold_object_id *id, uint8_t *ret_key, size_t *ret_size);
+/** The other way; a name goes to @name_buf (256 bytes). -EUCLEAN. */
+int pf_object_id_decode(const uint8_t *key, size_t size, struct pinfold_object_id *ret_id, char *name_buf);
+/** Whether @size bytes at @disk are an object record. -EUCLEAN. */
+int pf_object_disk_check(const struct pf_object_disk *disk, size_t size);
+/** @disk as an object; its extents are allocated. */
+int pf_object_decode(const struct pf_object_disk *disk, struct pinfold_object *ret_object);
+void pf_extent_key(const struct pinfold_extent *extent, uint8_t ret_key[PF_EXTENT_KEY_SIZE]);
+
+/* catalog.c */
+enum pf_own_table { PF_OWN_CATALOG, PF_OWN_EXTENTS, PF_OWN_CONNECTIONS, PF_OWN_CHECKSUMS, PF_OWN_COUNT };
+/** One of the store's own tables; made if @create. -ENOENT. */
+int pf_own_table(struct pf_tables *tables, enum pf_own_table which, bool create, struct pf_table **ret_table);
+
+/* checksum.c */
+#define PF_CHECKSUM_BLOCK 65536u
+/** CRC32C of each 64 KiB of @extent; *ret_crcs has extent->len / PF_CHECKSUM_BLOCK of them. Owned by the caller. */
+int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs);
+
+/* verify.c */
+struct pf_verify {
+	struct pf_tables *tables;
+	pinfold_problem_fn problem;
+	pinfold_progress_fn progress;
+	void *ctx;
+	uint64_t done, total, problem_count;
+};
+void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *extent, uint64_t offset, const char *format,
+		       ...) __attribute__((format(printf, 4, 5)));
+void pf_verify_progress(struct pf_verify *verify, uint64_t bytes);
+int pf_verify_table(struct pf_verify *verify, struct pf_table *table);
+int pf_verify_checksums(struct pf_verify *verify);
+
+#endif

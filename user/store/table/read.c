@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * read.c - get: no lock, no write, whatever writers do.
+ *
+ * A line is copied whole under its page's sequence, or read with pf_read_at()
+ * while the page has commits that are not applied yet. The record behind an
+ * entry does not change (invariant 1), so it is compared, checked and copied in
+ * place: only "has it been applied?" must be asked, after the entry was read.
+ *
+ * A read-only handle in another process has neither sequences nor epochs: there
+ * lines and records are copied first and believed only if their checksum fits;
+ * else read again, a bounded number of times.
+ */
+#include "store/table/internal.h"
+
+#include "base/sigbus.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+/* Attempts at a line or record whose checksum does not fit: beside no writer it stays wrong, so soon given up. */
+#define ATTEMPTS 4
+#define ATTEMPTS_FOREIGN 2000
+/* Times that a search may be overtaken by changes of its bucket. */
+#define RESTARTS 100000
+
+static bool attempt_next(const struct pf_table *table, unsigned *attempt)
+{
+	if (++*attempt >= (table->tables->read_only ? ATTEMPTS_FOREIGN : ATTEMPTS))
+		return false;
+	if (table->tables->read_only && *attempt % 8 == 0)
+		sched_yield();
+	return true;
+}
+
+static bool line_valid(const struct pf_table *table, const struct pf_line *line, uint64_t bucket)
+{
+	static const struct pf_line zero;
+
+	if (line->crc == pf_line_crc(line, table->seed, bucket))
+		return line->depth >= PF_DEPTH_MIN && line->depth <= PF_DEPTH_MAX;
+	return line->depth == 0 && memcmp(line, &zero, sizeof(zero)) == 0;
+}
+
+/* Where the mapping of all files that exist ends. */
+static bool loc_mapped(const struct pf_table *table, uint64_t loc, uint64_t size)
+{
+	uint64_t end = (uint64_t)pf_store_file_count(table->store) * pf_store_file_size(table->store);
+
+	return loc < end && size <= end - loc;
+}
+
+int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct pf_line *ret_line)
+{
+	const char *at = table->base + loc;
+	const struct pf_piece *piece;
+	unsigned attempt = 0;
+	uint32_t seq;
+	int r;
+
+	if (table->tables->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
+		return -EAGAIN;
+	do {
+		bool pending;
+
+		do { /* bounded by the writers' progress */
+			seq = pf_seq_begin(table->store, at);
+			pending = pf_page_pending(table->store, at);
+			if (!pending)
+				memcpy(ret_line, at, sizeof(*ret_line));
+		} while (!pending && pf_seq_retry(table->store, at, seq));
+		if (__builtin_expect(pending, 0)) {
+			piece = pf_piece_at(table, loc);
+			if (!piece)
+				return pf_error(-EUCLEAN, "table %s: bucket %llu: arena offset %llu is not within its extents",
+						table->name, (unsigned long long)bucket, (unsigned long long)loc);
+			r = pf_read_at(table->store, &piece->extent, loc - piece->loc, ret_line, sizeof(*ret_line));
+			if (r < 0)
+				return r;
+		}
+		if (__builtin_expect(line_valid(table, ret_line, bucket), 1))
+			return 0;
+	} while (attempt_next(table, &attempt));
+	/* Reused as another bucket's line meanwhile, or damaged: the caller looks at its first line again. */
+	return pf_error(-EUCLEAN, "table %s: bucket %llu: line at arena offset %llu has a wrong checksum", table->name,
+			(unsigned long long)bucket, (unsigned long long)loc);
+}
+
+int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_line)
+{
+	uint64_t line;
+	unsigned segment = pf_segment_of(bucket, &line);
+	int r;
+
+	if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire)) {
+		r = pf_table_refresh(table); /* a read-only handle that the writer has outgrown */
+		if (r < 0)
+			return r;
+		if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire))
+			return 0;
+	}
+	r = pf_line_read(table, pf_bucket_loc(table, bucket), bucket, ret_line);
+	if (r < 0)
+		return r;
+	if (ret_line->depth == 0) {
+		if (bucket >= PF_BUCKETS_MIN)
+			return 0;
+		ret_line->depth = PF_DEPTH_MIN;
+	}
+	return 1;
+}
+
+int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, struct pf_line *ret_line)
+{
+	uint64_t bucket = pf_bucket_of(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire)), own;
+	int r;
+
+	for (unsigned i = 0; i < 2 * PF_DEPTH_MAX; i++) {
+		r = pf_bucket_read(table, bucket, ret_line);
+		if (r < 0)
+			return r;
+		if (r == 0) { /* ahead of the writer: the bucket it will be split from has its records */
+			bucket &= ~(1ull << (63 - __builtin_clzll(bucket)));
+			continue;
+		}
+		own = hash & ((1ull << ret_line->depth) - 1);
+		if (own == bucket) {
+			*ret_bucket = bucket;
+			return 0;
+		}
+		bucket = own; /* invariant 3 */
+	}
+	return pf_error(-EUCLEAN, "table %s: bucket %llu: depths lead in circles", table->name, (unsigned long long)bucket);
+}
+
+struct lookup {
+	uint64_t hash;
+	const void *key;
+	size_t key_size;
+	void *ret_value;
+	size_t capacity;
+	size_t size;
+};
+
+static int deliver(struct lookup *lookup, const struct pf_record *record)
+{
+	size_t size = pf_record_value_size(record->sizes);
+
+	lookup->size = size;
+	memcpy(lookup->ret_value, record->data + lookup->key_size, size < lookup->capacity ? size : lookup->capacity);
+	return 1;
+}
+
+static bool key_equal(const struct lookup *lookup, const struct pf_record *record)
+{
+	return memcmp(record->data, lookup->key, lookup->key_size) == 0;
+}
+
+static int copy_bytes(struct pf_table *table, uint64_t loc, void *ret_data, size_t size)
+{
+	if (table->tables->read_only) {
+		if (!loc_mapped(table, loc, size))
+			return -EAGAIN;
+		memcpy(ret_data, table->base + loc, size);
+		return 0;
+	}
+	return pf_table_read(table, loc, ret_data, size);
+}
+
+int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record)
+{
+	unsigned attempt = 0;
+	size_t size;
+	int r;
+
+	do {
+		r = copy_bytes(table, loc, ret_record, sizeof(*ret_record));
+		if (r < 0)
+			return r;
+		if (!pf_record_sizes_valid(ret_record->sizes))
+			continue;
+		size = pf_record_key_size(ret_record->sizes) + pf_record_value_size(ret_record->sizes);
+		r = copy_bytes(table, loc + sizeof(*ret_record), ret_record->data, size);
+		if (r < 0)
+			return r;
+		if (ret_record->crc == pf_record_crc(ret_record, sizeof(*ret_record) + size, table->seed))
+			return 0;
+	} while (!table->tables->read_only && attempt_next(table, &attempt));
+	return -EBADMSG;
+}
+
+/* The long way: a copy first. 1 found, 0 another key, -EAGAIN: look at the bucket again. */
+static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+{
+	struct pf_record *record = malloc(PF_RECORD_MAX); /* too much for the stacks of small threads */
+	int r;
+
+	if (!record)
+		return pf_error(-ENOMEM, "table %s: no memory", table->name);
+	r = pf_record_copy(table, loc, record);
+	if (r == 0 && pf_record_key_size(record->sizes) == lookup->key_size && key_equal(lookup, record))
+		r = deliver(lookup, record);
+	else if (r == -EBADMSG && table->tables->read_only)
+		r = -EAGAIN;
+	else if (r == -EBADMSG)
+		r = pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum", table->name,
+			     (unsigned long long)loc);
+	free(record);
+	return r;
+}
+
+static bool record_pending(const struct pf_table *table, const char *at, size_t size)
+{
+	const char *page = (const char *)((uintptr_t)at & ~(uintptr_t)4095);
+
+	for (page += 4096; page < at + size; page += 4096)
+		if (pf_page_pending(table->store, page))
+			return true;
+	return false;
+}
+
+/* 1 found, 0 another key. In place. */
+static int record_match(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+{
+	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
+	size_t size;
+
+	if (table->tables->read_only)
+		return record_match_copy(table, loc, lookup);
+	__builtin_prefetch((const char *)record + 64);
+	__builtin_prefetch((const char *)record + 128);
+	if (pf_page_pending(table->store, record))
+		return record_match_copy(table, loc, lookup);
+	size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+	if (!pf_record_sizes_valid(record->sizes) ||
+	    (loc & ((1ull << PF_GRANULE_SHIFT) - 1)) + size > 1ull << PF_GRANULE_SHIFT || /* might leave the extent */
+	    record_pending(table, (const char *)record, size))
+		return record_match_copy(table, loc, lookup);
+	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
+		return 0;
+	if (record->crc != pf_record_crc(record, size, table->seed))
+		return record_match_copy(table, loc, lookup);
+	return deliver(lookup, record);
+}
+
+/* 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. */
+static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct lookup *lookup)
+{
+	uint64_t tag = pf_hash_tag(lookup->hash);
+	int r;
+
+	for (unsigned length = 1;; length++) {
+		bool linked = line->flags & PF_LINE_LINKED;
+		unsigned count = linked ? PF_LINE_ENTRIES - 1 : PF_LINE_ENTRIES;
+
+		for (unsigned i = 0; i < count; i++) {
+			uint64_t entry = line->entry[i];
+
+			if (entry >> PF_TAG_SHIFT != tag || entry == 0)
+				continue;
+			r = record_match(table, pf_entry_loc(entry), lookup);
+			if (r != 0)
+				return r;
+		}
+		if (!linked)
+			return 0;
+		if (length == PF_CHAIN_MAX)
+			return -EAGAIN;
+		r = pf_line_read(table, pf_entry_loc(line->entry[PF_LINE_ENTRIES - 1]), bucket, line);
+		if (r < 0)
+			return r;
+		if (!(line->flags & PF_LINE_OVERFLOW))
+			return -EAGAIN;
+	}
+}
+
+static int lookup_run(struct pf_table *table, struct lookup *lookup)
+{
+	struct pf_line line, again;
+	uint64_t bucket, link;
+	uint16_t version;
+	unsigned depth;
+	int r = -EAGAIN;
+
+	for (unsigned restart = 0; restart < (table->tables->read_only ? ATTEMPTS_FOREIGN : RESTARTS); restart++) {
+		if (restart > 16)
+			sched_yield();
+		r = pf_line_find(table, lookup->hash, &bucket, &line);
+		if (r < 0)
+			break;
+		version = line.version;
+		depth = line.depth;
+		link = line.flags & PF_LINE_LINKED;
+		r = chain_search(table, bucket, &line, lookup);
+		if (r > 0 || (r < 0 && r != -EAGAIN && r != -EUCLEAN))
+			break;
+		if (r == 0 && !link && !table->tables->read_only)
+			break;
+		/* A chain is believed only if its first line is still the same (invariant 2). */
+		int r2 = pf_bucket_read(table, bucket, &again);
+
+		if (r2 < 0)
+			return r2;
+		if (r2 > 0 && again.version == version && again.depth == depth && (r == 0 || r == -EUCLEAN))
+			break;
+		r = -EAGAIN;
+	}
+	if (r > 0)
+		return 0;
+	if (r == 0)
+		return -ENOENT;
+	return r != -EAGAIN ? r :
+	       pf_error(-EUCLEAN, "table %s: bucket %llu: no consistent state found in %d attempts", table->name,
+			(unsigned long long)bucket, ATTEMPTS_FOREIGN);
+}
+
+int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
+		 size_t *ret_size)
+{
+	struct lookup lookup = { .key = key, .key_size = key_size, .ret_value = ret_value, .capacity = capacity };
+	sigjmp_buf env;
+	void *guard;
+	int r;
+
+	r = pf_key_check(key, key_size);
+	if (r < 0)
+		return r;
+	lookup.hash = pf_hash(key, key_size, table->seed);
+	pf_epoch_enter();
+	if (sigsetjmp(env, 0) == 0) {
+		guard = pf_sigbus_arm(&env, table->base, table->arena_size);
+		r = lookup_run(table, &lookup);
+		pf_sigbus_disarm(guard);
+	} else {
+		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
+			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
+	}
+	pf_epoch_leave();
+	if (r < 0) /* -ENOENT has no words: misses are as frequent as hits, and formatting costs ten of them */
+		return r;
+	if (ret_size)
+		*ret_size = lookup.size;
+	if (lookup.size > capacity)
+		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size, capacity);
+	return 0;
+}
