@@ -4,7 +4,8 @@
  *
  * If a process has the store open, it is asked: the pin is its own and ends
  * with it. If nobody has, a pin can only live in a process that maps the
- * data: with --hold this one stays and keeps it, until a signal or its TTL.
+ * data: with --hold this one opens the store (as its writer, so that others can ask
+ * it in turn), stays and keeps the pin, until a signal or its TTL.
  */
 #include "cli.h"
 #include "names.h"
@@ -157,7 +158,6 @@ static int open_holder(struct cli *cli, struct pinfold **ret_pf)
 {
 	struct pinfold_config config = {
 		.size = sizeof(config),
-		.flags = PINFOLD_OPEN_READONLY,
 		.source = PINFOLD_SOURCE_NONE,
 		.pin.adaptive_off = true,
 	};
