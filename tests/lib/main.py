@@ -59,7 +59,9 @@ class Job:
     def start(self):
         env = dict(os.environ, **self.build.config.env)
         env.update(self.test["env"])
-        return Running(self.test["cmd"], env, self.test["workdir"], self.timeout, os.path.join(self.build.dir, "tmp"))
+        # Meson names built programs relative to the build directory.
+        return Running(self.test["cmd"], env, self.test["workdir"] or self.build.dir, self.timeout,
+                       os.path.join(self.build.dir, "tmp"))
 
 
 def wanted(config, test, mode):
