@@ -5,12 +5,13 @@
  * DESIGN
  *
  *   Two cursors run over the ranges. The front one starts reads (populate.c), at most
- *   queue_depth pieces and WINDOW_BYTES in front of the back one, which waits and
- *   maps. Reads complete in any order behind it, so waiting for them in order
- *   costs nothing: by the time the first is there, most others are.
+ *   a window of pieces and WINDOW_BYTES in front of the back one, which waits and
+ *   maps. Reads complete in any order, so part of the window is complete while
+ *   its first is waited for: it is WINDOW_FACTOR times the queue depth that the
+ *   device is to see. (The block layer has a bound of its own and makes the starter wait.)
  *
- *        done │ mapped... ▲ waiting here │ in flight, <= queue_depth │ not started
- *                       back                                       front
+ *        done │ mapped... ▲ waiting here │ in flight or complete │ not started
+ *                       back                                   front
  *
  *   Reads are started through process_madvise(WILLNEED), a few dozen ranges a call, where
  *   the kernel lets us; else by posix_fadvise, one call each. Both read exactly
@@ -45,13 +46,15 @@
 
 #define QUEUE_DEPTH_DEFAULT 128
 #define QUEUE_DEPTH_MAX 4096
+/** Window over queue depth. */
+#define WINDOW_FACTOR 4
 /** Most bytes in flight per call: keeps large ranges from flooding memory before they are mapped. */
 #define WINDOW_BYTES ((size_t)32 << 20)
 /** Ranges per process_madvise call; the window is refilled by as many at a time. */
 #define BATCH 64
 
 struct pf_prefetcher {
-	uint32_t queue_depth;
+	uint32_t window;  /* pieces */
 	uint32_t batch;   /* at most half of the window: the device must not run dry while it is refilled */
 	int self;         /* pidfd; -1: none */
 	atomic_bool one_by_one; /* process_madvise was refused */
@@ -68,10 +71,10 @@ int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher 
 
 	if (!prefetcher)
 		return pf_error(-ENOMEM, "prefetcher: out of memory");
-	prefetcher->queue_depth = queue_depth ? queue_depth : QUEUE_DEPTH_DEFAULT;
-	if (prefetcher->queue_depth > QUEUE_DEPTH_MAX)
-		prefetcher->queue_depth = QUEUE_DEPTH_MAX;
-	prefetcher->batch = prefetcher->queue_depth / 2 < BATCH ? (prefetcher->queue_depth + 1) / 2 : BATCH;
+	queue_depth = queue_depth ? queue_depth : QUEUE_DEPTH_DEFAULT;
+	queue_depth = queue_depth > QUEUE_DEPTH_MAX ? QUEUE_DEPTH_MAX : queue_depth;
+	prefetcher->window = queue_depth * WINDOW_FACTOR;
+	prefetcher->batch = prefetcher->window / 2 < BATCH ? prefetcher->window / 2 : BATCH;
 	prefetcher->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	atomic_init(&prefetcher->one_by_one, prefetcher->self < 0);
 	*ret_prefetcher = prefetcher;
@@ -150,8 +153,8 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		size_t index;
 		int r;
 
-		/* always whole batches, so that the window stays between queue_depth - batch and queue_depth */
-		while (pieces + prefetcher->batch <= prefetcher->queue_depth + 1 && bytes < WINDOW_BYTES) {
+		/* always whole batches, so that the window is never emptier than by one */
+		while (pieces + prefetcher->batch <= prefetcher->window && bytes < WINDOW_BYTES) {
 			size_t n = 0;
 
 			while (n < prefetcher->batch && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &batch[n])) {
