@@ -38,10 +38,15 @@ static float times_mean(float heat)
 	return heat < 0.9999f ? heat / (1 - heat) : 9999;
 }
 
+/* Relative standard error of what @confidence is put in: that of a count of n, where confidence = n / (n + 4). */
+static float standard_error(float confidence)
+{
+	return confidence < 0.9999f ? sqrtf((1 - confidence) / (4 * confidence + 1e-6f)) : 0.005f;
+}
+
 static bool is_clearly_hot(const struct pf_policy *policy, float heat, float confidence)
 {
-	float observations = confidence < 0.9999f ? 4 * confidence / (1 - confidence) : 40000;
-	float low = times_mean(heat) * (1 - PF_SIGMAS / sqrtf(observations));
+	const float low = times_mean(heat) * (1 - PF_SIGMAS * standard_error(confidence));
 
 	return low > times_mean((float)policy->config.unpin_heat_percent / 100);
 }
@@ -53,12 +58,18 @@ static bool is_sequential(const struct pf_slice_view *view)
 
 /* ---- slices that are pinned ---- */
 
+/* A hit proves an access, its absence little: up at once, down slowly. */
+static float smoothed(float known, float seen, float weight)
+{
+	return known + (seen > known ? PF_SMOOTH_MAX : weight) * (seen - known);
+}
+
 static void smooth(struct pf_slice_state *state, const struct pf_slice_view *view)
 {
-	float weight = fminf(fmaxf(PF_SMOOTH_MAX * sane(view->confidence), PF_SMOOTH_MIN), PF_SMOOTH_MAX);
+	const float weight = fminf(fmaxf(PF_SMOOTH_MAX * sane(view->confidence), PF_SMOOTH_MIN), PF_SMOOTH_MAX);
 
-	state->value += weight * (sane(view->value) - state->value);
-	state->heat += weight * (sane(view->heat) - state->heat);
+	state->value = smoothed(state->value, sane(view->value), weight);
+	state->heat = smoothed(state->heat, sane(view->heat), weight);
 }
 
 static void plan_unpin(struct pf_policy *policy, struct pf_slice_state *state, uint32_t file_id, uint32_t index,
@@ -98,7 +109,8 @@ static void review_pin(struct pf_policy *policy, struct pf_slice_state *state, c
 			*plan = PF_ACTION_RENEW;
 	}
 	pf_spend_offer(policy, &(struct pf_rank){
-		.value = state->value,
+		/* In dubio pro reo: as much as it may well be worth. */
+		.value = state->value * (1 + fminf(standard_error(sane(view->confidence)), PF_DOUBT_MAX)),
 		.file_id = view->file_id,
 		.index = view->index,
 		.priority = state->priority,

@@ -11,7 +11,8 @@
 #define PF_CHURN_BYTES_PER_TURN (256ull << 20) /* pinned anew in one turn: what a disk reads in about one */
 #define PF_REPLACE_MARGIN 1.5f       /* so much more must a candidate save than the pin that it replaces */
 #define PF_HOLD_MS 1000u             /* no younger pin is replaced: its value is still that of its misses */
-#define PF_SMOOTH_MIN 0.15f          /* weight of one turn's view of a pin that is hardly observed ... */
+#define PF_DOUBT_MAX 0.5f            /* ... where a pin's value is taken up to so much higher as it is uncertain */
+#define PF_SMOOTH_MIN 0.2f           /* weight of one turn's view of a pin that is hardly observed ... */
 #define PF_SMOOTH_MAX 0.6f           /* ... and of one that is well observed */
 #define PF_CONFIDENCE_MIN 0.5f       /* four observations (see telemetry/snapshot.h) */
 #define PF_SIGMAS 2.0f               /* heat must be above the mean by so many standard errors */
