@@ -99,6 +99,7 @@ struct writer {
 	struct pf_store *store;
 	uint64_t pos;    /* where the stage's first byte goes */
 	size_t fill;
+	bool unflushed; /* an earlier piece in this segment is not durable yet */
 };
 
 static int write_piece(struct writer *w, const uint8_t *data, size_t size, bool flush)
@@ -110,13 +111,14 @@ static int write_piece(struct writer *w, const uint8_t *data, size_t size, bool 
 	ssize_t n;
 	int r = 0;
 
-	if (flush && store->ring) {
-		n = pf_io_ring_write_flush(store->ring, fd, data, size, offset);
+	if (flush && !w->unflushed && store->ring) {
+		n = pf_io_ring_write_flush(store->ring, fd, data, size, offset); /* the usual case: a group in one piece */
 	} else {
 		n = pf_io_pwrite(fd, data, size, offset);
 		if (n == (ssize_t)size && flush)
 			r = pf_io_fdatasync(fd);
 	}
+	w->unflushed = !flush;
 	if (n == (ssize_t)size && r == 0)
 		return 0;
 	pf_poison(store, "journal/%08u.%06u: offset %llu: %s %zu bytes: %s", store->super.journal_generation, index,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct pf_io_ring {
@@ -135,36 +136,30 @@ void pf_io_ring_close(struct pf_io_ring *ring)
 
 ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data, size_t size, uint64_t offset)
 {
-	struct io_uring_sqe *write_sqe = io_uring_get_sqe(&ring->uring);
-	struct io_uring_sqe *flush_sqe = io_uring_get_sqe(&ring->uring);
-	int results[2] = { 0, 0 };
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+	struct io_uring_cqe *cqe;
 	int r;
 
-	if (!write_sqe || !flush_sqe || size > INT32_MAX)
+	if (!sqe || size > INT32_MAX)
 		return -EINVAL;
-	io_uring_prep_write(write_sqe, fd, data, (unsigned int)size, offset);
-	write_sqe->flags |= IOSQE_IO_LINK; /* a short write breaks the link: the flush ends with -ECANCELED */
-	write_sqe->user_data = 0;
-	io_uring_prep_fsync(flush_sqe, fd, IORING_FSYNC_DATASYNC);
-	flush_sqe->user_data = 1;
+	/* one request and not a write linked to an fsync: that costs a second trip through a kernel
+	 * worker, and a device that can write through (FUA) need not empty its whole cache */
+	io_uring_prep_write(sqe, fd, data, (unsigned int)size, offset);
+	sqe->rw_flags = RWF_DSYNC;
 	do
-		r = io_uring_submit_and_wait(&ring->uring, 2);
+		r = io_uring_submit_and_wait(&ring->uring, 1);
 	while (r == -EINTR);
-	if (r < 0)
-		return r;
-	for (int seen = 0; seen < 2;) {
-		struct io_uring_cqe *cqe;
-
+	while (r >= 0) {
 		r = io_uring_wait_cqe(&ring->uring, &cqe);
-		if (r == -EINTR)
+		if (r == -EINTR) {
+			r = 0;
 			continue;
-		if (r < 0)
-			return r;
-		results[cqe->user_data & 1] = cqe->res;
-		io_uring_cqe_seen(&ring->uring, cqe);
-		seen++;
+		}
+		if (r == 0) {
+			r = cqe->res;
+			io_uring_cqe_seen(&ring->uring, cqe);
+		}
+		break;
 	}
-	if (results[0] < 0 || (size_t)results[0] < size)
-		return results[0];
-	return results[1] < 0 ? results[1] : results[0];
+	return r;
 }

@@ -34,8 +34,8 @@ int pf_io_unlink(int dirfd, const char *path);
 int pf_io_ring_open(unsigned int depth, struct pf_io_ring **ret_ring);
 void pf_io_ring_close(struct pf_io_ring *ring);
 /**
- * Writes and, once written whole, flushes @fd's data; waits for both. Bytes
- * written (a short write is not flushed) or -errno of whichever failed. One thread at a time.
+ * Writes through: when it returns, these bytes (no others) are durable. Bytes
+ * written (a short write is not durable) or -errno. One thread at a time.
  */
 ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data, size_t size, uint64_t offset);
 
