@@ -62,11 +62,15 @@ static void collect_samples(struct pf_telemetry *telemetry, const struct pf_slic
 	delta->exposure = (float)(dt_s * (before - 0.5 * touched));
 	slice->touched = slice->touched * keep + (float)touched;
 	slice->exposure = slice->exposure * keep + delta->exposure;
-	telemetry->sample_hit_count += touched;
 	if (telemetry->ops->counts_faults) {
+		/* one fault on a large folio maps several blocks back: that is one touch */
+		if ((float)touched > delta->faults)
+			touched = (uint32_t)delta->faults;
 		delta->hits = delta->faults > 0 ? (float)touched * delta->random / delta->faults : 0;
+		telemetry->sample_hit_count += touched;
 		return;
 	}
+	telemetry->sample_hit_count += touched;
 	delta->hits = (float)touched * random_share_by_baseline(telemetry, slice);
 	if (!telemetry->ops->observe)
 		return;
@@ -80,12 +84,19 @@ static void collect_samples(struct pf_telemetry *telemetry, const struct pf_slic
 	slice->resident_change = 0;
 }
 
-static void collect_slice(struct pf_telemetry *telemetry, struct pf_telemetry_file *file, struct pf_slice_view *view,
-			  struct pf_slice *slice, const struct pf_slice_status *status, double dt_s)
+/* Takes slice @index of file @file_id into the list of slices and into heat. */
+static void collect_slice(struct pf_telemetry *telemetry, uint32_t file_id, uint32_t index,
+			  const struct pf_slice_status *status, double dt_s)
 {
+	struct pf_telemetry_file *file = &telemetry->files[file_id];
+	struct pf_slice *slice = &file->slices[index];
+	struct pf_slice_view *view = &telemetry->views[telemetry->view_count];
 	struct pf_heat_delta delta = {.in_use = status->in_use, .pinned = status->pinned};
 	bool changed = false;
 
+	view->file_id = file_id;
+	view->index = index;
+	telemetry->order[telemetry->view_count++] = slice;
 	if (status->pinned != slice->pinned || !status->in_use)
 		slice->sample.count = 0; /* pinning maps everything; a freed slice is nobody's */
 	slice->pinned = status->pinned;
@@ -93,7 +104,7 @@ static void collect_slice(struct pf_telemetry *telemetry, struct pf_telemetry_fi
 	slice->extent_flags = status->extent_flags;
 	/* slots of a source without faults are its own notes, not input */
 	if (file->slots && !telemetry->ops->observe)
-		changed = read_slot(&file->slots[view->index], slice, &delta);
+		changed = read_slot(&file->slots[index], slice, &delta);
 	if (status->in_use)
 		collect_samples(telemetry, view, slice, changed, dt_s, &delta);
 	if (status->pinned && slice->sample.count + delta.hits > 0)
@@ -103,33 +114,38 @@ static void collect_slice(struct pf_telemetry *telemetry, struct pf_telemetry_fi
 	pf_heat_add(&telemetry->heat, &slice->heat, &delta);
 }
 
+/* Slices above the last that was ever in use are left out; those below stay in, used or not. */
+static void collect_file(struct pf_telemetry *telemetry, uint32_t file_id, double dt_s, pf_slice_status_fn status, void *ctx)
+{
+	struct pf_telemetry_file *file = &telemetry->files[file_id];
+
+	for (uint32_t i = 0; i < telemetry->params.slice_count; i++) {
+		struct pf_slice_status now = {0};
+
+		status(ctx, file_id, i, &now);
+		if (i >= file->used && !now.in_use)
+			continue;
+		for (; file->used < i; file->used++) {
+			struct pf_slice_status below = {0};
+
+			status(ctx, file_id, file->used, &below);
+			collect_slice(telemetry, file_id, file->used, &below, dt_s);
+		}
+		if (file->used == i)
+			file->used++;
+		collect_slice(telemetry, file_id, i, &now, dt_s);
+	}
+}
+
 void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx)
 {
-	uint64_t n = 0;
-
+	telemetry->view_count = 0;
 	telemetry->pinned_majors = 0;
 	pf_heat_begin(&telemetry->heat, dt_s);
 	for (uint32_t f = 0; f < telemetry->file_end; f++) {
-		struct pf_telemetry_file *file = &telemetry->files[f];
-
-		if (file->fd < 0)
-			continue;
-		for (uint32_t i = 0; i < telemetry->params.slice_count; i++) {
-			struct pf_slice_status now = {0};
-
-			status(ctx, f, i, &now);
-			if (now.in_use && i >= file->used)
-				file->used = i + 1;
-			if (i >= file->used)
-				continue;
-			telemetry->views[n].file_id = f;
-			telemetry->views[n].index = i;
-			telemetry->order[n] = &file->slices[i];
-			collect_slice(telemetry, file, &telemetry->views[n], &file->slices[i], &now, dt_s);
-			n++;
-		}
+		if (telemetry->files[f].fd >= 0)
+			collect_file(telemetry, f, dt_s, status, ctx);
 	}
-	telemetry->view_count = n;
 	if (telemetry->ops->stall_s)
 		pf_heat_add_stall(&telemetry->heat, telemetry->ops->stall_s(telemetry->source));
 	pf_heat_end(&telemetry->heat);

@@ -43,7 +43,7 @@
 /* Touches of the slice that a typical touch falls into below which the memory is stretched, and by how much at most. */
 #define TYPICAL_MIN 6.0
 #define STRETCH_MAX 3.0
-/* Random touches after which a slice's own stalls are believed as much as the store's price. */
+/* Major faults after which a slice's own stalls are believed as much as the store's price. */
 #define PRICE_PRIOR 16.0
 #define PRICE_RANGE 3.0
 /* Most by which sampled touches can raise what faults show. */
@@ -124,11 +124,17 @@ static double touches_of(const struct pf_heat *heat, const struct pf_heat_slice 
 	return slice->random * fmin(fmax(boost, 1.0), BOOST_MAX);
 }
 
-/* Stall per random touch of this slice: the store's, moved by the slice's own. */
+/*
+ * Stall per random touch of this slice: the store's, moved by the slice's own
+ * as far as it has major faults to show. Few long stalls are chance.
+ */
 static double price_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
-	double price = (slice->random_stall_s + PRICE_PRIOR * heat->cost_s) / (slice->random + PRICE_PRIOR);
+	double weight = slice->majors / (slice->majors + PRICE_PRIOR), price;
 
+	if (slice->random <= 0)
+		return heat->cost_s;
+	price = heat->cost_s + weight * (slice->random_stall_s / slice->random - heat->cost_s);
 	return fmin(fmax(price, heat->cost_s / PRICE_RANGE), heat->cost_s * PRICE_RANGE);
 }
 
@@ -155,6 +161,7 @@ static void add_counts(struct pf_heat *heat, struct pf_heat_slice *slice, const 
 	slice->faults = slice->faults * keep + delta->faults;
 	slice->random = slice->random * keep + delta->random + delta->hints;
 	slice->writes = slice->writes * keep + delta->writes;
+	slice->majors = slice->majors * keep + delta->majors;
 	slice->stall_s = slice->stall_s * keep + delta->stall_s + waited_s;
 	slice->random_stall_s = slice->random_stall_s * keep + delta->random_stall_s + waited_s * random_share;
 	slice->hits = slice->hits * keep + delta->hits;
@@ -251,13 +258,14 @@ static double heat_of(const struct pf_heat *heat, const struct pf_heat_slice *sl
 	return ratio / (1 + ratio);
 }
 
-static uint8_t pattern_of(const struct pf_heat_slice *slice, const struct pf_heat_slice *before)
+/* What the slice's stalls come from: a slice that is read at random more than most is random, scanned or not. */
+static uint8_t pattern_of(const struct pf_heat_slice *slice, const struct pf_heat_slice *before, double heat)
 {
 	if (slice->faults < 1)
 		return slice->pattern; /* remembered */
 	if (slice->writes > WRITE_SHARE * slice->faults)
 		return PINFOLD_ACCESS_WRITE;
-	if (slice->random > RANDOM_SHARE * slice->faults)
+	if (slice->random > RANDOM_SHARE * slice->faults || heat > 0.5)
 		return PINFOLD_ACCESS_RANDOM;
 	if (before && (before->pattern == PINFOLD_ACCESS_SEQUENTIAL || before->pattern == PINFOLD_ACCESS_SCAN))
 		return PINFOLD_ACCESS_SCAN;
@@ -269,9 +277,9 @@ void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const
 {
 	double n = observations(slice), span = heat->span_s > 0 ? heat->span_s : 1;
 
-	slice->pattern = slice->in_use ? pattern_of(slice, before) : PINFOLD_ACCESS_UNKNOWN;
 	ret_view->value = slice->value;
 	ret_view->heat = heat_of(heat, slice);
+	slice->pattern = slice->in_use ? pattern_of(slice, before, ret_view->heat) : PINFOLD_ACCESS_UNKNOWN;
 	ret_view->confidence = n / (n + fmin(fmax(UNSURE_MAX * heat->prior, UNSURE_MIN), UNSURE_MAX));
 	ret_view->fault_rate = slice->faults / span;
 	ret_view->random_rate = slice->pinned && slice->exposure > 0 ?

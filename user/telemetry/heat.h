@@ -31,7 +31,7 @@ struct pf_heat_delta {
 
 /** What is remembered of one slice; zeroed at first. */
 struct pf_heat_slice {
-	float faults, random, writes; /* decayed counts */
+	float faults, random, writes, majors; /* decayed counts */
 	float stall_s, random_stall_s;
 	float hits, exposure;           /* decayed with the half-life */
 	float hits_fast, exposure_fast; /* with a quarter of it */
