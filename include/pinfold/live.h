@@ -79,7 +79,7 @@ struct pinfold_live_info {
 	uint64_t open_ms;          /* how long it has been open */
 	uint64_t slice_size;
 	uint64_t slice_count;
-	uint64_t turn_count, turn_ns_total; /* controller */
+	uint64_t turn_count, turn_ns_total; /* controller: CPU time, without acting on decisions */
 	uint64_t sample_count, sample_hit_count, sample_ns_total;
 	uint64_t lost_events;
 	char source[32];           /* "bpf:range", "bpf:fexit", "bpf:tp", "procfs", "none" */
