@@ -224,45 +224,58 @@ static void drop_unseen(struct pf_policy *policy)
 		}
 }
 
-/* What is left to do about pins that stay: place them on the node that uses them, ask for huge pages. */
-static void tune_pin(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view,
-		     const struct pf_budget *budget, bool reviewing, uint32_t *moves)
+/* How many migrations and folds this turn may still plan. */
+struct tuning {
+	uint32_t moves, folds;
+};
+
+static void tune_node(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view, struct tuning *left)
 {
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
 	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
 
 	/* A renewal asks nothing of residency: moving takes its place. */
-	if (!state->pinned || (*plan != PF_ACTION_NONE && *plan != PF_ACTION_RENEW))
+	if (!left->moves || (*plan != PF_ACTION_NONE && *plan != PF_ACTION_RENEW))
 		return;
-	if (reviewing && *moves && view->busiest_node >= 0 && view->busiest_node <= INT8_MAX &&
-	    view->remote_permille > policy->config.numa_miss_percent * 10 &&
-	    (!state->moved_ms || policy->now_ms - state->moved_ms >= interval_ms)) {
-		state->moved_ms = policy->now_ms;
-		state->node = (int8_t)view->busiest_node;
-		*plan = PF_ACTION_MIGRATE;
-		--*moves;
+	if (view->busiest_node < 0 || view->busiest_node > INT8_MAX ||
+	    view->remote_permille <= policy->config.numa_miss_percent * 10 ||
+	    (state->moved_ms && policy->now_ms - state->moved_ms < interval_ms))
 		return;
-	}
-	if (*plan != PF_ACTION_NONE || !budget->huge_allowed || state->fold_asked || policy->slice_size < PINFOLD_EXTENT_MIN ||
-	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * PF_FOLD_PERCENT)
-		return;
-	if (state->want_huge || view->extent_flags & PINFOLD_EXTENT_HUGEPAGE ||
-	    pf_time_add(state->since_ms, PF_FOLD_AGE_MS) < policy->now_ms) {
-		state->fold_asked = state->folded = true;
-		policy->folded_bytes += policy->slice_size;
-		*plan = PF_ACTION_FOLD;
-	}
+	state->moved_ms = policy->now_ms;
+	state->node = (int8_t)view->busiest_node;
+	*plan = PF_ACTION_MIGRATE;
+	left->moves--;
 }
 
+static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view, struct tuning *left)
+{
+	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
+
+	if (!left->folds || *plan != PF_ACTION_NONE || state->fold_asked ||
+	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * PF_FOLD_PERCENT)
+		return;
+	if (!state->want_huge && !(view->extent_flags & PINFOLD_EXTENT_HUGEPAGE) &&
+	    pf_time_add(state->since_ms, PF_FOLD_AGE_MS) >= policy->now_ms)
+		return;
+	state->fold_asked = state->folded = true;
+	policy->folded_bytes += policy->slice_size;
+	*plan = PF_ACTION_FOLD;
+	left->folds--;
+}
+
+/* What is left to do about pins that stay: place them on the node that uses them, ask for huge pages. */
 static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, const struct pf_budget *budget, bool budget_ended)
 {
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
-	uint32_t moves = (uint32_t)policy->candidate_max;
-	bool reviewing;
+	struct tuning left = { 0 };
 
 	if (!policy->review_ms)
 		policy->review_ms = pf_time_add(policy->now_ms, interval_ms);
-	reviewing = budget->node_count > 1 && policy->now_ms >= policy->review_ms;
+	if (budget->node_count > 1 && policy->now_ms >= policy->review_ms)
+		left.moves = (uint32_t)policy->candidate_max;
+	/* Until the kernel has shown that it can, one at a time. */
+	if (budget->huge_allowed && policy->slice_size >= PINFOLD_EXTENT_MIN && policy->now_ms >= policy->fold_rest_until_ms)
+		left.folds = policy->fold_works ? PF_FOLDS_PER_TURN : 1;
 	for (uint64_t i = 0; i < snapshot->slice_count; i++) {
 		const struct pf_slice_view *view = &snapshot->slices[i];
 		struct pf_slice_state *state = pf_state_find(policy, view->file_id, view->index);
@@ -273,10 +286,13 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 			if (budget_ended)
 				state->reason = PINFOLD_REASON_BUDGET;
 		}
-		tune_pin(policy, state, view, budget, reviewing, &moves);
+		if (!state->pinned)
+			continue;
+		tune_node(policy, state, view, &left);
+		tune_fold(policy, state, view, &left);
 	}
 	/* What one turn could not move is next turn's: the review goes on. */
-	if (reviewing && moves)
+	if (left.moves)
 		policy->review_ms = pf_time_add(policy->now_ms, interval_ms);
 }
 

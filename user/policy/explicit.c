@@ -247,6 +247,17 @@ static void answer_fold(struct pf_policy *policy, struct pf_slice_state *state, 
 	policy->folded_bytes -= policy->slice_size;
 }
 
+/* What is refused everywhere is refused by the kernel or the filesystem, and asking disturbs readers. */
+static void count_fold(struct pf_policy *policy, int result, uint64_t time_ms)
+{
+	policy->fold_works = !result;
+	policy->fold_refusals_in_row = result ? policy->fold_refusals_in_row + 1 : 0;
+	if (policy->fold_refusals_in_row < PF_FOLD_REFUSALS_MAX)
+		return;
+	policy->fold_refusals_in_row = 0;
+	policy->fold_rest_until_ms = pf_time_add(time_ms, PF_FOLD_REST_MS);
+}
+
 void pf_policy_result(struct pf_policy *policy, const struct pf_decision *decision, int result, uint64_t time_ms)
 {
 	/* The decision may be in an array of ours, and of a run that no longer is as it was. */
@@ -274,6 +285,8 @@ void pf_policy_result(struct pf_policy *policy, const struct pf_decision *decisi
 			break;
 		}
 	}
+	if (decision->action == PF_ACTION_FOLD)
+		count_fold(policy, result, time_ms);
 	if (decision->action != PF_ACTION_PIN)
 		return;
 	if (is_refusal(result)) {

@@ -20,6 +20,9 @@
 #define PF_MEMORY_PRESSURE 0.85      /* RFC memory_pressure_threshold */
 #define PF_FOLD_AGE_MS 10000u
 #define PF_FOLD_PERCENT 60u          /* RFC huge_page_allocation: at most, of pinned bytes */
+#define PF_FOLDS_PER_TURN 16u        /* each copies a slice while its readers wait */
+#define PF_FOLD_REFUSALS_MAX 3u      /* in a row, then this kernel or filesystem cannot ... */
+#define PF_FOLD_REST_MS 600000u      /* ... and is not asked for so long */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */
 #define PF_BACKOFF_SHIFT_MAX 10u
 #define PF_REFUSALS_MAX 3u           /* in a row, then what is pinned is all the budget there is ... */
@@ -91,6 +94,9 @@ struct pf_policy {
 	/* refusals */
 	uint32_t refusals_in_row, cap_strikes;
 	uint64_t cap_bytes, cap_until_ms; /* cap_bytes UINT64_MAX: none */
+	bool fold_works;                  /* the last answer to a fold */
+	uint32_t fold_refusals_in_row;
+	uint64_t fold_rest_until_ms;
 	uint64_t review_ms;               /* next NUMA review, 0: not set */
 
 	/* scratch of a turn; grown, never shrunk */
