@@ -10,8 +10,7 @@
 #include "units.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +66,7 @@ static int option(struct cli *cli, int key, const char *arg)
 		return 0;
 	case KEY_SIZE:
 		settings.size = cli_size_arg(cli, "--size", arg, 16ull << 20, 1ull << 43);
+		settings.exact_size = true;
 		return 0;
 	case KEY_RATE:
 		settings.rate = (uint32_t)cli_count_arg(cli, "--rate", arg, 1000, 1000000);
@@ -96,20 +96,18 @@ static int make_dir(struct demo *demo)
 	return CLI_OK;
 }
 
-/* Removes what the store made in a directory of our own: plain files only, and then the directory. */
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	remove(path);
+	return 0;
+}
+
+/* Only ever a directory that mkdtemp() made for this run; symbolic links are not followed. */
 static void remove_dir(struct demo *demo)
 {
-	DIR *dir = opendir(demo->dir);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	if (dir)
-		closedir(dir);
-	if (rmdir(demo->dir) && errno != ENOENT)
-		cli_note(demo->cli, "%s could not be removed: %s", demo->dir, strerror(errno));
+	nftw(demo->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	if (!access(demo->dir, F_OK))
+		cli_note(demo->cli, "%s could not be removed", demo->dir);
 }
 
 /* Journal and tables need room beside the data. */

@@ -33,7 +33,7 @@ static int run(struct cli *cli)
 	struct pinfold_table *table;
 	struct pinfold *pf;
 	char *value = NULL;
-	size_t size;
+	size_t size = 0;
 	int status, r;
 
 	if (!*key || strlen(key) > PINFOLD_KEY_MAX)

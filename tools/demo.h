@@ -33,6 +33,7 @@ struct demo_options {
 	const char *dir;      /* NULL: a directory of its own, removed at the end */
 	uint64_t memory;      /* limit, bytes */
 	uint64_t size;        /* of the objects; 0: a bit more than 5 x memory */
+	bool exact_size;      /* size was asked for */
 	uint32_t seconds;     /* of each phase */
 	uint32_t rate;        /* hot operations per second */
 	const char *packages[DEMO_PACKAGES_MAX];

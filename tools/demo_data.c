@@ -5,9 +5,9 @@
 #include "progress.h"
 #include "units.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +19,8 @@
 #define VOLUME_SIZE (512ull << 20)
 /* A tree this small would have to be loaded too often. */
 #define COPIES_MAX 200
+/* A slow disk gets less to load, unless --size asks for it. */
+#define LOAD_SECONDS_MAX 50
 
 void demo_say(const struct demo *demo, const char *format, ...)
 {
@@ -104,6 +106,8 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 		.extent_size = PINFOLD_EXTENT_DEFAULT,
 		.volume_size = VOLUME_SIZE,
 		.max_bytes = demo->options.size,
+		.min_bytes = demo->options.memory / 10 * 32,
+		.deadline_ns = demo->options.exact_size ? 0 : progress_now_ns() + LOAD_SECONDS_MAX * 1000000000ull,
 		.files_table = DEMO_FILES_TABLE,
 		.file_prefix = prefix,
 		.progress = &progress,
@@ -114,7 +118,7 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 	demo_say(demo, "Loading files below %s into objects, until there are %s", demo->options.tree,
 		 units_size(demo->options.size, size));
 	progress_start(&progress, demo->cli, "  loaded", PROGRESS_BYTES, demo->options.size);
-	while (status == CLI_OK && load.byte_count < load.max_bytes) {
+	while (status == CLI_OK && !tree_load_enough(&load)) {
 		uint64_t before = load.byte_count;
 
 		if (data->copies)
@@ -132,6 +136,9 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 	data->byte_count = load.byte_count;
 	data->volume_count = load.volume_count;
 	data->unreadable_count = load.unreadable_count;
+	if (status == CLI_OK && load.byte_count < load.max_bytes)
+		demo_say(demo, "  the disk is slow: after %d s that is enough, %.1f times the memory limit", LOAD_SECONDS_MAX,
+			 (double)load.byte_count / (double)demo->options.memory);
 	if (status == CLI_OK && data->copies > 1)
 		demo_say(demo, "  %s alone is too small: it was loaded %d times, under a prefix each", load.root, data->copies);
 	if (status == CLI_OK && data->unreadable_count)
@@ -162,21 +169,20 @@ int demo_data_load(struct demo *demo)
 	return status;
 }
 
-void demo_drop_cache(const struct demo *demo)
+static int drop_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	DIR *dir = opendir(demo->dir);
-	struct dirent *entry;
+	int fd = type == FTW_F && S_ISREG(st->st_mode) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 
-	while (dir && (entry = readdir(dir))) {
-		int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-
-		if (fd < 0)
-			continue;
+	if (fd >= 0) {
 		/* Only clean pages can be dropped. */
 		fdatasync(fd);
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		close(fd);
 	}
-	if (dir)
-		closedir(dir);
+	return 0;
+}
+
+void demo_drop_cache(const struct demo *demo)
+{
+	nftw(demo->dir, drop_one, 16, FTW_PHYS | FTW_MOUNT);
 }

@@ -15,6 +15,9 @@
 
 #define CAPABILITIES_MAX 64
 #define PAGE_BYTES 4096u
+/* pinfold_live_decision.action */
+#define ACTION_FOLD 6
+#define ACTION_UNFOLD 7
 
 /* The engine's defaults, where it does not tell what it runs with. */
 #define PIN_HEAT_PERCENT 70
@@ -37,6 +40,8 @@ void explain_host_ask(const char *dir, struct explain_host *ret_host)
 	memset(caps, 0, sizeof(caps));
 	n = pinfold_doctor(dir, caps, CAPABILITIES_MAX);
 	for (int i = 0; i < n; i++) {
+		if (!strcmp(caps[i].name, "numa") && caps[i].state < 0)
+			ret_host->node_count = 1; /* "not applicable" says so */
 		if (!strstr(caps[i].name, "huge") && !strstr(caps[i].name, "thp") && !strstr(caps[i].name, "folio"))
 			continue;
 		/* Any one that works is enough; else the first says what is missing. */
@@ -119,9 +124,12 @@ static void make_state(const struct explain_group *group, const struct watch *wa
 		snprintf(text, size, "%s as %s for %s%s%s, %.0f %% in memory.", watch_state_name(s->state),
 			 watch_priority_name(s->priority), units_ms(s->pin_age_ms, since),
 			 s->pin_left_ms ? ", to be reviewed in " : "", s->pin_left_ms ? units_ms(s->pin_left_ms, left) : "", resident);
+	else if (s->pin_age_ms && s->pin_age_ms < watch->info.open_ms) /* longer: since before anybody looked */
+		snprintf(text, size, "not pinned for %s, %s: %.0f %% in memory.", units_ms(s->pin_age_ms, since),
+			 watch_state_name(s->state), resident);
 	else
-		snprintf(text, size, "not pinned, %s%s%s: %.0f %% in memory.", watch_state_name(s->state),
-			 s->pin_age_ms ? " for " : "", s->pin_age_ms ? units_ms(s->pin_age_ms, since) : "", resident);
+		snprintf(text, size, "not pinned since the store was opened %s ago, %s: %.0f %% in memory.",
+			 units_ms(watch->info.open_ms, since), watch_state_name(s->state), resident);
 }
 
 static void make_why(const struct explain_group *group, const struct watch *watch, char *text, size_t size)
@@ -168,9 +176,13 @@ static void make_seen(const struct explain_group *group, const struct watch *wat
 	double worst = latency_p99(group);
 	int n;
 
-	n = snprintf(text, size, "%s minor and %s major faults in all, now %.0f/s; %s stalled in all, now %.2f ms per second",
-		     units_count(group->minor, minor), units_count(group->major, major), (double)group->fault_rate,
-		     units_ns((double)group->stall_ns, stall), (double)group->stall_rate * 1e3);
+	n = snprintf(text, size, "%s minor and %s major faults in all, now %.0f/s", units_count(group->minor, minor),
+		     units_count(group->major, major), (double)group->fault_rate);
+	/* Not every source times each fault: what it did not time is not a stall of 0. */
+	if (group->stall_ns && n > 0 && (size_t)n < size)
+		n += snprintf(text + n, size - (size_t)n, "; %s stalled in all", units_ns((double)group->stall_ns, stall));
+	if (n > 0 && (size_t)n < size)
+		n += snprintf(text + n, size - (size_t)n, "; stalls now %.2f ms per second", (double)group->stall_rate * 1e3);
 	if (worst > 0 && n > 0 && (size_t)n < size)
 		n += snprintf(text + n, size - (size_t)n, ", 99 %% of faults within %s", units_ns(worst, p99));
 	if (n > 0 && (size_t)n < size)
@@ -178,8 +190,24 @@ static void make_seen(const struct explain_group *group, const struct watch *wat
 			 units_count(group->evicted, evicted), watch_pattern_name(group->first->pattern), watch->info.source);
 }
 
-static void make_huge(const struct explain_group *group, const struct explain_host *host, char *text, size_t size)
+/* The last decision to fold or unfold the group's first slice, or NULL. */
+static const struct pinfold_live_decision *last_fold(const struct explain_group *group, const struct watch *watch)
 {
+	for (size_t i = watch->decision_count; i-- > 0;) {
+		const struct pinfold_live_decision *d = &watch->decisions[i];
+
+		if ((d->action == ACTION_FOLD || d->action == ACTION_UNFOLD) && d->file_id == group->first->file_id &&
+		    group->first->index >= d->index && group->first->index - d->index < d->slice_count)
+			return d;
+	}
+	return NULL;
+}
+
+static void make_huge(const struct explain_group *group, const struct watch *watch, const struct explain_host *host, char *text,
+		      size_t size)
+{
+	const struct pinfold_live_decision *fold = last_fold(group, watch);
+
 	if (group->first->state == PINFOLD_SLICE_FOLDED || (group->huge_pages && group->huge_pages >= group->resident_pages))
 		snprintf(text, size, "on huge pages.");
 	else if (group->huge_pages)
@@ -187,13 +215,15 @@ static void make_huge(const struct explain_group *group, const struct explain_ho
 			 group->resident_pages);
 	else if (group->first->state < PINFOLD_SLICE_PINNED)
 		snprintf(text, size, "not on huge pages: only what is pinned is folded, since a fault on a huge page reads 2 MiB.");
+	else if (fold && fold->action == ACTION_FOLD && !fold->result)
+		snprintf(text, size, "folded %.1f s after the store was opened; 'pinfold residency' shows the large folios.",
+			 (double)fold->time_ms / 1e3);
+	else if (fold && fold->result)
+		snprintf(text, size, "not on huge pages: folding it was refused: %s.", strerror(-fold->result));
 	else if (host->huge_state == 0)
 		snprintf(text, size, "not on huge pages: this host gives none to these files: %s.", host->huge_found);
-	else if (host->huge_state > 0)
-		snprintf(text, size, "not on huge pages: the kernel holds it in small folios, and gives large ones only when it is read in "
-				     "anew after all of it was evicted (this host can: %s).", host->huge_found);
 	else
-		snprintf(text, size, "not on huge pages; what this host offers is not known.");
+		snprintf(text, size, "not on huge pages: a pin is folded when it has lasted a while, up to a share of all pins.");
 }
 
 static void make_moved(const struct explain_group *group, const struct watch *watch, const struct explain_host *host, char *text,
@@ -274,7 +304,7 @@ void explain_make(const struct explain_group *group, const struct watch *watch, 
 	make_state(group, watch, e->state, sizeof(e->state));
 	make_why(group, watch, e->why, sizeof(e->why));
 	make_seen(group, watch, e->seen, sizeof(e->seen));
-	make_huge(group, host, e->huge, sizeof(e->huge));
+	make_huge(group, watch, host, e->huge, sizeof(e->huge));
 	make_moved(group, watch, host, e->moved, sizeof(e->moved));
 	make_change(group, watch, e->change, sizeof(e->change));
 }

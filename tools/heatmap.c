@@ -67,6 +67,29 @@ static bool ever_used(const struct pinfold_live_history *history, uint32_t colum
 	return false;
 }
 
+static bool row_is_empty(const struct heatmap *map, uint32_t row)
+{
+	for (uint32_t column = 0; column < map->column_count; column++) {
+		if (!isnan(map->values[(size_t)row * map->column_count + column]))
+			return false;
+	}
+	return true;
+}
+
+/* A turn that took long leaves rows without an end of a turn: the next one tells of their time too. The last row is
+ * empty until its first turn ends. */
+static void fill_gaps(struct heatmap *map)
+{
+	while (map->row_count && row_is_empty(map, map->row_count - 1))
+		map->row_count--;
+	for (uint32_t row = map->row_count; row-- > 1;) {
+		float *to = map->values + (size_t)(row - 1) * map->column_count;
+
+		if (row_is_empty(map, row - 1))
+			memcpy(to, to + map->column_count, map->column_count * sizeof(*to));
+	}
+}
+
 int heatmap_from_history(const struct pinfold_live_history *history, uint64_t slice_size, enum heatmap_metric metric,
 			 struct heatmap *ret_map)
 {
@@ -91,6 +114,7 @@ int heatmap_from_history(const struct pinfold_live_history *history, uint64_t sl
 				cell_value(history, metric, (size_t)row * history->column_count + column);
 		to++;
 	}
+	fill_gaps(&map);
 	find_max(&map);
 	*ret_map = map;
 	return 0;

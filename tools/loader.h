@@ -47,6 +47,8 @@ struct tree_load {
 	uint64_t extent_size;
 	uint64_t volume_size;   /* pack: bytes after which a volume is closed */
 	uint64_t max_bytes;     /* stop after that much; 0: all */
+	uint64_t deadline_ns;   /* then stop as soon as min_bytes are loaded; 0: none */
+	uint64_t min_bytes;
 	const char *files_table; /* pack: which table says where each file is */
 	const char *file_prefix; /* pack: before the path in the table */
 	bool replace;
@@ -56,6 +58,8 @@ struct tree_load {
 	uint64_t unreadable_count;
 	char first_unreadable[200];
 };
+/** Has it loaded what it was told to, or was it stopped by a signal? */
+bool tree_load_enough(const struct tree_load *load);
 /** Every regular file as a blob of its own. An exit status; says what failed. */
 int tree_load_each(struct tree_load *load);
 /** Many files per volume; @files_table maps each path to {"object", "offset", "size"}. */

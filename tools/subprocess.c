@@ -66,7 +66,7 @@ int input_open(const char *path, struct input *ret_input, char *ret_error, size_
 {
 	struct input input = {0};
 	struct stat st;
-	int fd, r, pipe_fd;
+	int fd, r, pipe_fd = -1;
 
 	if (!strcmp(path, "-")) {
 		*ret_input = (struct input){.stream = stdin, .is_stdin = true};

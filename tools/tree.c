@@ -22,9 +22,11 @@ static void skip_file(struct tree_load *load, const char *path, int error)
 		snprintf(load->first_unreadable, sizeof(load->first_unreadable), "%s: %s", path, strerror(error));
 }
 
-static bool enough(const struct tree_load *load)
+bool tree_load_enough(const struct tree_load *load)
 {
-	return cli_stopped || (load->max_bytes && load->byte_count >= load->max_bytes);
+	if (cli_stopped || (load->max_bytes && load->byte_count >= load->max_bytes))
+		return true;
+	return load->deadline_ns && load->byte_count >= load->min_bytes && progress_now_ns() > load->deadline_ns;
 }
 
 /* The part of @path below the root. */
@@ -68,7 +70,7 @@ static int walk(struct tree_load *load, int (*visit)(void *ctx, FTSENT *entry), 
 
 	if (!fts)
 		return cli_fail(load->cli, "%s: %s", load->root, strerror(errno));
-	while (status == CLI_OK && !enough(load) && (entry = fts_read(fts))) {
+	while (status == CLI_OK && !tree_load_enough(load) && (entry = fts_read(fts))) {
 		if (entry->fts_info == FTS_F)
 			status = visit(ctx, entry);
 		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
