@@ -341,8 +341,9 @@ int main(int argc, char **argv)
 	proof.ledger = shared_memory(sizeof(*proof.ledger));
 	proof.start = shared_memory(sizeof(*proof.start));
 	proof.shared = shared_memory(sizeof(*proof.shared));
-	if (!proof.ledger || !proof.start || !proof.shared || scratch_make(NULL, proof.dir) < 0 ||
-	    scratch_make(NULL, proof.made) < 0)
+	/* not in memory: growth reserves gigabytes */
+	if (!proof.ledger || !proof.start || !proof.shared || scratch_make("/var/tmp", proof.dir) < 0 ||
+	    scratch_make("/var/tmp", proof.made) < 0)
 		return 1;
 	for (int script = 0; script < SCRIPT_COUNT; script++)
 		for (int fault = 0; fault < FAULT_COUNT; fault++)

@@ -51,6 +51,20 @@ void scratch_clear(const char *path, bool itself)
 		rmdir(path);
 }
 
+/* Blocks of zeros become holes: a copy of a copy finds nothing to read there. */
+static int copy_block(int to, const char *bytes, size_t size, off_t at)
+{
+	static const char zeros[4096];
+
+	for (size_t done = 0; done < size; done += sizeof(zeros)) {
+		size_t part = size - done < sizeof(zeros) ? size - done : sizeof(zeros);
+
+		if (memcmp(bytes + done, zeros, part) && pwrite(to, bytes + done, part, at + (off_t)done) != (ssize_t)part)
+			return -EIO;
+	}
+	return 0;
+}
+
 static int copy_data(int from, int to, off_t size)
 {
 	static char bytes[1 << 16];
@@ -63,7 +77,7 @@ static int copy_data(int from, int to, off_t size)
 			size_t want = (size_t)(end - at) < sizeof(bytes) ? (size_t)(end - at) : sizeof(bytes);
 			ssize_t n = pread(from, bytes, want, at);
 
-			if (n <= 0 || pwrite(to, bytes, (size_t)n, at) != n)
+			if (n <= 0 || copy_block(to, bytes, (size_t)n, at) < 0)
 				return -EIO;
 			at += n;
 		}
