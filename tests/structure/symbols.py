@@ -14,7 +14,8 @@ def declared():
     names = set()
     for path in files():
         if path == "include/pinfold.h" or path.startswith("include/pinfold/"):
-            names |= set(DECLARED.findall(re.sub(r"/\*.*?\*/", "", read(path), flags=re.DOTALL)))
+            text = re.sub(r"/\*.*?\*/", "", read(path), flags=re.DOTALL)
+            names |= set(DECLARED.findall(re.sub(r"^[ \t]*#.*$", "", text, flags=re.MULTILINE)))
     return names
 
 
