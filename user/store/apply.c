@@ -53,9 +53,12 @@ static int store_range(void *ctx, const struct pf_record_range *range, const uin
 	struct pf_store *store = ctx;
 	struct pf_file *file = store->files[range->file_id];
 
-	if (!atomic_load_explicit(&file->dirty, memory_order_relaxed))
-		atomic_store(&file->dirty, true);
 	store_bytes(store->rw_base + range->file_id * store->file_size + range->offset, data, range->length);
+	/*
+	 * Behind the bytes and always: a checkpoint that cleared the flag and flushed in between did not
+	 * take them, and the next one, whose start lies behind this record, must.
+	 */
+	atomic_store(&file->dirty, true);
 	return 0;
 }
 
