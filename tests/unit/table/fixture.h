@@ -48,7 +48,7 @@ static int env_close(struct env *env)
 	return pf_store_close(env->store);
 }
 
-static int env_reopen(struct env *env)
+static inline int env_reopen(struct env *env)
 {
 	int r = env_close(env);
 
