@@ -254,8 +254,9 @@ TEST_F(source, scan_is_sequential)
 		ASSERT_EQ(madvise(self->map, DATA_BYTES, MADV_DONTNEED), 0);
 	}
 	sum = total(self->telemetry);
-	ASSERT_GT(sum.minor, 100);
-	ASSERT_LT((double)sum.random, 0.03 * (double)sum.minor);
+	ASSERT_GT(sum.minor, 30);
+	/* each pass begins with a step back */
+	ASSERT_LE((double)sum.random, 3 + 0.03 * (double)sum.minor);
 }
 
 TEST_F(source, cold_scan_is_sequential)

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * bench_telemetry.c - what telemetry costs the program it watches.
+ *
+ *   minor     the tightest loop of minor faults: drop one translation, touch it
+ *   cold      random 4 KiB reads that the device must serve
+ *   resident  random loads of mapped memory
+ *   turn      processor time of telemetry's turn at 10,000 slices in use
+ *
+ * The first three compare runs with and without the source attached, one right
+ * after the other; the sampler and heat do not run in them, so that only the
+ * probes are measured. The last runs turns every 500 ms beside a thread that reads at random.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "common.h"
+#include "telemetry/telemetry.h"
+
+#define FILE_BYTES (1ull << 30)
+#define PAIRS_MIN 5
+#define PAIRS_MAX 101
+#define SEED 4711
+#define MINOR_FAULTS 200000
+#define COLD_READS 2000
+#define RESIDENT_LOADS 20000000
+#define RESIDENT_BYTES (64ull << 20)
+#define TURN_SLICES 10000u
+#define TURN_PINNED 512u
+#define TURN_RESIDENT_SLICES 1024u
+#define TURN_MS 500
+#define TURN_WARMUP 4
+
+struct bench {
+	const char *dir;
+	size_t pairs;
+	int turns;
+	int fd;
+	char *map;
+	uint64_t random_state;
+	char source[32], missing[256];
+};
+
+static volatile uint64_t sink;
+
+/* Loops that never sleep are timed by their own processor time: what others run does not count. */
+static uint64_t thread_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static void map_file(struct bench *bench)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/telemetry.data", bench->dir);
+	if (bench_file_prepare(path, FILE_BYTES, SEED))
+		bench_die("%s: cannot be made", path);
+	bench->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (bench->fd < 0)
+		bench_die("%s: %s", path, strerror(errno));
+	bench->map = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, bench->fd, 0);
+	if (bench->map == MAP_FAILED)
+		bench_die("%s: mmap: %s", path, strerror(errno));
+}
+
+static void touch(const char *at)
+{
+	sink += *(volatile const char *)at;
+}
+
+static double run_minor(struct bench *bench)
+{
+	uint64_t start = thread_ns();
+
+	for (int i = 0; i < MINOR_FAULTS; i++) {
+		madvise(bench->map, 4096, MADV_DONTNEED);
+		touch(bench->map);
+	}
+	return (double)(thread_ns() - start) / MINOR_FAULTS;
+}
+
+static double run_cold(struct bench *bench)
+{
+	uint64_t start;
+
+	madvise(bench->map, FILE_BYTES, MADV_DONTNEED);
+	madvise(bench->map, FILE_BYTES, MADV_RANDOM);
+	if (posix_fadvise(bench->fd, 0, 0, POSIX_FADV_DONTNEED))
+		bench_die("the page cache of the file cannot be dropped");
+	start = bench_now_ns();
+	for (int i = 0; i < COLD_READS; i++)
+		touch(bench->map + bench_random_below(&bench->random_state, FILE_BYTES >> 12) * 4096);
+	start = bench_now_ns() - start;
+	madvise(bench->map, FILE_BYTES, MADV_NORMAL);
+	return (double)start / COLD_READS;
+}
+
+static double run_resident(struct bench *bench)
+{
+	uint64_t start;
+
+	for (uint64_t at = 0; at < RESIDENT_BYTES; at += 4096)
+		touch(bench->map + at);
+	start = thread_ns();
+	for (int i = 0; i < RESIDENT_LOADS; i++)
+		touch(bench->map + bench_random_below(&bench->random_state, RESIDENT_BYTES));
+	return (double)(thread_ns() - start) / RESIDENT_LOADS;
+}
+
+static struct pf_telemetry *attach(struct bench *bench, const char *base, uint64_t file_size, int fd)
+{
+	struct pf_watch watch = {.base = base, .file_size = file_size, .arena_size = file_size};
+	struct pf_telemetry_config config = {.source = PINFOLD_SOURCE_AUTO};
+	struct pf_telemetry *telemetry;
+	struct pf_telemetry_info info;
+
+	if (pf_telemetry_new(&watch, &config, &telemetry) || pf_telemetry_add_file(telemetry, 0, fd))
+		bench_die("telemetry: %s", pf_error_text());
+	pf_telemetry_info(telemetry, &info);
+	snprintf(bench->source, sizeof(bench->source), "%s", info.source);
+	snprintf(bench->missing, sizeof(bench->missing), "%s", info.missing);
+	return telemetry;
+}
+
+/* Ratio of each pair, and the time without telemetry. The order within a pair alternates. */
+static void compare(struct bench *bench, double (*run)(struct bench *), struct bench_summary *ret_ratio, double *ret_base_ns)
+{
+	double with[PAIRS_MAX], without[PAIRS_MAX];
+
+	run(bench); /* warm */
+	for (size_t i = 0; i < bench->pairs; i++) {
+		for (int half = 0; half < 2; half++) {
+			bool on = (half + i) % 2;
+			struct pf_telemetry *telemetry = on ? attach(bench, bench->map, FILE_BYTES, bench->fd) : NULL;
+			uint64_t state = bench->random_state;
+
+			(on ? with : without)[i] = run(bench);
+			if (!half)
+				bench->random_state = state; /* both halves read the same places */
+			pf_telemetry_free(telemetry);
+		}
+	}
+	bench_summarize_ratio(with, without, bench->pairs, ret_ratio);
+	*ret_base_ns = bench_median(without, bench->pairs);
+}
+
+struct turn_reader {
+	const char *map;
+	atomic_bool stop;
+};
+
+static void *read_at_random(void *arg)
+{
+	struct turn_reader *reader = arg;
+	uint64_t state = SEED;
+
+	while (!atomic_load_explicit(&reader->stop, memory_order_relaxed)) {
+		struct timespec pause = {.tv_nsec = 1000000};
+
+		for (int i = 0; i < 20; i++)
+			touch(reader->map + bench_random_below(&state, TURN_RESIDENT_SLICES * 512ull) * 4096);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static void status_of(void *ctx, uint32_t file_id, uint32_t index, struct pf_slice_status *ret_status)
+{
+	ret_status->in_use = index < TURN_SLICES;
+	ret_status->pinned = index < TURN_PINNED;
+}
+
+/* Share of one processor, per turn. The file is sparse: its holes are resident pages like any other once read. */
+static void run_turns(struct bench *bench, struct bench_summary *ret_share)
+{
+	uint64_t file_size = (TURN_SLICES * (2ull << 20) + FILE_BYTES - 1) / FILE_BYTES * FILE_BYTES;
+	struct turn_reader reader = {0};
+	struct pf_telemetry *telemetry;
+	double shares[1000];
+	char path[512];
+	pthread_t thread;
+	char *map;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/telemetry.sparse", bench->dir);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, (off_t)file_size))
+		bench_die("%s: %s", path, strerror(errno));
+	unlink(path);
+	map = mmap(NULL, file_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		bench_die("%s: mmap: %s", path, strerror(errno));
+	for (uint64_t at = 0; at < TURN_RESIDENT_SLICES * (2ull << 20); at += 4096)
+		touch(map + at);
+	telemetry = attach(bench, map, file_size, fd);
+	reader.map = map;
+	if (pthread_create(&thread, NULL, read_at_random, &reader))
+		bench_die("no thread");
+	for (int i = 0; i < bench->turns + TURN_WARMUP; i++) {
+		struct timespec pause = {.tv_nsec = TURN_MS * 1000000};
+		const struct pf_snapshot *snapshot;
+		uint64_t start;
+
+		nanosleep(&pause, NULL);
+		start = thread_ns();
+		if (pf_telemetry_turn(telemetry, bench_now_ns() / 1000000, status_of, NULL, &snapshot))
+			bench_die("turn: %s", pf_error_text());
+		if (i >= TURN_WARMUP)
+			shares[i - TURN_WARMUP] = (double)(thread_ns() - start) / (TURN_MS * 1e6);
+	}
+	atomic_store(&reader.stop, true);
+	pthread_join(thread, NULL);
+	pf_telemetry_free(telemetry);
+	munmap(map, file_size);
+	close(fd);
+	bench_summarize(shares, (size_t)bench->turns, ret_share);
+}
+
+static void usage(void)
+{
+	fputs("usage: bench_telemetry [--json] [--dir DIR] [--only minor|cold|resident|turn] [--pairs N] [--turns N]\n", stderr);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'}, {"dir", required_argument, NULL, 'd'},
+		{"only", required_argument, NULL, 'o'}, {"pairs", required_argument, NULL, 'p'}, {"turns", required_argument, NULL, 't'}, {0},
+	};
+	struct bench bench = {.dir = "/var/tmp/pinfold-bench", .pairs = 7, .turns = 20, .random_state = SEED};
+	struct {
+		const char *name;
+		double (*run)(struct bench *);
+		double limit;
+		struct bench_summary ratio;
+		double base_ns;
+	} rows[] = {{"minor", run_minor, 1.04, {0}, 0}, {"cold", run_cold, 1.01, {0}, 0}, {"resident", run_resident, 1.01, {0}, 0}};
+	struct bench_summary share = {0};
+	const char *only = NULL;
+	bool as_json = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			as_json = true;
+			break;
+		case 'd':
+			bench.dir = optarg;
+			break;
+		case 'o':
+			only = optarg;
+			break;
+		case 'p':
+			bench.pairs = strtoul(optarg, NULL, 10);
+			break;
+		case 't':
+			bench.turns = atoi(optarg);
+			break;
+		default:
+			usage();
+		}
+	}
+	if (bench.pairs < PAIRS_MIN || bench.pairs > PAIRS_MAX || bench.turns < 1 || bench.turns > 1000)
+		bench_die("pairs must be %d to %d, turns 1 to 1000", PAIRS_MIN, PAIRS_MAX);
+	if (bench_dir_prepare(bench.dir))
+		bench_die("%s: no directory on a device", bench.dir);
+	map_file(&bench);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!only || !strcmp(only, rows[i].name))
+			compare(&bench, rows[i].run, &rows[i].ratio, &rows[i].base_ns);
+	}
+	if (!only || !strcmp(only, "turn"))
+		run_turns(&bench, &share);
+	if (as_json) {
+		struct bench_json json;
+
+		bench_json_init(&json, stdout);
+		bench_json_open(&json, NULL, '{');
+		bench_json_string(&json, "source", bench.source);
+		bench_json_string(&json, "missing", bench.missing);
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			if (!rows[i].ratio.count)
+				continue;
+			bench_json_open(&json, rows[i].name, '{');
+			bench_json_number(&json, "without_ns", rows[i].base_ns);
+			bench_json_number(&json, "limit", rows[i].limit);
+			bench_json_summary(&json, "ratio", &rows[i].ratio);
+			bench_json_close(&json, '}');
+		}
+		if (share.count) {
+			bench_json_number(&json, "turn_limit", 0.01);
+			bench_json_summary(&json, "turn_share_of_processor", &share);
+		}
+		bench_json_close(&json, '}');
+		putchar('\n');
+		return 0;
+	}
+	printf("source %s%s%s\n", bench.source, *bench.missing ? ", missing: " : "", bench.missing);
+	printf("%-10s %12s %10s %10s %10s %8s\n", "", "without ns", "ratio", "quartile", "quartile", "limit");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!rows[i].ratio.count)
+			continue;
+		printf("%-10s %12.1f %10.4f %10.4f %10.4f %8.2f\n", rows[i].name, rows[i].base_ns, rows[i].ratio.median,
+		       rows[i].ratio.low, rows[i].ratio.high, rows[i].limit);
+	}
+	if (share.count)
+		printf("turn at %u slices: %.3f %% of a processor (quartiles %.3f, %.3f; limit 1 %%)\n", TURN_SLICES,
+		       share.median * 100, share.low * 100, share.high * 100);
+	return 0;
+}
