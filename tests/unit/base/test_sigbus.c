@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A mapping longer than its file: touching what is behind the end is a SIGBUS, as a bad block is. */
+#include "base/sigbus.h"
+#include "kselftest_harness.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SIZE (64 << 10)
+
+static volatile char *map_short(void)
+{
+	int fd = memfd_create("short", MFD_CLOEXEC);
+	void *p;
+
+	if (fd < 0 || ftruncate(fd, 4096) != 0)
+		return NULL;
+	p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int guarded_touch(volatile char *map, uint64_t size, size_t at)
+{
+	sigjmp_buf env;
+	void *prev;
+
+	if (sigsetjmp(env, 0) != 0)
+		return -1;
+	prev = pf_sigbus_arm(&env, (const void *)map, size);
+	(void)map[at];
+	pf_sigbus_disarm(prev);
+	return 0;
+}
+
+static volatile sig_atomic_t chained;
+static sigjmp_buf chain_env;
+
+static void chain_handler(int signo)
+{
+	chained++;
+	siglongjmp(chain_env, 1);
+}
+
+TEST(fault_returns_and_again)
+{
+	volatile char *map = map_short();
+
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, pf_sigbus_install());
+	ASSERT_EQ(0, guarded_touch(map, SIZE, 0));
+	for (int i = 0; i < 1000; i++) /* the signal stays deliverable after a jump */
+		ASSERT_EQ(-1, guarded_touch(map, SIZE, 8192));
+	EXPECT_EQ((const void *)(map + 8192), pf_sigbus_address());
+	EXPECT_EQ(0, guarded_touch(map, SIZE, 100));
+}
+
+TEST(outside_the_range_goes_to_the_handler_before)
+{
+	volatile char *map = map_short();
+
+	ASSERT_NE(NULL, map);
+	signal(SIGBUS, chain_handler);
+	ASSERT_EQ(0, pf_sigbus_install());
+	if (sigsetjmp(chain_env, 1) == 0)
+		guarded_touch(map, 4096, 8192);
+	EXPECT_EQ(1, chained);
+}
+
+TEST_SIGNAL(unguarded_dies, SIGBUS)
+{
+	volatile char *map = map_short();
+
+	ASSERT_EQ(0, pf_sigbus_install());
+	(void)map[8192];
+}
+
+TEST(inner_guard_that_does_not_cover_is_skipped)
+{
+	volatile char *a = map_short(), *b = map_short();
+	sigjmp_buf env;
+	void *prev;
+
+	ASSERT_EQ(0, pf_sigbus_install());
+	if (sigsetjmp(env, 0) == 0) {
+		prev = pf_sigbus_arm(&env, (const void *)a, SIZE);
+		guarded_touch(b, SIZE, 0);
+		{
+			sigjmp_buf inner;
+
+			if (sigsetjmp(inner, 0) == 0) {
+				pf_sigbus_arm(&inner, (const void *)b, SIZE);
+				(void)a[8192];
+			}
+			pf_sigbus_disarm(prev);
+			ASSERT_TRUE(false); /* the outer one was to be jumped to */
+		}
+	}
+	EXPECT_EQ((const void *)(a + 8192), pf_sigbus_address());
+	EXPECT_EQ(-1, guarded_touch(b, SIZE, 8192));
+}
+
+static void *faulting_thread(void *arg)
+{
+	volatile char *map = arg;
+	long caught = 0;
+
+	for (int i = 0; i < 2000; i++)
+		caught += guarded_touch(map, SIZE, 8192) == -1;
+	return (void *)caught;
+}
+
+TEST(threads_fault_independently)
+{
+	volatile char *map = map_short();
+	pthread_t threads[4];
+
+	ASSERT_EQ(0, pf_sigbus_install());
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, faulting_thread, (void *)map));
+	for (int i = 0; i < 4; i++) {
+		void *caught;
+
+		pthread_join(threads[i], &caught);
+		EXPECT_EQ(2000, (long)caught);
+	}
+}
+
+TEST_HARNESS_MAIN
