@@ -59,7 +59,8 @@ static int env_begin(struct env *env, enum pinfold_sync sync)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	*env = (struct env){ .config = { .size = sizeof(struct pinfold_config), .flags = PINFOLD_OPEN_CREATE, .sync = sync } };
+	*env = (struct env){
+		.config = {.size = sizeof(struct pinfold_config), .flags = PINFOLD_OPEN_CREATE, .sync = sync}};
 	env->config.file_size = 1ull << 30;
 	env->config.max_mapped_size = 8ull << 30;
 	env->config.journal_size = 64ull << 20;

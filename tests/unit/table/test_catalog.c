@@ -43,8 +43,13 @@ TEST_F(catalog, create_lookup_reverse_drop)
 {
 	struct pinfold_object_id id = { .kind = PINFOLD_OBJECT_ROWGROUP, .a = 7, .b = UINT64_MAX }, found;
 	struct pinfold_extent extents[3], got[3];
-	struct pinfold_object object = { .size = 5u << 20, .flags = 3, .lifetime = PINFOLD_LIFETIME_TASK, .ttl_ms = 1000,
-					 .extent_count = 3, .extents = extents }, read;
+	struct pinfold_object object = {.size = 5u << 20,
+					.flags = 3,
+					.lifetime = PINFOLD_LIFETIME_TASK,
+					.ttl_ms = 1000,
+					.extent_count = 3,
+					.extents = extents},
+			      read;
 	char name[256];
 	uint64_t before;
 	size_t count;
@@ -139,7 +144,7 @@ TEST_F(catalog, failed_create_changes_nothing)
 	EXPECT_EQ(-ENOENT, pf_catalog_lookup_vector_list(STORE, 2, NULL, 0, &count));
 	ASSERT_EQ(0, pf_catalog_lookup_vector_list(STORE, 1, NULL, 0, &count));
 	EXPECT_EQ(-EINVAL, pf_catalog_lookup(STORE, &(struct pinfold_object_id){ .kind = 99 }, &object));
-	EXPECT_EQ(-EINVAL, pf_catalog_lookup(STORE, &(struct pinfold_object_id){ .kind = PINFOLD_OBJECT_BLOB }, &object));
+	EXPECT_EQ(-EINVAL, pf_catalog_lookup(STORE, &(struct pinfold_object_id){.kind = PINFOLD_OBJECT_BLOB}, &object));
 	EXPECT_EQ(0, env_verify(&self->env));
 }
 
@@ -210,14 +215,15 @@ TEST_F(catalog, foreach_sees_each_object)
 	struct pinfold_object object = { .size = 12345, .extent_count = 1, .extents = &extent };
 
 	ASSERT_EQ(0, extents_alloc(&self->env, &extent, 1));
-	ASSERT_EQ(0, pf_catalog_create(STORE, &(struct pinfold_object_id){ .kind = PINFOLD_OBJECT_VECTOR_LIST, .a = 40 }, &object,
-				       false));
+	ASSERT_EQ(0, pf_catalog_create(STORE, &(struct pinfold_object_id){.kind = PINFOLD_OBJECT_VECTOR_LIST, .a = 40},
+				       &object, false));
 	EXPECT_EQ(77, pf_catalog_foreach(STORE, visit, seen));
 }
 
 TEST_F(catalog, connections_roundtrip)
 {
-	struct pinfold_connections c = { .forward_count = 2, .back_count = 16, .hot_count = 1, .prefetch_weight = 0.75f }, got;
+	struct pinfold_connections c = {.forward_count = 2, .back_count = 16, .hot_count = 1, .prefetch_weight = 0.75f},
+				   got;
 	struct pinfold_extent extents[19];
 
 	ASSERT_EQ(0, extents_alloc(&self->env, extents, 19));

@@ -106,8 +106,9 @@ TEST(hash_is_stable_and_spreads)
 
 TEST(extent_plans_waste_little)
 {
-	static const uint64_t sizes[] = { 0, 1, 2u << 20, (2u << 20) + 1, 5u << 20, 17u << 20, 63u << 20, 64u << 20, 65u << 20,
-					  100u << 20, 1000u << 20, 5ull << 30, 100ull << 30, 900ull << 30 };
+	static const uint64_t sizes[] = {0,	      1,	  2u << 20,	(2u << 20) + 1, 5u << 20,
+					 17u << 20,   63u << 20,  64u << 20,	65u << 20,	100u << 20,
+					 1000u << 20, 5ull << 30, 100ull << 30, 900ull << 30};
 	uint64_t plan[PINFOLD_OBJECT_EXTENTS_MAX];
 
 	for (size_t i = 0; i < 14; i++) {

@@ -66,7 +66,9 @@ static void *writer_run(void *arg)
 
 	for (uint32_t i = worker->index; i < KEYS && !shared->errors; i += WRITERS) {
 		for (int again = 0; again < 2; again++) { /* a new key, and a change of an old one */
-			uint32_t key = again ? (uint32_t)(env_random(&state) % (i + 1)) / WRITERS * WRITERS + worker->index : i;
+			uint32_t key = again ? (uint32_t)(env_random(&state) % (i + 1)) / WRITERS * WRITERS +
+						       worker->index
+					     : i;
 			uint32_t version;
 			struct pinfold_record record = { .key = &key, .key_size = sizeof(key), .value = &value };
 
@@ -100,8 +102,8 @@ static void get_check(struct shared *shared, struct pf_table *table, uint32_t ke
 		return;
 	}
 	if (r < 0 || !value_sound(&value, size, key) || value.version < before || value.version > shared->issued[key]) {
-		printf("# key %u: %d %s, version %u, acknowledged %u, issued %u\n", key, r, r < 0 ? pf_error_text() : "",
-		       value.version, before, shared->issued[key]);
+		printf("# key %u: %d %s, version %u, acknowledged %u, issued %u\n", key, r,
+		       r < 0 ? pf_error_text() : "", value.version, before, shared->issued[key]);
 		shared->errors++;
 	}
 }
@@ -168,7 +170,8 @@ TEST_F_TIMEOUT(growth, gets_beside_puts, 100)
 	ASSERT_EQ(0, pf_table_stat(self->shared->table, &stats));
 	EXPECT_EQ(KEYS, stats.record_count);
 	EXPECT_LE(KEYS / 4, stats.bucket_count);
-	printf("# %u gets, %u before their key; %" PRIu64 " buckets, %" PRIu64 " overflow lines, %" PRIu64 " bytes for %" PRIu64 "\n",
+	printf("# %u gets, %u before their key; %" PRIu64 " buckets, %" PRIu64 " overflow lines, %" PRIu64
+	       " bytes for %" PRIu64 "\n",
 	       self->shared->gets, self->shared->misses, stats.bucket_count, stats.overflow_count, stats.extent_bytes,
 	       stats.key_bytes + stats.value_bytes);
 	ASSERT_EQ(0, env_verify(&self->env));

@@ -52,7 +52,8 @@ static int needle_find(struct env *env, const char *needle, uint64_t *ret_offset
 
 	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
 	fd = open(path, O_RDONLY);
-	for (uint64_t at = 0; at < 64u << 20 && (n = pread(fd, block, sizeof(block), (off_t)at)) > 0; at += (uint64_t)n - 64) {
+	for (uint64_t at = 0; at < 64u << 20 && (n = pread(fd, block, sizeof(block), (off_t)at)) > 0;
+	     at += (uint64_t)n - 64) {
 		char *found = memmem(block, (size_t)n, needle, length);
 
 		if (found) {
@@ -142,7 +143,7 @@ TEST_F(verify, flipped_bits_of_structures_are_found)
 TEST_F(verify, damaged_directory_is_found)
 {
 	struct pinfold_extent root;
-	static const int places[] = { 0, 9, 24, 2048, 2048 + 12, 2048 + 30, 2048 + 80, 2048 + 200, 4096 - 60, 4096 - 50 };
+	static const int places[] = {0, 9, 24, 2048, 2048 + 12, 2048 + 30, 2048 + 80, 2048 + 200, 4096 - 60, 4096 - 50};
 
 	pf_store_root(self->env.store, &root);
 	ASSERT_EQ(0, env_close(&self->env));

@@ -12,7 +12,8 @@ int pf_catalog_extent_plan(uint64_t size, uint64_t extent_size, uint64_t *ret_si
 	while (piece < PINFOLD_EXTENT_MAX && size / piece > PINFOLD_OBJECT_EXTENTS_MAX / 2)
 		piece *= 2;
 	if (size / piece + 16 > capacity)
-		return pf_error(-EFBIG, "object of %llu bytes: takes more than %zu extents", (unsigned long long)size, capacity);
+		return pf_error(-EFBIG, "object of %llu bytes: takes more than %zu extents", (unsigned long long)size,
+				capacity);
 	for (rest = size; rest >= piece; rest -= piece)
 		ret_sizes[count++] = piece;
 	while (rest > 0) {

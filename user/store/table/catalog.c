@@ -22,7 +22,8 @@ int pf_own_table(struct pf_tables *tables, enum pf_own_table which, bool create,
 		if (!create && atomic_load_explicit(&tables->own_absent[which], memory_order_relaxed))
 			return -ENOENT;
 		r = pf_table_open_any(tables, names[which], create ? PINFOLD_TABLE_CREATE : 0, &table);
-		if (r == -ENOENT && !tables->read_only) /* a race with its creation is harmless: own[] is looked at first */
+		/* A race with its creation is harmless: own[] is looked at first. */
+		if (r == -ENOENT && !tables->read_only)
 			atomic_store_explicit(&tables->own_absent[which], true, memory_order_relaxed);
 		if (r < 0)
 			return r;
@@ -90,13 +91,15 @@ int pf_catalog_extents(struct pf_store *store, enum pinfold_object_kind kind, ui
 int pf_catalog_lookup_rowgroup(struct pf_store *store, uint64_t table_id, uint64_t rowgroup_id,
 			       struct pinfold_extent *ret_extents, size_t capacity, size_t *ret_count)
 {
-	return pf_catalog_extents(store, PINFOLD_OBJECT_ROWGROUP, table_id, rowgroup_id, ret_extents, capacity, ret_count);
+	return pf_catalog_extents(store, PINFOLD_OBJECT_ROWGROUP, table_id, rowgroup_id, ret_extents, capacity,
+				  ret_count);
 }
 
 int pf_catalog_lookup_graph_partition(struct pf_store *store, uint64_t partition_id,
 				      struct pinfold_extent *ret_extents, size_t capacity, size_t *ret_count)
 {
-	return pf_catalog_extents(store, PINFOLD_OBJECT_GRAPH_PARTITION, partition_id, 0, ret_extents, capacity, ret_count);
+	return pf_catalog_extents(store, PINFOLD_OBJECT_GRAPH_PARTITION, partition_id, 0, ret_extents, capacity,
+				  ret_count);
 }
 
 int pf_catalog_lookup_vector_list(struct pf_store *store, uint64_t list_id, struct pinfold_extent *ret_extents,
@@ -108,7 +111,8 @@ int pf_catalog_lookup_vector_list(struct pf_store *store, uint64_t list_id, stru
 int pf_catalog_lookup_time_bucket(struct pf_store *store, uint64_t series_id, uint64_t bucket_id,
 				  struct pinfold_extent *ret_extents, size_t capacity, size_t *ret_count)
 {
-	return pf_catalog_extents(store, PINFOLD_OBJECT_TIME_BUCKET, series_id, bucket_id, ret_extents, capacity, ret_count);
+	return pf_catalog_extents(store, PINFOLD_OBJECT_TIME_BUCKET, series_id, bucket_id, ret_extents, capacity,
+				  ret_count);
 }
 
 /* ---- changes ---- */
@@ -236,16 +240,18 @@ static int object_check(struct pf_store *store, const struct pinfold_object *obj
 	uint64_t room = 0;
 	int r;
 
-	if (!object || object->extent_count > PINFOLD_OBJECT_EXTENTS_MAX || (object->extent_count > 0 && !object->extents))
-		return pf_error(-EINVAL, "object: %zu extents; at most %d are allowed", object ? object->extent_count : 0,
-				PINFOLD_OBJECT_EXTENTS_MAX);
+	if (!object || object->extent_count > PINFOLD_OBJECT_EXTENTS_MAX ||
+	    (object->extent_count > 0 && !object->extents))
+		return pf_error(-EINVAL, "object: %zu extents; at most %d are allowed",
+				object ? object->extent_count : 0, PINFOLD_OBJECT_EXTENTS_MAX);
 	if (object->lifetime > PINFOLD_LIFETIME_LONG_LIVED)
-		return pf_error(-EINVAL, "object: lifetime %u; 0 to %d are known", object->lifetime, PINFOLD_LIFETIME_LONG_LIVED);
+		return pf_error(-EINVAL, "object: lifetime %u; 0 to %d are known", object->lifetime,
+				PINFOLD_LIFETIME_LONG_LIVED);
 	for (size_t i = 0; i < object->extent_count; i++) {
 		r = pf_extent_check(store, &object->extents[i]);
 		if (r < 0)
-			return pf_error(r, "object: extent %zu (file %u, offset %llu) is not allocated", i, object->extents[i].file_id,
-					(unsigned long long)object->extents[i].offset);
+			return pf_error(r, "object: extent %zu (file %u, offset %llu) is not allocated", i,
+					object->extents[i].file_id, (unsigned long long)object->extents[i].offset);
 		for (size_t j = 0; j < i; j++)
 			if (object->extents[j].file_id == object->extents[i].file_id &&
 			    object->extents[j].offset == object->extents[i].offset)
@@ -253,8 +259,8 @@ static int object_check(struct pf_store *store, const struct pinfold_object *obj
 		room += object->extents[i].len;
 	}
 	if (object->size > room)
-		return pf_error(-EINVAL, "object: size %llu, but its extents hold %llu bytes", (unsigned long long)object->size,
-				(unsigned long long)room);
+		return pf_error(-EINVAL, "object: size %llu, but its extents hold %llu bytes",
+				(unsigned long long)object->size, (unsigned long long)room);
 	return 0;
 }
 
@@ -396,7 +402,7 @@ int pf_catalog_of_extent(struct pf_store *store, const struct pinfold_extent *ex
 	if (r == 0)
 		r = pf_table_get(table, key, sizeof(key), value, sizeof(value), &size);
 	if (r == -ENOENT)
-		return pf_error(-ENOENT, "catalog: file %u, offset %llu: the extent belongs to no object", extent->file_id,
-				(unsigned long long)extent->offset);
+		return pf_error(-ENOENT, "catalog: file %u, offset %llu: the extent belongs to no object",
+				extent->file_id, (unsigned long long)extent->offset);
 	return r < 0 ? r : pf_object_id_decode(value, size, ret_id, name_buf);
 }

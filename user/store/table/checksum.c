@@ -72,7 +72,8 @@ static int record_verify(struct pf_verify *verify, const struct pinfold_record *
 	r = pf_store_extent_at(verify->tables->store, extent.file_id, extent.offset, &now, &state);
 	if (r < 0 || now.gen != extent.gen || now.offset != extent.offset ||
 	    record->value_size != now.len / PF_CHECKSUM_BLOCK * sizeof(uint32_t)) {
-		pf_verify_problem(verify, NULL, 0, "block checksums for an extent that does not exist (file %u, offset %llu)",
+		pf_verify_problem(verify, NULL, 0,
+				  "block checksums for an extent that does not exist (file %u, offset %llu)",
 				  extent.file_id, (unsigned long long)extent.offset);
 		return 0;
 	}

@@ -23,7 +23,8 @@ static int connections_check(const struct pinfold_connections *c)
 		return pf_error(-EINVAL, "connections: %u forward, %u back, %u hot; at most %d each", c->forward_count,
 				c->back_count, c->hot_count, PINFOLD_CONNECTIONS_MAX);
 	if (!(c->prefetch_weight >= 0.0f && c->prefetch_weight <= 1.0f))
-		return pf_error(-EINVAL, "connections: prefetch weight %g; 0 to 1 is allowed", (double)c->prefetch_weight);
+		return pf_error(-EINVAL, "connections: prefetch weight %g; 0 to 1 is allowed",
+				(double)c->prefetch_weight);
 	return 0;
 }
 
@@ -95,8 +96,8 @@ int pf_connections_get(struct pf_store *store, const struct pinfold_extent *exte
 	}
 	if (size < HEAD_SIZE || connections_check(&c) < 0 ||
 	    size != HEAD_SIZE + (c.forward_count + c.back_count + c.hot_count) * sizeof(*at))
-		return pf_error(-EUCLEAN, "connections: file %u, offset %llu: damaged record of %zu bytes", extent->file_id,
-				(unsigned long long)extent->offset, size);
+		return pf_error(-EUCLEAN, "connections: file %u, offset %llu: damaged record of %zu bytes",
+				extent->file_id, (unsigned long long)extent->offset, size);
 	at = disk.extents;
 	memcpy(c.forward, at, c.forward_count * sizeof(*at));
 	at += c.forward_count;

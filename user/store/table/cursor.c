@@ -91,16 +91,18 @@ static int record_add(struct pf_cursor *cursor, uint64_t loc)
 		uint8_t *p = realloc(cursor->buf, wanted);
 
 		if (!p)
-			return pf_error(-ENOMEM, "table %s: no memory for the records of a bucket", cursor->table->name);
+			return pf_error(-ENOMEM, "table %s: no memory for the records of a bucket",
+					cursor->table->name);
 		cursor->buf = p;
 		cursor->capacity = wanted;
 	}
 	record = (struct pf_record *)(cursor->buf + cursor->size);
 	r = pf_record_copy(cursor->table, loc, record);
 	if (r == -EBADMSG)
-		return cursor->table->tables->read_only ? -EAGAIN :
-		       pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum", cursor->table->name,
-				(unsigned long long)loc);
+		return cursor->table->tables->read_only
+			       ? -EAGAIN
+			       : pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum",
+					  cursor->table->name, (unsigned long long)loc);
 	if (r < 0)
 		return r;
 	cursor->size += (pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes)) + 7) &
@@ -166,8 +168,8 @@ static int bucket_next(struct pf_cursor *cursor)
 	if (r < 0)
 		cursor->size = 0;
 	if (r == -EAGAIN)
-		return pf_error(-EUCLEAN, "table %s: no consistent state of a bucket found in %d attempts", cursor->table->name,
-				ATTEMPTS);
+		return pf_error(-EUCLEAN, "table %s: no consistent state of a bucket found in %d attempts",
+				cursor->table->name, ATTEMPTS);
 	if (r < 0)
 		return r;
 	step = 1ull << (64 - depth);

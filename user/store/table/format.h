@@ -125,33 +125,47 @@ static inline uint32_t pf_line_crc(const struct pf_line *line, uint64_t seed, ui
 }
 
 /*
- * Segments of the bucket array: 1 MiB (inside the first heap extent), then 2, 4
- * ... 1024 MiB, then 1 GiB each.
+ * Segments of the bucket array: 1 MiB (inside the first heap extent), 2 MiB, 2 x 2,
+ * then each doubling in four parts: 4 x 2 MiB, 4 x 4 ... 4 x 256 MiB; then 1 GiB each.
  */
 #define PF_SEG0_SHIFT 14u /* log2 of the lines in segment 0 */
 #define PF_SEG_DOUBLINGS 11u
 #define PF_SEG_TOP_SHIFT (PF_SEG0_SHIFT + PF_SEG_DOUBLINGS - 1)
-#define PF_BUCKETS_MAX \
-	((((1ull << PF_SEG_DOUBLINGS) - 1) << PF_SEG0_SHIFT) + ((uint64_t)(PF_SEGMENT_MAX - PF_SEG_DOUBLINGS) << PF_SEG_TOP_SHIFT))
+#define PF_SEG_LINEAR 36u /* first segment of the 1 GiB ones */
+#define PF_BUCKETS_MAX                                                                                                 \
+	((((1ull << PF_SEG_DOUBLINGS) - 1) << PF_SEG0_SHIFT) +                                                         \
+	 ((uint64_t)(PF_SEGMENT_MAX - PF_SEG_LINEAR) << PF_SEG_TOP_SHIFT))
 
 static inline unsigned pf_segment_of(uint64_t bucket, uint64_t *ret_line)
 {
 	uint64_t x = bucket + (1ull << PF_SEG0_SHIFT);
-	unsigned top = 63 - (unsigned)__builtin_clzll(x);
+	unsigned top = 63 - (unsigned)__builtin_clzll(x), doubling = top - PF_SEG0_SHIFT, first, shift;
 
-	if (top <= PF_SEG_TOP_SHIFT) {
-		*ret_line = x - (1ull << top);
-		return top - PF_SEG0_SHIFT;
+	if (doubling >= 3 && doubling < PF_SEG_DOUBLINGS) {
+		first = 4 * doubling - 8;
+		shift = top - 2;
+		x -= 1ull << top;
+	} else if (doubling >= PF_SEG_DOUBLINGS) {
+		first = PF_SEG_LINEAR;
+		shift = PF_SEG_TOP_SHIFT;
+		x -= 1ull << (PF_SEG_TOP_SHIFT + 1);
+	} else {
+		first = doubling;
+		shift = doubling == 2 ? top - 1 : top;
+		x -= 1ull << top;
 	}
-	x -= 1ull << (PF_SEG_TOP_SHIFT + 1);
-	*ret_line = x & ((1ull << PF_SEG_TOP_SHIFT) - 1);
-	return PF_SEG_DOUBLINGS + (unsigned)(x >> PF_SEG_TOP_SHIFT);
+	*ret_line = x & ((1ull << shift) - 1);
+	return first + (unsigned)(x >> shift);
 }
 
 static inline uint64_t pf_segment_size(unsigned segment)
 {
-	unsigned shift = PF_SEG0_SHIFT + (segment < PF_SEG_DOUBLINGS ? segment : PF_SEG_DOUBLINGS - 1);
+	unsigned shift;
 
+	if (segment >= PF_SEG_LINEAR)
+		shift = PF_SEG_TOP_SHIFT;
+	else
+		shift = segment < 4 ? PF_SEG0_SHIFT + (segment > 0) : PF_SEG0_SHIFT + segment / 4;
 	return (uint64_t)PF_LINE_SIZE << shift;
 }
 

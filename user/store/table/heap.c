@@ -142,7 +142,8 @@ static int heap_build(struct pf_table *table, struct pf_heap *heap, const uint64
 	for (uint32_t unit = heap->first_unit; unit < heap->unit_count;) {
 		struct pf_slab *slab;
 
-		if (words[unit] != pf_word_make(pf_word_bits(words[unit]), table->seed, loc + pf_unit_word_offset(unit)))
+		if (words[unit] !=
+		    pf_word_make(pf_word_bits(words[unit]), table->seed, loc + pf_unit_word_offset(unit)))
 			bad++;
 		/* Units of an emptied slab whose neighbours were taken over are free. */
 		if (!slab_at(heap, words, unit, &class)) {
@@ -259,7 +260,8 @@ int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
 		return r;
 	slot = slot_take(table, slab);
 	slab->dirty |= 1ull << (slot / PF_WORD_BITS);
-	*ret_loc = slab->heap->piece->loc + ((uint64_t)slab->unit << PF_UNIT_SHIFT) + (uint64_t)slot * pf_class_size(class);
+	*ret_loc = slab->heap->piece->loc + ((uint64_t)slab->unit << PF_UNIT_SHIFT) +
+		   (uint64_t)slot * pf_class_size(class);
 	ws->allocs[ws->alloc_count++] = *ret_loc;
 	return 0;
 }
@@ -279,8 +281,8 @@ int pf_slot_free(struct pf_table *table, uint64_t loc)
 	}
 	slab = pf_slab_of(table, loc, &slot);
 	if (!slab || !(slab->used[slot / PF_WORD_BITS] >> slot % PF_WORD_BITS & 1))
-		return pf_error(-EUCLEAN, "table %s: the slot at arena offset %llu is referred to but not allocated", table->name,
-				(unsigned long long)loc);
+		return pf_error(-EUCLEAN, "table %s: the slot at arena offset %llu is referred to but not allocated",
+				table->name, (unsigned long long)loc);
 	r = PF_RESERVE(ws->frees, ws->free_count, ws->free_capacity);
 	if (r == 0)
 		r = pf_ws_slab_dirty(table, slab, 1ull << (slot / PF_WORD_BITS));

@@ -319,8 +319,8 @@ struct pf_verify {
 	void *ctx;
 	uint64_t done, total, problem_count;
 };
-void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *extent, uint64_t offset, const char *format,
-		       ...) __attribute__((format(printf, 4, 5)));
+void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *extent, uint64_t offset,
+		       const char *format, ...) __attribute__((format(printf, 4, 5)));
 void pf_verify_progress(struct pf_verify *verify, uint64_t bytes);
 int pf_verify_table(struct pf_verify *verify, struct pf_table *table);
 int pf_verify_checksums(struct pf_verify *verify);

@@ -31,8 +31,8 @@ int pf_object_key(const struct pinfold_object_id *id, uint8_t *ret_key, size_t *
 	size_t length;
 
 	if (!id || id->kind < PINFOLD_OBJECT_ROWGROUP || id->kind > PINFOLD_OBJECT_BLOB)
-		return pf_error(-EINVAL, "object: kind %d; %d to %d are known", id ? (int)id->kind : 0, PINFOLD_OBJECT_ROWGROUP,
-				PINFOLD_OBJECT_BLOB);
+		return pf_error(-EINVAL, "object: kind %d; %d to %d are known", id ? (int)id->kind : 0,
+				PINFOLD_OBJECT_ROWGROUP, PINFOLD_OBJECT_BLOB);
 	ret_key[0] = (uint8_t)id->kind;
 	if (id->kind != PINFOLD_OBJECT_BLOB) {
 		if (id->name)
@@ -44,8 +44,9 @@ int pf_object_key(const struct pinfold_object_id *id, uint8_t *ret_key, size_t *
 	}
 	length = id->name ? strlen(id->name) : 0;
 	if (length < 1 || length > NAME_MAX_BYTES || id->a || id->b)
-		return pf_error(-EINVAL, "blob: name of %zu bytes (1 to %d are allowed), numbers %llu and %llu (must be 0)", length,
-				NAME_MAX_BYTES, (unsigned long long)id->a, (unsigned long long)id->b);
+		return pf_error(-EINVAL,
+				"blob: name of %zu bytes (1 to %d are allowed), numbers %llu and %llu (must be 0)",
+				length, NAME_MAX_BYTES, (unsigned long long)id->a, (unsigned long long)id->b);
 	memcpy(ret_key + 1, id->name, length);
 	*ret_size = 1 + length;
 	return 0;
@@ -72,10 +73,12 @@ int pf_object_id_decode(const uint8_t *key, size_t size, struct pinfold_object_i
 
 int pf_object_disk_check(const struct pf_object_disk *disk, size_t size)
 {
-	if (size < sizeof(*disk) || disk->version != OBJECT_VERSION || disk->extent_count > PINFOLD_OBJECT_EXTENTS_MAX ||
+	if (size < sizeof(*disk) || disk->version != OBJECT_VERSION ||
+	    disk->extent_count > PINFOLD_OBJECT_EXTENTS_MAX ||
 	    size != sizeof(*disk) + disk->extent_count * sizeof(struct pinfold_extent))
 		return pf_error(-EUCLEAN, "catalog: object record of %zu bytes, version %u, %u extents", size,
-				size >= sizeof(*disk) ? disk->version : 0, size >= sizeof(*disk) ? disk->extent_count : 0);
+				size >= sizeof(*disk) ? disk->version : 0,
+				size >= sizeof(*disk) ? disk->extent_count : 0);
 	return 0;
 }
 

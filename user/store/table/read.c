@@ -72,7 +72,8 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 		if (__builtin_expect(pending, 0)) {
 			piece = pf_piece_at(table, loc);
 			if (!piece)
-				return pf_error(-EUCLEAN, "table %s: bucket %llu: arena offset %llu is not within its extents",
+				return pf_error(-EUCLEAN,
+						"table %s: bucket %llu: arena offset %llu is not within its extents",
 						table->name, (unsigned long long)bucket, (unsigned long long)loc);
 			r = pf_read_at(table->store, &piece->extent, loc - piece->loc, ret_line, sizeof(*ret_line));
 			if (r < 0)
@@ -130,7 +131,8 @@ int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, st
 		}
 		bucket = own; /* invariant 3 */
 	}
-	return pf_error(-EUCLEAN, "table %s: bucket %llu: depths lead in circles", table->name, (unsigned long long)bucket);
+	return pf_error(-EUCLEAN, "table %s: bucket %llu: depths lead in circles", table->name,
+			(unsigned long long)bucket);
 }
 
 struct lookup {
@@ -341,6 +343,7 @@ int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void 
 	if (ret_size)
 		*ret_size = lookup.size;
 	if (lookup.size > capacity)
-		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size, capacity);
+		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size,
+				capacity);
 	return 0;
 }

@@ -51,13 +51,15 @@ static int root_read(struct pf_tables *tables, struct pf_root_header *ret_header
 		    (header.magic == PF_ROOT_MAGIC && header.crc == root_crc(&header)))
 			break;
 		if (!tables->read_only || attempt > 100) /* a live writer may be at it */
-			return pf_error(-EUCLEAN, "table directory: offset %llu: header has magic %#llx and a wrong checksum",
+			return pf_error(-EUCLEAN,
+					"table directory: offset %llu: header has magic %#llx and a wrong checksum",
 					(unsigned long long)tables->root.offset, (unsigned long long)header.magic);
 		sched_yield();
 	}
 	if (header.magic && (header.version != PF_TABLE_VERSION || header.slot_size != PF_SLOT_SIZE ||
 			     header.slot_high > PF_SLOT_COUNT))
-		return pf_error(-EUCLEAN, "table directory: version %u with slots of %u bytes; known is version %u with %u",
+		return pf_error(-EUCLEAN,
+				"table directory: version %u with slots of %u bytes; known is version %u with %u",
 				header.version, header.slot_size, PF_TABLE_VERSION, PF_SLOT_SIZE);
 	*ret_header = header;
 	return 0;
@@ -127,13 +129,15 @@ int pf_table_name_check(const char *name)
 	size_t length = name ? strlen(name) : 0;
 
 	if (length < 1 || length > PINFOLD_TABLE_NAME_MAX)
-		return pf_error(-EINVAL, "table name: %zu characters; 1 to %d are allowed", length, PINFOLD_TABLE_NAME_MAX);
+		return pf_error(-EINVAL, "table name: %zu characters; 1 to %d are allowed", length,
+				PINFOLD_TABLE_NAME_MAX);
 	for (size_t i = 0; i < length; i++) {
 		char c = name[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-		      c == '-'))
-			return pf_error(-EINVAL, "table name: character %#x; letters, digits, '.', '_' and '-' are allowed",
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+		      c == '_' || c == '-'))
+			return pf_error(-EINVAL,
+					"table name: character %#x; letters, digits, '.', '_' and '-' are allowed",
 					(unsigned char)c);
 	}
 	return 0;
@@ -294,7 +298,8 @@ int pf_table_open_any(struct pf_tables *tables, const char *name, uint32_t flags
 	int r;
 
 	if (flags & ~(uint32_t)(PINFOLD_TABLE_CREATE | PINFOLD_TABLE_EXCLUSIVE))
-		return pf_error(-EINVAL, "table %s: flags %#x; PINFOLD_TABLE_CREATE and _EXCLUSIVE are known", name, flags);
+		return pf_error(-EINVAL, "table %s: flags %#x; PINFOLD_TABLE_CREATE and _EXCLUSIVE are known", name,
+				flags);
 	if ((flags & PINFOLD_TABLE_EXCLUSIVE) && !(flags & PINFOLD_TABLE_CREATE))
 		return pf_error(-EINVAL, "table %s: PINFOLD_TABLE_EXCLUSIVE needs PINFOLD_TABLE_CREATE", name);
 	pthread_mutex_lock(&tables->lock);

@@ -64,7 +64,8 @@ int pf_table_header_read(struct pf_tables *tables, uint32_t slot, struct pf_tabl
 	    header.counts.bucket_count < PF_BUCKETS_MIN || header.counts.bucket_count > PF_BUCKETS_MAX ||
 	    memchr(header.name, 0, sizeof(header.name)) == NULL)
 		return pf_error(-EUCLEAN, "table directory: slot %u: %u segments, %u heap extents, %llu buckets", slot,
-				header.segment_count, header.heap_count, (unsigned long long)header.counts.bucket_count);
+				header.segment_count, header.heap_count,
+				(unsigned long long)header.counts.bucket_count);
 	*ret_header = header;
 	return 0;
 }
@@ -108,8 +109,8 @@ int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, st
 
 	if (extent->len < PINFOLD_EXTENT_MIN || (extent->len & (extent->len - 1)) ||
 	    loc % extent->len || loc > table->arena_size - extent->len)
-		return pf_error(-EUCLEAN, "table %s: refers to an extent of %u bytes at offset %llu of file %u", table->name,
-				extent->len, (unsigned long long)extent->offset, extent->file_id);
+		return pf_error(-EUCLEAN, "table %s: refers to an extent of %u bytes at offset %llu of file %u",
+				table->name, extent->len, (unsigned long long)extent->offset, extent->file_id);
 	r = PF_RESERVE(table->pieces, table->piece_count, table->piece_capacity);
 	if (r < 0)
 		return r;
@@ -175,8 +176,8 @@ int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, si
 	int r;
 
 	if (!piece || loc + size > piece->loc + piece->extent.len)
-		return pf_error(-EUCLEAN, "table %s: %zu bytes at arena offset %llu are not within its extents", table->name, size,
-				(unsigned long long)loc);
+		return pf_error(-EUCLEAN, "table %s: %zu bytes at arena offset %llu are not within its extents",
+				table->name, size, (unsigned long long)loc);
 	seq = pf_seq_begin(table->store, at);
 	if (!pages_pending(table->store, at, size)) {
 		r = read_in_place(table, at, ret_data, size);
@@ -188,7 +189,8 @@ int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, si
 
 /* ---- the handle ---- */
 
-static int heap_header_read(struct pf_table *table, const struct pinfold_extent *extent, struct pf_heap_header *ret_header)
+static int heap_header_read(struct pf_table *table, const struct pinfold_extent *extent,
+			    struct pf_heap_header *ret_header)
 {
 	struct pf_heap_header header;
 	uint32_t crc;
@@ -200,7 +202,8 @@ static int heap_header_read(struct pf_table *table, const struct pinfold_extent 
 	crc = header.crc;
 	header.crc = 0;
 	if (header.magic != PF_HEAP_MAGIC || crc != pf_crc32c(&header, sizeof(header)))
-		return pf_error(-EUCLEAN, "table %s: file %u, offset %llu: heap header has magic %#llx and checksum %#x",
+		return pf_error(-EUCLEAN,
+				"table %s: file %u, offset %llu: heap header has magic %#llx and checksum %#x",
 				table->name, extent->file_id, (unsigned long long)extent->offset,
 				(unsigned long long)header.magic, crc);
 	header.crc = crc;
@@ -208,9 +211,11 @@ static int heap_header_read(struct pf_table *table, const struct pinfold_extent 
 	    header.unit_count != extent->len >> PF_UNIT_SHIFT ||
 	    header.header_units != pf_heap_header_units(header.unit_count) ||
 	    header.bucket_units != (header.index == 0 ? PF_SEG0_UNITS : 0))
-		return pf_error(-EUCLEAN, "table %s: file %u, offset %llu: heap header of version %u for table %llu with %u units",
-				table->name, extent->file_id, (unsigned long long)extent->offset, header.version,
-				(unsigned long long)header.incarnation, header.unit_count);
+		return pf_error(
+			-EUCLEAN,
+			"table %s: file %u, offset %llu: heap header of version %u for table %llu with %u units",
+			table->name, extent->file_id, (unsigned long long)extent->offset, header.version,
+			(unsigned long long)header.incarnation, header.unit_count);
 	*ret_header = header;
 	return 0;
 }
@@ -232,8 +237,9 @@ static int heaps_read(struct pf_table *table)
 		if (r < 0)
 			return r;
 		if (header.index != --expected)
-			return pf_error(-EUCLEAN, "table %s: file %u, offset %llu: heap extent %u where %u belongs", table->name,
-					extent.file_id, (unsigned long long)extent.offset, header.index, expected);
+			return pf_error(-EUCLEAN, "table %s: file %u, offset %llu: heap extent %u where %u belongs",
+					table->name, extent.file_id, (unsigned long long)extent.offset, header.index,
+					expected);
 		r = pf_heap_attach(table, piece, &header);
 		if (r < 0)
 			return r;
@@ -258,8 +264,9 @@ static int segments_read(struct pf_table *table)
 			loc += (uint64_t)pf_heap_header_units(extent->len >> PF_UNIT_SHIFT) << PF_UNIT_SHIFT;
 		} else {
 			if (extent->len != pf_segment_size(count))
-				return pf_error(-EUCLEAN, "table %s: segment %u has %u bytes, must have %llu", table->name, count,
-						extent->len, (unsigned long long)pf_segment_size(count));
+				return pf_error(-EUCLEAN, "table %s: segment %u has %u bytes, must have %llu",
+						table->name, count, extent->len,
+						(unsigned long long)pf_segment_size(count));
 			r = pf_piece_add(table, extent, &piece);
 			if (r < 0)
 				return r;

@@ -10,14 +10,16 @@
 int pf_key_check(const void *key, size_t key_size)
 {
 	if (!key || key_size < 1 || key_size > PINFOLD_KEY_MAX)
-		return pf_error(-EINVAL, "table: key of %zu bytes; 1 to %d are allowed", key ? key_size : 0, PINFOLD_KEY_MAX);
+		return pf_error(-EINVAL, "table: key of %zu bytes; 1 to %d are allowed", key ? key_size : 0,
+				PINFOLD_KEY_MAX);
 	return 0;
 }
 
 int pf_value_check(size_t value_size)
 {
 	if (value_size > PINFOLD_VALUE_MAX)
-		return pf_error(-EINVAL, "table: value of %zu bytes; 0 to %d are allowed", value_size, PINFOLD_VALUE_MAX);
+		return pf_error(-EINVAL, "table: value of %zu bytes; 0 to %d are allowed", value_size,
+				PINFOLD_VALUE_MAX);
 	return 0;
 }
 
@@ -115,7 +117,8 @@ int pf_table_write_async(struct pf_table *table, const struct pinfold_record *re
 	int r;
 
 	if (count > BATCH_MAX)
-		return pf_error(-EINVAL, "table %s: batch of %zu records; at most %d are allowed", table->name, count, BATCH_MAX);
+		return pf_error(-EINVAL, "table %s: batch of %zu records; at most %d are allowed", table->name, count,
+				BATCH_MAX);
 	for (size_t i = 0; i < count; i++) {
 		r = pf_key_check(records[i].key, records[i].key_size);
 		if (r == 0 && records[i].value)
@@ -147,7 +150,8 @@ int pf_table_write(struct pf_table *table, const struct pinfold_record *records,
 
 int pf_table_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size)
 {
-	struct pinfold_record record = { .key = key, .key_size = key_size, .value = value ? value : "", .value_size = value_size };
+	struct pinfold_record record = {
+		.key = key, .key_size = key_size, .value = value ? value : "", .value_size = value_size};
 
 	if (!value && value_size > 0)
 		return pf_error(-EINVAL, "table %s: no value, but its size is %zu", table->name, value_size);
@@ -175,7 +179,8 @@ int pf_table_delete(struct pf_table *table, const void *key, size_t key_size)
 }
 
 /* Whether the condition of a cas holds: 0, -EAGAIN, or an error. */
-static int cas_check(struct pf_table *table, const void *key, size_t key_size, const void *expected, size_t expected_size)
+static int cas_check(struct pf_table *table, const void *key, size_t key_size, const void *expected,
+		     size_t expected_size)
 {
 	const struct pf_record *record;
 	int r = pf_bucket_find(table, key, key_size, &record);
@@ -208,7 +213,8 @@ int pf_table_cas(struct pf_table *table, const void *key, size_t key_size, const
 		return r;
 	r = cas_check(table, key, key_size, expected, expected_size);
 	if (r == 0)
-		r = value ? pf_bucket_put(table, key, key_size, value, value_size) : pf_bucket_delete(table, key, key_size);
+		r = value ? pf_bucket_put(table, key, key_size, value, value_size)
+			  : pf_bucket_delete(table, key, key_size);
 	if (r < 0) {
 		pf_tw_abort(&tw);
 		return r;

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *extent, uint64_t offset, const char *format, ...)
+void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *extent, uint64_t offset,
+		       const char *format, ...)
 {
 	struct pinfold_problem problem = { .path = "", .offset = -1 };
 	char what[PF_ERROR_MAX], path[32];
@@ -57,10 +58,11 @@ static void problem_at(struct walk *walk, uint64_t loc, const char *what)
 	const struct pf_piece *piece = pf_piece_at(walk->table, loc);
 
 	if (piece)
-		pf_verify_problem(walk->verify, &piece->extent, loc - piece->loc, "table %s: %s", walk->table->name, what);
+		pf_verify_problem(walk->verify, &piece->extent, loc - piece->loc, "table %s: %s", walk->table->name,
+				  what);
 	else
-		pf_verify_problem(walk->verify, NULL, 0, "table %s: %s (arena offset %llu, outside its extents)", walk->table->name,
-				  what, (unsigned long long)loc);
+		pf_verify_problem(walk->verify, NULL, 0, "table %s: %s (arena offset %llu, outside its extents)",
+				  walk->table->name, what, (unsigned long long)loc);
 }
 
 /* Marks the slot at @loc as referred to. */
@@ -184,8 +186,9 @@ static void slab_check(struct walk *walk, const struct pf_slab *slab)
 	}
 	if (lost + stray == 0)
 		return;
-	snprintf(what, sizeof(what), "bitmap of unit %u: %u slots are taken but not referred to, %u the other way round", slab->unit,
-		 lost, stray);
+	snprintf(what, sizeof(what),
+		 "bitmap of unit %u: %u slots are taken but not referred to, %u the other way round", slab->unit, lost,
+		 stray);
 	problem_at(walk, loc, what);
 }
 
@@ -233,11 +236,13 @@ static void counts_check(struct walk *walk)
 	if (said->record_count != found->record_count || said->key_bytes != found->key_bytes ||
 	    said->value_bytes != found->value_bytes || said->overflow_count != found->overflow_count)
 		pf_verify_problem(walk->verify, &walk->table->tables->root, (uint64_t)walk->table->slot * PF_SLOT_SIZE,
-				  "table %s: header counts %llu records (%llu + %llu bytes), %llu overflow lines; found %llu (%llu + %llu), %llu",
-				  walk->table->name, (unsigned long long)said->record_count, (unsigned long long)said->key_bytes,
-				  (unsigned long long)said->value_bytes, (unsigned long long)said->overflow_count,
-				  (unsigned long long)found->record_count, (unsigned long long)found->key_bytes,
-				  (unsigned long long)found->value_bytes, (unsigned long long)found->overflow_count);
+				  "table %s: header counts %llu records (%llu + %llu bytes), %llu overflow lines; "
+				  "found %llu (%llu + %llu), %llu",
+				  walk->table->name, (unsigned long long)said->record_count,
+				  (unsigned long long)said->key_bytes, (unsigned long long)said->value_bytes,
+				  (unsigned long long)said->overflow_count, (unsigned long long)found->record_count,
+				  (unsigned long long)found->key_bytes, (unsigned long long)found->value_bytes,
+				  (unsigned long long)found->overflow_count);
 }
 
 int pf_verify_table(struct pf_verify *verify, struct pf_table *table)
@@ -292,7 +297,7 @@ static int slot_check(struct pf_verify *verify, uint32_t slot)
 
 int pf_table_verify(struct pf_store *store, pinfold_problem_fn problem, pinfold_progress_fn progress, void *ctx)
 {
-	struct pf_verify verify = { .tables = pf_tables_of(store), .problem = problem, .progress = progress, .ctx = ctx };
+	struct pf_verify verify = {.tables = pf_tables_of(store), .problem = problem, .progress = progress, .ctx = ctx};
 	struct pinfold_store_stats stats;
 	int r;
 

@@ -205,8 +205,9 @@ int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh
 			return r;
 		if (memcmp(&item->line, &zero, sizeof(zero)) != 0 &&
 		    item->line.crc != pf_line_crc(&item->line, table->seed, bucket))
-			return pf_error(-EUCLEAN, "table %s: bucket %llu: line at arena offset %llu has a wrong checksum", table->name,
-					(unsigned long long)bucket, (unsigned long long)loc);
+			return pf_error(-EUCLEAN,
+					"table %s: bucket %llu: line at arena offset %llu has a wrong checksum",
+					table->name, (unsigned long long)bucket, (unsigned long long)loc);
 	}
 	r = line_index(ws);
 	if (r < 0)
@@ -265,7 +266,8 @@ int pf_ws_record_add(struct pf_table *table, uint64_t loc, const void *key, size
 	if (value_size > 0)
 		memcpy(record->data + key_size, value, value_size);
 	record->crc = pf_record_crc(record, size, table->seed);
-	ws->records[ws->record_count] = (struct pf_ws_record){ .loc = loc, .offset = ws->buf_size, .size = (uint32_t)size };
+	ws->records[ws->record_count] = (struct pf_ws_record){
+		.loc = loc, .offset = ws->buf_size, .size = (uint32_t)size};
 	r = record_index(ws);
 	if (r < 0)
 		return r;
