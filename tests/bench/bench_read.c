@@ -99,8 +99,8 @@ static int fio_once(struct bench *bench, struct read_fio *fio, bool bytes, doubl
 	return r;
 }
 
-static void measure_against_fio(struct bench *bench, struct figure *figure, int (*fn)(void *, void *), struct read_fio *tries,
-				size_t count, bool bytes)
+static void measure_against_fio(struct bench *bench, struct figure *figure, int (*fn)(void *, void *),
+				struct read_fio *tries, size_t count, bool bytes)
 {
 	struct read_fio *fio;
 	int best = read_fio_best(&bench->run.layout, bench->params.seconds * CALIBRATION_SHARE, tries, count);
@@ -110,7 +110,8 @@ static void measure_against_fio(struct bench *bench, struct figure *figure, int 
 		return;
 	}
 	fio = &tries[best];
-	snprintf(figure->other_detail, sizeof(figure->other_detail), "bs %u KiB, depth %u", fio->block_bytes >> 10, fio->depth);
+	snprintf(figure->other_detail, sizeof(figure->other_detail), "bs %u KiB, depth %u", fio->block_bytes >> 10,
+		 fio->depth);
 	for (unsigned i = 0; i < bench->params.pairs; i++) {
 		int r = 0;
 
@@ -167,14 +168,16 @@ static void report_markdown(const struct bench *bench, const struct figure *figu
 		struct bench_summary ratio;
 
 		if (!figure->count) {
-			printf("| %s | | %s | | | not measured: %s | | |\n", figure->key, figure->other_name, figure->skipped);
+			printf("| %s | | %s | | | not measured: %s | | |\n", figure->key, figure->other_name,
+			       figure->skipped);
 			continue;
 		}
 		bench_summarize_ratio(figure->ours, figure->other, figure->count, &ratio);
-		printf("| %s: %s | %.2f | %s %s | %.2f | %s | %.3f (%.3f-%.3f) | %s %.2f | %s |\n", figure->key, figure->ours_name,
-		       bench_median(figure->ours, figure->count) * figure->scale, figure->other_name, figure->other_detail,
-		       bench_median(figure->other, figure->count) * figure->scale, figure->unit, ratio.median, ratio.low, ratio.high,
-		       figure->at_most ? "<=" : ">=", figure->bound, reached(figure, ratio.median) ? "yes" : "no");
+		printf("| %s: %s | %.2f | %s %s | %.2f | %s | %.3f (%.3f-%.3f) | %s %.2f | %s |\n", figure->key,
+		       figure->ours_name, bench_median(figure->ours, figure->count) * figure->scale, figure->other_name,
+		       figure->other_detail, bench_median(figure->other, figure->count) * figure->scale, figure->unit,
+		       ratio.median, ratio.low, ratio.high, figure->at_most ? "<=" : ">=", figure->bound,
+		       reached(figure, ratio.median) ? "yes" : "no");
 	}
 }
 
@@ -204,7 +207,10 @@ static void report_json(const struct bench *bench, const struct figure *figures,
 			bench_summarize(figure->other, figure->count, &other);
 			bench_summarize_ratio(figure->ours, figure->other, figure->count, &ratio);
 			bench_json_string(&json, "setting", figure->other_detail);
-			bench_json_string(&json, "measured", figure->at_most ? "nanoseconds" : figure->unit[0] == 'G' ? "bytes_per_second" : "reads_per_second");
+			bench_json_string(&json, "measured",
+					  figure->at_most          ? "nanoseconds"
+					  : figure->unit[0] == 'G' ? "bytes_per_second"
+								   : "reads_per_second");
 			bench_json_summary(&json, "pinfold", &ours);
 			bench_json_summary(&json, "other", &other);
 			bench_json_summary(&json, "ratio", &ratio);
@@ -261,8 +267,9 @@ static void parse(int argc, char **argv, struct read_params *params, unsigned *f
 		case 'u': params->no_io_uring = true; break;
 		case 'j': *json = true; break;
 		default:
-			bench_die("usage: bench_read [--dir DIR] [--data SIZE] [--memory SIZE] [--hot SIZE] [--seconds S] [--pairs N]\n"
-				  "                  [--threads N] [--batch N] [--figure 1|2|3] [--store-only] [--no-io-uring] [--json]");
+			bench_die("usage: bench_read [--dir DIR] [--data SIZE] [--memory SIZE] [--hot SIZE]\n"
+				  "                  [--seconds S] [--pairs N] [--threads N] [--batch N]\n"
+				  "                  [--figure 1|2|3] [--store-only] [--no-io-uring] [--json]");
 		}
 	}
 	params->data_bytes = params->data_bytes / READ_EXTENT * READ_EXTENT;
@@ -275,16 +282,46 @@ static void parse(int argc, char **argv, struct read_params *params, unsigned *f
 
 int main(int argc, char **argv)
 {
-	struct bench bench = {.params = {.dir = "/var/tmp/pinfold-bench-read", .data_bytes = 6ull << 30, .hot_bytes = 256ull << 20,
-					 .memory_bytes = 512ull << 20, .seconds = 5, .pairs = 5, .threads = 2, .batch = 1024}};
+	struct bench bench = { .params = { .dir = "/var/tmp/pinfold-bench-read",
+					   .data_bytes = 6ull << 30,
+					   .hot_bytes = 256ull << 20,
+					   .memory_bytes = 512ull << 20,
+					   .seconds = 5,
+					   .pairs = 5,
+					   .threads = 2,
+					   .batch = 1024 } };
 	struct figure figures[] = {
-		{.key = "1", .ours_name = "resident loads in an epoch", .other_name = "bare mmap", .unit = "ns", .bound = 1.05,
-		 .at_most = true, .scale = 1},
-		{.key = "2", .ours_name = "random 4 KiB, batched", .other_name = "fio", .unit = "k/s", .bound = 0.95, .scale = 1e-3},
-		{.key = "2", .ours_name = "random 4 KiB, one blocking reader", .other_name = "bare mmap", .unit = "k/s",
-		 .bound = 0.95, .scale = 1e-3},
-		{.key = "3", .ours_name = "cold scan", .other_name = "fio", .unit = "GB/s", .bound = 0.95, .scale = 1e-9},
-		{.key = "3", .ours_name = "hot scan", .other_name = "bare loop", .unit = "GB/s", .bound = 0.95, .scale = 1e-9},
+		{ .key = "1",
+		  .ours_name = "resident loads in an epoch",
+		  .other_name = "bare mmap",
+		  .unit = "ns",
+		  .bound = 1.05,
+		  .at_most = true,
+		  .scale = 1 },
+		{ .key = "2",
+		  .ours_name = "random 4 KiB, batched",
+		  .other_name = "fio",
+		  .unit = "k/s",
+		  .bound = 0.95,
+		  .scale = 1e-3 },
+		{ .key = "2",
+		  .ours_name = "random 4 KiB, one blocking reader",
+		  .other_name = "bare mmap",
+		  .unit = "k/s",
+		  .bound = 0.95,
+		  .scale = 1e-3 },
+		{ .key = "3",
+		  .ours_name = "cold scan",
+		  .other_name = "fio",
+		  .unit = "GB/s",
+		  .bound = 0.95,
+		  .scale = 1e-9 },
+		{ .key = "3",
+		  .ours_name = "hot scan",
+		  .other_name = "bare loop",
+		  .unit = "GB/s",
+		  .bound = 0.95,
+		  .scale = 1e-9 },
 	};
 	unsigned wanted = ~0u;
 	bool json = false;
@@ -298,8 +335,8 @@ int main(int argc, char **argv)
 	if (r)
 		snprintf(bench.limited, sizeof(bench.limited), "none (%s)", strerror(-r));
 	else
-		snprintf(bench.limited, sizeof(bench.limited), "%.0f MiB (cgroup v%d)", (double)bench.params.memory_bytes / (1 << 20),
-			 bench.cgroup.version);
+		snprintf(bench.limited, sizeof(bench.limited), "%.0f MiB (cgroup v%d)",
+			 (double)bench.params.memory_bytes / (1 << 20), bench.cgroup.version);
 
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		snprintf(figures[i].skipped, sizeof(figures[i].skipped), "not asked for");

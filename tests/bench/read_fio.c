@@ -67,8 +67,24 @@ static int capture(char *const argv[], char *output, size_t size)
 static int run_engine(const struct read_layout *layout, double seconds, struct read_fio *fio, const char *engine)
 {
 	char file[560], offset[64], size[64], block[32], depth[32], runtime[32], rw[32], ioengine[32];
-	char *argv[] = {"fio", "--name=read", "--readonly", "--direct=1", "--norandommap", "--randrepeat=0", "--time_based",
-			"--output-format=json", "--invalidate=0", file, offset, size, block, depth, runtime, rw, ioengine, NULL};
+	char *argv[] = { "fio",
+			 "--name=read",
+			 "--readonly",
+			 "--direct=1",
+			 "--norandommap",
+			 "--randrepeat=0",
+			 "--time_based",
+			 "--output-format=json",
+			 "--invalidate=0",
+			 file,
+			 offset,
+			 size,
+			 block,
+			 depth,
+			 runtime,
+			 rw,
+			 ioengine,
+			 NULL };
 	char *output = malloc(OUTPUT_MAX);
 	int r;
 

@@ -61,7 +61,8 @@ static void *batched_lane(void *arg)
 	}
 	while (bench_now_ns() < lane->end_ns && !lane->result) {
 		for (size_t i = 0; i < batch; i++) {
-			reqs[i].extent = store->object.extents[bench_random_below(&lane->seed, store->object.extent_count)];
+			reqs[i].extent =
+				store->object.extents[bench_random_below(&lane->seed, store->object.extent_count)];
 			reqs[i].offset = bench_random_below(&lane->seed, READ_EXTENT / READ_PAGE) * READ_PAGE;
 			reqs[i].size = READ_PAGE;
 		}
@@ -93,8 +94,10 @@ int read_batched(void *ctx, void *result)
 		return r;
 	start_ns = bench_now_ns();
 	for (; started < run->threads; started++) {
-		lanes[started] = (struct lane){.store = &store, .params = run->params, .seed = READ_SEED + started + start_ns,
-					       .end_ns = start_ns + (uint64_t)(run->params->seconds * 1e9)};
+		lanes[started] = (struct lane){ .store = &store,
+						.params = run->params,
+						.seed = READ_SEED + started + start_ns,
+						.end_ns = start_ns + (uint64_t)(run->params->seconds * 1e9) };
 		r = -pthread_create(&threads[started], NULL, batched_lane, &lanes[started]);
 		if (r)
 			break;
@@ -260,7 +263,8 @@ static int open_hot(const struct read_run *run, size_t extents, struct read_stor
 
 		r = pinfold_extent_ptr(store->pf, extent, &base);
 		if (!r) {
-			atomic_fetch_add(&sink, add_words(*ret_map + (extent->offset - run->layout.offset), extent->len));
+			atomic_fetch_add(&sink,
+					 add_words(*ret_map + (extent->offset - run->layout.offset), extent->len));
 			atomic_fetch_add(&sink, add_words(base, extent->len));
 		}
 	}
@@ -307,7 +311,8 @@ __attribute__((noinline)) static uint64_t hot_loads(const char *base, uint64_t s
 	return sum;
 }
 
-static double bare_loads_once(const struct read_run *run, const struct read_store *store, size_t extents, const char *map)
+static double bare_loads_once(const struct read_run *run, const struct read_store *store, size_t extents,
+			      const char *map)
 {
 	uint64_t start_ns = bench_now_ns(), now_ns, end_ns = start_ns + (uint64_t)(run->params->seconds * 1e9);
 	uint64_t seed = READ_SEED, loads = 0, sum = 0;

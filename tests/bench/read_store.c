@@ -27,7 +27,8 @@ static struct pinfold_config config_of(const struct read_params *params)
 	return config;
 }
 
-static int layout_of(const struct read_params *params, const struct pinfold_object *object, struct read_layout *ret_layout)
+static int layout_of(const struct read_params *params, const struct pinfold_object *object,
+		     struct read_layout *ret_layout)
 {
 	const struct pinfold_extent *first = object->extents;
 
@@ -128,7 +129,8 @@ void read_store_prepare(const struct read_params *params, struct read_layout *re
 
 	r = bench_dir_prepare(params->dir);
 	if (r)
-		bench_die("bench_read: %s: %s", params->dir, r == -ENOTSUP ? "no disk below it; name another" : strerror(-r));
+		bench_die("bench_read: %s: %s", params->dir,
+			  r == -ENOTSUP ? "no disk below it; name another" : strerror(-r));
 	config.flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_STORE_ONLY;
 	r = pinfold_open(params->dir, &config, words, sizeof(words), &pf);
 	if (r)
@@ -143,8 +145,8 @@ void read_store_prepare(const struct read_params *params, struct read_layout *re
 	if (r)
 		bench_die("bench_read: loading: %s", pinfold_errmsg(pf));
 	if (object.size != params->data_bytes)
-		bench_die("bench_read: %s holds other data (%llu bytes): remove it, or name another directory", params->dir,
-			  (unsigned long long)object.size);
+		bench_die("bench_read: %s holds other data (%llu bytes): remove it, or name another directory",
+			  params->dir, (unsigned long long)object.size);
 	r = layout_of(params, &object, ret_layout);
 	if (r)
 		bench_die("bench_read: the data is not in one piece of one file");

@@ -97,7 +97,8 @@ static void check_mlock(struct pinfold_capability *cap, struct scratch *scratch)
 		return;
 	}
 	if (mlock2(memory, page, MLOCK_ONFAULT))
-		found(cap, MISSING, "mlock2: %s; RLIMIT_MEMLOCK %" PRIu64 " bytes", strerror(errno), limits.memlock_bytes);
+		found(cap, MISSING, "mlock2: %s; RLIMIT_MEMLOCK %" PRIu64 " bytes", strerror(errno),
+		      limits.memlock_bytes);
 	else if (limits.memlock_bytes == UINT64_MAX)
 		found(cap, WORKS, "no limit on locked memory; %" PRIu64 " MiB are locked", pf_locked_bytes() >> 20);
 	else
@@ -115,10 +116,11 @@ static void check_memory(struct pinfold_capability *cap, struct scratch *scratch
 	if (pf_memory_limits_read(&limits))
 		found(cap, MISSING, "%s", pf_error_text());
 	else if (limits.cgroup_bytes == UINT64_MAX)
-		found(cap, WORKS, "RAM %" PRIu64 " MiB, no cgroup limit; least: %s", limits.ram_bytes >> 20, limits.limit_name);
+		found(cap, WORKS, "RAM %" PRIu64 " MiB, no cgroup limit; least: %s", limits.ram_bytes >> 20,
+		      limits.limit_name);
 	else
-		found(cap, WORKS, "RAM %" PRIu64 " MiB, cgroup %" PRIu64 " MiB (%.60s); least: %s", limits.ram_bytes >> 20,
-		      limits.cgroup_bytes >> 20, limits.cgroup_path, limits.limit_name);
+		found(cap, WORKS, "RAM %" PRIu64 " MiB, cgroup %" PRIu64 " MiB (%.60s); least: %s",
+		      limits.ram_bytes >> 20, limits.cgroup_bytes >> 20, limits.cgroup_path, limits.limit_name);
 }
 
 static void check_cachestat(struct pinfold_capability *cap, struct scratch *scratch)
@@ -136,7 +138,8 @@ static void check_cachestat(struct pinfold_capability *cap, struct scratch *scra
 	if (r)
 		found(cap, MISSING, "cachestat: %s", strerror(-r));
 	else
-		found(cap, WORKS, "counts %" PRIu64 " pages of a file of %zu", stat.cached, SCRATCH_SIZE / pf_page_size());
+		found(cap, WORKS, "counts %" PRIu64 " pages of a file of %zu", stat.cached,
+		      SCRATCH_SIZE / pf_page_size());
 }
 
 static void check_pagemap_scan(struct pinfold_capability *cap, struct scratch *scratch)
@@ -149,7 +152,8 @@ static void check_pagemap_scan(struct pinfold_capability *cap, struct scratch *s
 	cap->how = "Linux 6.7 or later";
 	r = pf_pagemap_open(&pagemap);
 	if (!r) {
-		r = pf_pagemap_huge_bytes(&pagemap, (void *)((uintptr_t)&pagemap & ~(pf_page_size() - 1)), pf_page_size(), &bytes);
+		r = pf_pagemap_huge_bytes(&pagemap, (void *)((uintptr_t)&pagemap & ~(pf_page_size() - 1)),
+					  pf_page_size(), &bytes);
 		pf_pagemap_close(&pagemap);
 	}
 	if (r)
@@ -240,7 +244,8 @@ static void check_folios(struct pinfold_capability *cap, struct scratch *scratch
 	if (r)
 		found(cap, MISSING, "accepted, but what came of it cannot be told: %s", strerror(-r));
 	else
-		found(cap, bytes ? WORKS : MISSING, "%" PRIu64 " of %zu KiB became huge", bytes >> 10, SCRATCH_SIZE >> 10);
+		found(cap, bytes ? WORKS : MISSING, "%" PRIu64 " of %zu KiB became huge", bytes >> 10,
+		      SCRATCH_SIZE >> 10);
 }
 
 static void check_thp(struct pinfold_capability *cap, struct scratch *scratch)
@@ -341,7 +346,8 @@ static void check_pkeys(struct pinfold_capability *cap, struct scratch *scratch)
 	cap->adds = "memory that only chosen code paths may touch, switched without a system call";
 	cap->how = "a processor with protection keys (pku, ospke)";
 	if (key < 0) {
-		found(cap, MISSING, "pkey_alloc: %s", errno == ENOSPC ? "no key; the processor may have none" : strerror(errno));
+		found(cap, MISSING, "pkey_alloc: %s",
+		      errno == ENOSPC ? "no key; the processor may have none" : strerror(errno));
 		return;
 	}
 	found(cap, WORKS, "a key can be allocated");
@@ -419,7 +425,8 @@ static void scratch_open(struct scratch *scratch, const char *dir)
 		scratch->fd = -1;
 		return;
 	}
-	scratch->reserved = mmap(NULL, SCRATCH_SIZE + PF_PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	scratch->reserved =
+		mmap(NULL, SCRATCH_SIZE + PF_PIECE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (scratch->reserved == MAP_FAILED)
 		return;
 	start = (char *)(((uintptr_t)scratch->reserved + PF_PIECE - 1) & ~(uintptr_t)(PF_PIECE - 1));

@@ -44,7 +44,8 @@ static int reread(const struct pf_range *block)
 	int r;
 
 	if (madvise(block->addr, block->size, MADV_DONTNEED_LOCKED) && madvise(block->addr, block->size, MADV_DONTNEED))
-		return pf_error(-errno, "fold at file offset %llu: cannot unmap the block: %m", (unsigned long long)block->offset);
+		return pf_error(-errno, "fold at file offset %llu: cannot unmap the block: %m",
+				(unsigned long long)block->offset);
 	(void)sync_file_range(block->fd, (off_t)block->offset, (off_t)block->size,
 			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 	(void)posix_fadvise(block->fd, (off_t)block->offset, (off_t)block->size, POSIX_FADV_DONTNEED);
@@ -97,7 +98,8 @@ int pf_fold(const struct pf_range *range)
 	}
 	pf_pagemap_close(&pagemap);
 	if (!r && !folded)
-		r = pf_error(-EOPNOTSUPP, "fold at file offset %llu: this kernel makes no huge page of this filesystem's pages here",
+		r = pf_error(-EOPNOTSUPP,
+			     "fold at file offset %llu: this kernel makes no huge page of this filesystem's pages here",
 			     (unsigned long long)range->offset);
 	if (r)
 		(void)madvise((void *)start, end - start, MADV_NOHUGEPAGE);

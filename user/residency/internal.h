@@ -24,9 +24,11 @@ int pf_populate(const struct pf_range *range);
 /** The fallback of pf_populate() where MADV_POPULATE_READ is refused. */
 int pf_populate_by_copy(const struct pf_range *range);
 
-/** Opens the file behind @fd anew, read-only plus @flags (O_DIRECT), so that advice on it is its own. -errno, no words. */
+/** Opens the file behind @fd anew, read-only plus @flags (O_DIRECT), so that advice on it is its own. -errno, no words.
+ */
 int pf_reopen(int fd, int flags);
-/** Whether mincore and cachestat tell this user the truth about @fd (owner or writer); else they say nothing or all ones. */
+/** Whether mincore and cachestat tell this user the truth about @fd (owner or writer); else they say nothing or all
+ * ones. */
 bool pf_residency_visible(int fd);
 
 /* cachestat(2), 6.5+ */

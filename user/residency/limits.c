@@ -159,7 +159,8 @@ static bool cgroup_mount(const char *root, bool v1, char *ret_mount, char *ret_t
 		type = strtok_r(tail + 3, " ", &save);
 		strtok_r(NULL, " ", &save);
 		options = strtok_r(NULL, " \n", &save);
-		if (!type || !options || strcmp(type, v1 ? "cgroup" : "cgroup2") || (v1 && !has_word(options, "memory")))
+		if (!type || !options || strcmp(type, v1 ? "cgroup" : "cgroup2") ||
+		    (v1 && !has_word(options, "memory")))
 			continue;
 		for (char *word = strtok_r(line, " ", &save); word; word = strtok_r(NULL, " ", &save), field++) {
 			if (field == 3)
@@ -171,7 +172,8 @@ static bool cgroup_mount(const char *root, bool v1, char *ret_mount, char *ret_t
 			continue;
 		unescape(top);
 		unescape(mount);
-		found = snprintf(ret_top, size, "%s", top) < (int)size && snprintf(ret_mount, size, "%s", mount) < (int)size;
+		found = snprintf(ret_top, size, "%s", top) < (int)size &&
+			snprintf(ret_mount, size, "%s", mount) < (int)size;
 	}
 	fclose(file);
 	return found;
@@ -190,7 +192,8 @@ static void take_level(const char *root, const char *dir, bool v1, struct pf_mem
 	if (limit >= limits->cgroup_bytes)
 		return;
 	limits->cgroup_bytes = limit;
-	limits->cgroup_used_bytes = number_read(root, dir, v1 ? "memory.usage_in_bytes" : "memory.current", &used) ? used : 0;
+	limits->cgroup_used_bytes =
+		number_read(root, dir, v1 ? "memory.usage_in_bytes" : "memory.current", &used) ? used : 0;
 	snprintf(limits->cgroup_path, sizeof(limits->cgroup_path), "%.255s", dir);
 }
 
@@ -233,7 +236,8 @@ static uint64_t memlock_read(const char *root)
 	char line[256];
 	FILE *file;
 
-	if (field_read(root, "/proc/self/status", "CapEff", 16, &capabilities) && (capabilities >> CAP_IPC_LOCK_BIT & 1))
+	if (field_read(root, "/proc/self/status", "CapEff", 16, &capabilities) &&
+	    (capabilities >> CAP_IPC_LOCK_BIT & 1))
 		return UINT64_MAX;
 	file = open_below(root, "/proc/self/limits");
 	if (!file)

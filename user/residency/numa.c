@@ -110,11 +110,12 @@ static int migrate_part(const struct pf_range *range, int node, uint64_t *moved)
 		r = misplaced(range, node, pages, &count);
 	}
 	if (r)
-		return pf_error(r, "move_pages to node %d, file offset %llu: %s", node, (unsigned long long)range->offset,
-				strerror(-r));
+		return pf_error(r, "move_pages to node %d, file offset %llu: %s", node,
+				(unsigned long long)range->offset, strerror(-r));
 	*moved += before > count ? before - count : 0;
 	if (count == before && refused)
-		return pf_error(refused, "move_pages to node %d, file offset %llu: %s", node, (unsigned long long)range->offset,
+		return pf_error(refused, "move_pages to node %d, file offset %llu: %s", node,
+				(unsigned long long)range->offset,
 				refused == -EACCES ? "other processes map the pages too; moving them takes CAP_SYS_NICE"
 						   : "the node has no free memory");
 	return 0;

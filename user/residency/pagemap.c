@@ -67,7 +67,8 @@ static bool flags_read(int fd, const uint64_t *entries, size_t count, uint8_t *s
 		}
 		if (!frame)
 			return false;
-		while (i + run < count && (entries[i + run] & PM_PRESENT) && (entries[i + run] & PM_FRAME) == frame + run)
+		while (i + run < count && (entries[i + run] & PM_PRESENT) &&
+		       (entries[i + run] & PM_FRAME) == frame + run)
 			run++;
 		if (pread(fd, flags, run * 8, (off_t)(frame * 8)) != (ssize_t)(run * 8))
 			return false;

@@ -79,7 +79,9 @@ static int refuse_above_cgroup(const struct pf_range *range)
 	room = limits.cgroup_bytes - limits.cgroup_bytes / CGROUP_RESERVE_DIVISOR;
 	if (locked <= room && range->size <= room - locked)
 		return 0;
-	return pf_error(-ENOMEM, "pin of %zu bytes: the cgroup limit is %llu bytes (%s), of which pins may use %llu; %llu are locked already",
+	return pf_error(-ENOMEM,
+			"pin of %zu bytes: the cgroup limit is %llu bytes (%s), of which pins may use %llu; %llu are "
+			"locked already",
 			range->size, (unsigned long long)limits.cgroup_bytes, limits.cgroup_path,
 			(unsigned long long)room, (unsigned long long)locked);
 }
@@ -92,7 +94,9 @@ static int lock_refused(const struct pf_range *range, int error)
 	if (getrlimit(RLIMIT_MEMLOCK, &limit))
 		limit.rlim_cur = RLIM_INFINITY;
 	if ((error == ENOMEM || error == EPERM || error == EAGAIN) && limit.rlim_cur != RLIM_INFINITY)
-		return pf_error(-error, "mlock2 of %zu bytes: %s; RLIMIT_MEMLOCK is %llu bytes (CAP_IPC_LOCK lifts it), %llu are locked already",
+		return pf_error(-error,
+				"mlock2 of %zu bytes: %s; RLIMIT_MEMLOCK is %llu bytes (CAP_IPC_LOCK lifts it), %llu "
+				"are locked already",
 				range->size, error == EPERM ? "not permitted" : "refused",
 				(unsigned long long)limit.rlim_cur, locked);
 	return pf_error(-error, "mlock2 of %zu bytes at file offset %llu: error %d; %llu bytes are locked already",

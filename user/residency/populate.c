@@ -56,7 +56,8 @@ int pf_range_check(const struct pf_range *range)
 		return pf_error(-EINVAL, "residency: empty range at file offset %llu",
 				(unsigned long long)range->offset);
 	if (((uintptr_t)range->addr & mask) || (range->size & mask) || (range->offset & mask))
-		return pf_error(-EINVAL, "residency: range of %zu bytes at file offset %llu is not made of whole pages of %llu",
+		return pf_error(-EINVAL,
+				"residency: range of %zu bytes at file offset %llu is not made of whole pages of %llu",
 				range->size, (unsigned long long)range->offset, (unsigned long long)mask + 1);
 	if (range->offset > INT64_MAX || range->size > INT64_MAX - range->offset)
 		return pf_error(-EINVAL, "residency: range of %zu bytes at file offset %llu ends past the largest file",
@@ -115,7 +116,8 @@ int pf_populate_by_copy(const struct pf_range *range)
 		else if (wrote == 0 || errno == EFAULT)
 			r = unreadable(range);
 		else if (errno != EINTR)
-			r = pf_error(-errno, "touching pages at file offset %llu: %m", (unsigned long long)range->offset);
+			r = pf_error(-errno, "touching pages at file offset %llu: %m",
+				     (unsigned long long)range->offset);
 	}
 	close(fd);
 	return r;

@@ -157,7 +157,8 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		while (pieces + prefetcher->batch <= prefetcher->window && bytes < WINDOW_BYTES) {
 			size_t n = 0;
 
-			while (n < prefetcher->batch && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &batch[n])) {
+			while (n < prefetcher->batch && bytes < WINDOW_BYTES &&
+			       take_piece(&front, ranges, count, &batch[n])) {
 				bytes += batch[n].size;
 				n++;
 			}

@@ -178,9 +178,11 @@ static void take_mapped(const struct pf_range *range, struct pinfold_residency *
 			residency->large_folio = mapped.large * page;
 		if (mapped.nodes_known) {
 			for (uint32_t i = 0; i < residency->node_count; i++)
-				residency->node_bytes[i] = mapped.sampled
-					? (uint64_t)((double)mapped.on_node[i] / (double)mapped.sampled * (double)mapped.present) * page
-					: 0;
+				residency->node_bytes[i] =
+					mapped.sampled ? (uint64_t)((double)mapped.on_node[i] / (double)mapped.sampled *
+								    (double)mapped.present) *
+								 page
+						       : 0;
 		}
 	}
 	if (pf_pagemap_huge_bytes(&pagemap, range->addr, range->size, &residency->huge))

@@ -22,7 +22,11 @@ struct pf_range {
 
 /* ---- pin.c ---- */
 
-/** mlock2(MLOCK_ONFAULT), then (unless @onfault) reads in and maps what is missing. Bounded memory; may take as long as reading @range. -EPERM, -ENOMEM, -EAGAIN as mlock2. */
+/**
+ * mlock2(MLOCK_ONFAULT), then (unless @onfault) reads in and maps what is missing. Bounded memory; may take as
+ * long as reading @range. -EPERM, -ENOMEM, -EAGAIN as mlock2; -ENOMEM before the cgroup's limit is reached; -EIO. A
+ * failed pin leaves none of @range locked. Any thread.
+ */
 int pf_pin(const struct pf_range *range, bool onfault);
 int pf_unpin(const struct pf_range *range);
 
@@ -31,7 +35,10 @@ int pf_unpin(const struct pf_range *range);
 struct pf_prefetcher;
 int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher **ret_prefetcher);
 void pf_prefetcher_free(struct pf_prefetcher *prefetcher);
-/** Starts reading all ranges into the page cache; returns when started (@wait false) or resident (@wait true). Any thread. */
+/**
+ * Starts reading all ranges into the page cache; returns when started (@wait false) or resident and mapped
+ * (@wait true; -EIO instead of SIGBUS). Any thread.
+ */
 int pf_prefetch_ranges(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, bool wait);
 
 /**
@@ -43,9 +50,15 @@ int pf_prefetch_each(struct pf_prefetcher *prefetcher, const struct pf_range *ra
 /* ---- scan.c: see pinfold_scan in pinfold/read.h ---- */
 
 struct pf_scan;
-int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring, struct pf_scan **ret_scan);
-/** 1 and a block, 0 at the end, -EIO. *ret_offset: in range *ret_range. A block is valid until the next call. One thread at a time. */
-int pf_scan_next(struct pf_scan *scan, const void **ret_data, size_t *ret_size, size_t *ret_range, uint64_t *ret_offset);
+/** @ranges are copied; their mappings and files must outlive the scan. */
+int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring,
+		 struct pf_scan **ret_scan);
+/**
+ * 1 and a block, 0 at the end, -EIO (final). *ret_offset: in range *ret_range. A block is valid until the next
+ * call. One thread at a time.
+ */
+int pf_scan_next(struct pf_scan *scan, const void **ret_data, size_t *ret_size, size_t *ret_range,
+		 uint64_t *ret_offset);
 void pf_scan_close(struct pf_scan *scan);
 
 /* ---- query.c ---- */
@@ -56,7 +69,10 @@ int pf_resident_pages(const struct pf_range *range, uint64_t *ret_pages);
 
 /* ---- huge.c, numa.c ---- */
 
-/** Asks for huge pages on @range (MADV_HUGEPAGE, MADV_COLLAPSE where the filesystem can). -EOPNOTSUPP etc. as the kernel says. */
+/**
+ * Makes the 2 MiB blocks of @range huge (MADV_HUGEPAGE, then MADV_COLLAPSE or reading again). A reader of a block
+ * may wait for one 2 MiB read. -EOPNOTSUPP if none became huge.
+ */
 int pf_fold(const struct pf_range *range);
 int pf_unfold(const struct pf_range *range);
 /** Moves resident pages of @range to @node; *ret_moved pages. -EACCES: mapped by others and no CAP_SYS_NICE. */

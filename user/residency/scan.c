@@ -182,7 +182,8 @@ err_close:
 	return r;
 }
 
-int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring, struct pf_scan **ret_scan)
+int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring,
+		 struct pf_scan **ret_scan)
 {
 	return pf_scan_open_flags(ranges, count, queue_depth, io_uring ? 0 : PF_SCAN_NO_URING, ret_scan);
 }
@@ -234,7 +235,8 @@ static void start_read(struct pf_scan *scan, struct segment_state *segment)
 	sqe = io_uring_get_sqe(&scan->ring);
 	if (!sqe)
 		return; /* read when its turn comes */
-	io_uring_prep_read(sqe, file->direct, buffer_of(scan, segment), (unsigned)segment->is.size, offset_of(scan, segment));
+	io_uring_prep_read(sqe, file->direct, buffer_of(scan, segment), (unsigned)segment->is.size,
+			   offset_of(scan, segment));
 	io_uring_sqe_set_data(sqe, segment);
 	segment->reading = true;
 }
@@ -326,8 +328,9 @@ static int finish_read(struct pf_scan *scan, struct segment_state *segment)
 				got &= ~(ssize_t)(DIRECT_ALIGN - 1);
 		}
 		if (!got)
-			return pf_error(-EIO, "scan: file offset %llu: the file ends there, %zu bytes short of the range", where,
-					segment->is.size - done);
+			return pf_error(-EIO,
+					"scan: file offset %llu: the file ends there, %zu bytes short of the range",
+					where, segment->is.size - done);
 		done += (size_t)got;
 	}
 	return 0;

@@ -58,7 +58,8 @@ static void look(struct scan_plan *plan, const struct pf_range *range, const str
 		set_uniform(plan, false);
 		return;
 	}
-	if (plan->was_cold && !pf_cachestat(file->fd, range->offset + plan->at, plan->span_size, &stat) && !stat.cached) {
+	if (plan->was_cold && !pf_cachestat(file->fd, range->offset + plan->at, plan->span_size, &stat) &&
+	    !stat.cached) {
 		set_uniform(plan, false);
 		return;
 	}

@@ -57,8 +57,9 @@ FIXTURE_SETUP(limits)
 	ASSERT_NE(NULL, mkdtemp(self->root));
 	put(self->root, "/proc/meminfo", "MemTotal:       16777216 kB\nMemFree: 1 kB\n");
 	put(self->root, "/proc/self/status", "Name:\tx\nCapEff:\t0000000000000000\n");
-	put(self->root, "/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\n"
-					     "Max locked memory         unlimited            unlimited            bytes\n");
+	put(self->root, "/proc/self/limits",
+	    "Limit                     Soft Limit           Hard Limit           Units\n"
+	    "Max locked memory         unlimited            unlimited            bytes\n");
 	put(self->root, "/proc/self/cgroup", "0::/a/b\n");
 	put(self->root, "/proc/self/mountinfo", V2_MOUNT);
 }
@@ -146,8 +147,9 @@ TEST_F(limits, cgroup_outside_of_the_namespace)
 
 TEST_F(limits, memlock_unless_the_capability_lifts_it)
 {
-	put(self->root, "/proc/self/limits", "Max cpu time              unlimited            unlimited            seconds\n"
-					     "Max locked memory         8388608              8388608              bytes\n");
+	put(self->root, "/proc/self/limits",
+	    "Max cpu time              unlimited            unlimited            seconds\n"
+	    "Max locked memory         8388608              8388608              bytes\n");
 	ASSERT_EQ(0, pf_memory_limits_read_at(self->root, &self->limits));
 	EXPECT_EQ(8388608, self->limits.memlock_bytes);
 	EXPECT_EQ(8388608, self->limits.effective_bytes);

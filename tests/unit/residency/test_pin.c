@@ -66,7 +66,8 @@ TEST_F(pin, onfault_reads_nothing)
 	EXPECT_EQ(0, test_resident(&self->file, 0, self->file.size));
 	EXPECT_EQ(test_word(3 * MIB), *(volatile uint64_t *)(self->file.map + 3 * MIB));
 	test_evict(&self->file, 0, self->file.size);
-	EXPECT_EQ(1, test_resident(&self->file, 0, self->file.size)) TH_LOG("the touched page must stay, others must not come");
+	EXPECT_EQ(1, test_resident(&self->file, 0, self->file.size))
+	TH_LOG("the touched page must stay, others must not come");
 	EXPECT_EQ(0, pf_unpin(&range));
 	test_evict(&self->file, 0, self->file.size);
 	EXPECT_EQ(0, test_resident(&self->file, 0, self->file.size));

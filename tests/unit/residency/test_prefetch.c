@@ -50,7 +50,8 @@ TEST_F(prefetch, makes_exactly_these_pages_resident)
 	size_t good = 0;
 
 	ASSERT_EQ(0, pf_prefetch_ranges(self->prefetcher, self->ranges, RANGES, true)) TH_LOG("%s", pf_error_text());
-	EXPECT_EQ(RANGES, test_resident(&self->file, 0, SIZE)) TH_LOG("pages around the ranges were read, or some were not");
+	EXPECT_EQ(RANGES, test_resident(&self->file, 0, SIZE))
+	TH_LOG("pages around the ranges were read, or some were not");
 	getrusage(RUSAGE_SELF, &before);
 	for (size_t i = 0; i < RANGES; i++)
 		good += *(volatile uint64_t *)self->ranges[i].addr == test_word(self->ranges[i].offset);
@@ -73,8 +74,9 @@ TEST_F(prefetch, without_waiting_reads_the_same_pages)
 
 TEST_F(prefetch, takes_ranges_of_any_size)
 {
-	struct pf_range ranges[3] = {test_range(&self->file, 0, 5 * MIB), test_range(&self->file, 8 * MIB, pf_page_size()),
-				     test_range(&self->file, 16 * MIB, 9 * MIB)};
+	struct pf_range ranges[3] = { test_range(&self->file, 0, 5 * MIB),
+				      test_range(&self->file, 8 * MIB, pf_page_size()),
+				      test_range(&self->file, 16 * MIB, 9 * MIB) };
 
 	ASSERT_EQ(0, pf_prefetch_ranges(self->prefetcher, ranges, 3, true));
 	EXPECT_EQ(14 * MIB / pf_page_size() + 1, test_resident(&self->file, 0, SIZE));

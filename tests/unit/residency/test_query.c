@@ -51,7 +51,8 @@ TEST_F(query, agrees_with_mincore_and_brings_nothing_in)
 
 TEST_F(query, counts_locked_pages_of_locked_parts_only)
 {
-	struct pf_range locked = pf_range_part(&self->range, 4 * MIB, 3 * MIB), other = pf_range_part(&self->range, 10 * MIB, MIB);
+	struct pf_range locked = pf_range_part(&self->range, 4 * MIB, 3 * MIB),
+			other = pf_range_part(&self->range, 10 * MIB, MIB);
 	struct pinfold_residency residency;
 
 	ASSERT_EQ(0, test_load(&other));
@@ -118,7 +119,8 @@ TEST_F(query, migration_moves_what_is_elsewhere_and_nothing_else)
 		ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 		EXPECT_EQ(2 * MIB, residency.node_bytes[to]);
 	}
-	EXPECT_EQ(2 * MIB / pf_page_size(), test_resident(&self->file, 0, SIZE)) TH_LOG("migration must read nothing in");
+	EXPECT_EQ(2 * MIB / pf_page_size(), test_resident(&self->file, 0, SIZE))
+	TH_LOG("migration must read nothing in");
 }
 
 TEST_F(query, folding_keeps_the_bytes_and_tells_the_truth)
