@@ -3,7 +3,7 @@
  * heatmap_color.c - the colour scale.
  *
  * Computed in OKLCH, where equal steps look equal: lightness runs evenly from
- * violet through red and orange to a light yellow. It begins at 0.46, well above the
+ * violet through red and orange to a light yellow. It begins at 0.54, well above the
  * grey of "nothing", so that even the least value is seen on a dark screen.
  */
 #include "heatmap.h"
@@ -39,7 +39,7 @@ struct rgb heatmap_scale_color(double fraction)
 {
 	double f = fmin(1, fmax(0, fraction));
 
-	return from_oklch(0.46 + 0.50 * f, 0.20 - 0.09 * f * f, 295 + 175 * f);
+	return from_oklch(0.54 + 0.42 * f, 0.20 - 0.09 * f * f, 295 + 175 * f);
 }
 
 struct rgb heatmap_state_color(unsigned int state)

@@ -143,7 +143,7 @@ static void draw_legend(cairo_t *cr, const struct heatmap *map, const struct fra
 {
 	double x = MARGIN_LEFT, y = MARGIN_TOP + f->cells_height + 62;
 	const int bar = 300, ticks = 4;
-	char text[64];
+	char text[64], last[64] = "";
 
 	if (map->metric == HEATMAP_STATE) {
 		for (unsigned int state = PINFOLD_SLICE_ABSENT; state <= PINFOLD_SLICE_FOLDED; state++)
@@ -163,7 +163,10 @@ static void draw_legend(cairo_t *cr, const struct heatmap *map, const struct fra
 		if (map->metric == HEATMAP_FAULTS && i == 0)
 			value = 1;
 		number_text(map, value, text, sizeof(text));
-		draw_text(cr, x + bar * (double)i / ticks, y + 30, ALIGN_CENTER, text);
+		/* A small scale has the same whole number at two ticks. */
+		if (strcmp(text, last))
+			draw_text(cr, x + bar * (double)i / ticks, y + 30, ALIGN_CENTER, text);
+		strcpy(last, text);
 	}
 	draw_text(cr, x + bar + 16, y + 12, ALIGN_LEFT, heatmap_unit(map->metric));
 }

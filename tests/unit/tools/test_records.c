@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Records out of CSV, JSON lines and Debian control stanzas. */
+#include "kselftest_harness.h"
+#include "records.h"
+
+#include <errno.h>
+
+struct expected {
+	const char *key, *value;
+};
+
+static FILE *stream_of(const char *text)
+{
+	return fmemopen((void *)text, strlen(text), "r");
+}
+
+/* All of @text as @count records, and then the end. */
+static void expect_records(struct __test_metadata *_metadata, const char *text, enum records_format format, const char *key,
+			   const struct expected *expected, size_t count)
+{
+	struct records records;
+	FILE *stream = stream_of(text);
+
+	ASSERT_EQ(0, records_open(&records, stream, format, key)) TH_LOG("%s", records.error);
+	for (size_t i = 0; i < count; i++) {
+		ASSERT_EQ(1, records_next(&records)) TH_LOG("record %zu: %s", i, records.error);
+		EXPECT_EQ(strlen(expected[i].key), records.key.size);
+		EXPECT_EQ(0, memcmp(expected[i].key, records.key.data, records.key.size));
+		ASSERT_EQ(strlen(expected[i].value), records.value.size)
+			TH_LOG("%.*s", (int)records.value.size, records.value.data);
+		EXPECT_EQ(0, memcmp(expected[i].value, records.value.data, records.value.size));
+	}
+	EXPECT_EQ(0, records_next(&records));
+	records_close(&records);
+	fclose(stream);
+}
+
+/* The failure, as words; "" if there was none. */
+static const char *failure_of(const char *text, enum records_format format, const char *key)
+{
+	static char error[256];
+	struct records records;
+	FILE *stream = stream_of(text);
+	int r = records_open(&records, stream, format, key);
+
+	while (!r && (r = records_next(&records)) == 1)
+		r = 0;
+	snprintf(error, sizeof(error), "%s", r < 0 ? records.error : "");
+	records_close(&records);
+	fclose(stream);
+	return error;
+}
+
+TEST(a_csv_row_becomes_an_object_keyed_by_a_field)
+{
+	static const struct expected rows[] = {
+		{"1", "{\"id\":\"1\",\"name\":\"plain\"}"},
+		{"2", "{\"id\":\"2\",\"name\":\"a, \\\"b\\\"\\nc\"}"},
+		{"3", "{\"id\":\"3\",\"name\":\"\"}"},
+	};
+	static const struct expected by_name[] = {{"plain", "{\"id\":\"1\",\"name\":\"plain\"}"}};
+
+	expect_records(_metadata, "id,name\r\n1,plain\r\n\r\n2,\"a, \"\"b\"\"\nc\"\n3,", RECORDS_CSV, NULL, rows, 3);
+	expect_records(_metadata, "\xef\xbb\xbfid,name\n1,plain\n", RECORDS_CSV, "name", by_name, 1);
+}
+
+TEST(broken_csv_names_its_line)
+{
+	EXPECT_STREQ("line 3: 1 fields, but the head line names 2", failure_of("a,b\n1,2\n3\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("line 1: there is no field 'z' in the head line", failure_of("a,b\n1,2\n", RECORDS_CSV, "z"));
+	EXPECT_STREQ("line 0: there is no head line that names the fields", failure_of("\0", RECORDS_CSV, NULL));
+	EXPECT_NE(NULL, strstr(failure_of("a,b\n1,\"x\n", RECORDS_CSV, NULL), "a quote is not closed"));
+	EXPECT_NE(NULL, strstr(failure_of("a,b\n1,\"x\"y\n", RECORDS_CSV, NULL), "follows a closing quote"));
+	EXPECT_STREQ("line 2: field 'b' is not UTF-8", failure_of("a,b\n1,\xff\n", RECORDS_CSV, NULL));
+}
+
+TEST(a_json_line_is_kept_as_it_is)
+{
+	static const struct expected lines[] = {
+		{"x", "{\"key\": \"x\",  \"n\": 1}"}, {"7", "{\"n\": [1, 2], \"key\": 7}"},
+	};
+
+	expect_records(_metadata, "{\"key\": \"x\",  \"n\": 1}\n\n{\"n\": [1, 2], \"key\": 7}", RECORDS_JSONL, NULL, lines, 2);
+	EXPECT_STREQ("line 2: there is no field 'id': the key must be a string or a whole number",
+		     failure_of("{\"id\": 1}\n{\"x\": 1}\n", RECORDS_JSONL, "id"));
+	EXPECT_STREQ("line 1: wrong type of field 'id': the key must be a string or a whole number",
+		     failure_of("{\"id\": 1.5}\n", RECORDS_JSONL, "id"));
+	EXPECT_NE(NULL, strstr(failure_of("{\"id\": 1\n", RECORDS_JSONL, "id"), "line 1: not JSON"));
+}
+
+TEST(a_stanza_is_kept_whole)
+{
+	static const struct expected stanzas[] = {
+		{"bash", "Package: bash\nVersion: 5\nDescription: a shell\n  of the kind\n .\n end\n"},
+		{"zsh", "package:zsh\nVersion: 6\n"},
+	};
+
+	expect_records(_metadata,
+		       "\n# a comment\nPackage: bash\nVersion: 5\nDescription: a shell\n  of the kind\n .\n end\n\n\n"
+		       "package:zsh\nVersion: 6", RECORDS_DEB822, NULL, stanzas, 2);
+}
+
+TEST(broken_stanzas_name_their_line)
+{
+	EXPECT_STREQ("line 3: the stanza from line 1 has no field 'Package'",
+		     failure_of("A: 1\nB: 2\n\nPackage: x\n", RECORDS_DEB822, NULL));
+	EXPECT_STREQ("line 2: 'no colon here' is no 'Field: value'", failure_of("Package: x\nno colon here\n", RECORDS_DEB822, NULL));
+	EXPECT_STREQ("line 1: a continuation line without a field before it", failure_of(" x\n", RECORDS_DEB822, NULL));
+	EXPECT_STREQ("line 2: field 'Package' comes twice in one stanza",
+		     failure_of("Package: x\nPackage: y\n", RECORDS_DEB822, NULL));
+}
+
+TEST(a_line_longer_than_allowed_is_an_error_not_memory)
+{
+	char *text = malloc(RECORDS_LINE_MAX + 64);
+
+	ASSERT_NE(NULL, text);
+	memset(text, 'x', RECORDS_LINE_MAX + 63);
+	memcpy(text, "Package: ", 9);
+	text[RECORDS_LINE_MAX + 63] = 0;
+	EXPECT_NE(NULL, strstr(failure_of(text, RECORDS_DEB822, NULL), "at most 1048576 are taken"));
+	free(text);
+}
+
+TEST_HARNESS_MAIN
