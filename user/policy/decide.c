@@ -284,7 +284,7 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 		if (*plan == PF_PLAN_WAIT) {
 			*plan = PF_ACTION_NONE;
 			if (budget_ended)
-				state->reason = PINFOLD_REASON_BUDGET;
+				state->reason = (uint8_t)pf_state_no_room(policy, state);
 		}
 		if (!state->pinned)
 			continue;

@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 
-static const char *const class_name[PINFOLD_PRIORITY_COUNT] = {
+static const char class_name[PINFOLD_PRIORITY_COUNT][24] = {
 	[PINFOLD_PRIORITY_BACKGROUND] = "background",
 	[PINFOLD_PRIORITY_QUERY_CRITICAL] = "query-critical",
 	[PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL] = "tail-latency-critical",

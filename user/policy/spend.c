@@ -260,7 +260,7 @@ bool pf_spend_admit(struct pf_policy *policy)
 			if (victim)
 				evict(policy, victim, reason);
 			if (!victim || pf_state_used(policy) + policy->slice_size > policy->spend.total_bytes) {
-				state->reason = (uint8_t)reason;
+				state->reason = (uint8_t)(reason == PINFOLD_REASON_BUDGET ? pf_state_no_room(policy, state) : reason);
 				*pf_state_plan(policy, candidate->file_id, candidate->index) = PF_ACTION_NONE;
 				if (reason == PINFOLD_REASON_BUDGET)
 					return true; /* all others are colder still */

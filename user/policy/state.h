@@ -129,6 +129,11 @@ void pf_state_pin(struct pf_policy *policy, struct pf_slice_state *state, enum p
 void pf_state_unpin(struct pf_policy *policy, struct pf_slice_state *state, uint64_t time_ms);
 /** Moves a pin to another class, or between learned and explicit. */
 void pf_state_rebook(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority, bool explicit_);
+/* Why a slice goes without room: what bounds it may be the kernel's limit, not ours. */
+static inline enum pinfold_reason pf_state_no_room(const struct pf_policy *policy, const struct pf_slice_state *state)
+{
+	return policy->cap_bytes != UINT64_MAX && state->refused_errno ? PINFOLD_REASON_REFUSED : PINFOLD_REASON_BUDGET;
+}
 static inline uint64_t pf_time_add(uint64_t time_ms, uint64_t delta_ms)
 {
 	return time_ms > UINT64_MAX - delta_ms ? UINT64_MAX : time_ms + delta_ms;
