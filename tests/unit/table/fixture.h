@@ -63,7 +63,7 @@ static int env_begin(struct env *env, enum pinfold_sync sync)
 		.config = {.size = sizeof(struct pinfold_config), .flags = PINFOLD_OPEN_CREATE, .sync = sync}};
 	env->config.file_size = 1ull << 30;
 	env->config.max_mapped_size = 8ull << 30;
-	env->config.journal_size = 64ull << 20;
+	env->config.journal_size = 16ull << 20;
 	snprintf(env->dir, sizeof(env->dir), "%s/pf-table-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/var/tmp");
 	if (!mkdtemp(env->dir))
 		return -errno;

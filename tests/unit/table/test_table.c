@@ -162,7 +162,7 @@ TEST_F(table, failed_batch_changes_nothing)
 	char buf[8];
 	size_t size;
 
-	for (uint32_t i = 0; i < 2000; i++) { /* 125 MiB: beyond what the 64 MiB journal takes as one */
+	for (uint32_t i = 0; i < 2000; i++) { /* 125 MiB: beyond what a small journal takes as one */
 		keys[i] = i;
 		records[i] = (struct pinfold_record){ &keys[i], 4, value, sizeof(value) };
 	}
@@ -287,6 +287,52 @@ TEST_F(table, empty_slabs_change_class)
 	EXPECT_EQ(0, last.record_count);
 	EXPECT_LE(last.extent_bytes, 3 * first.extent_bytes);
 	ASSERT_EQ(0, env_verify(&self->env));
+}
+
+TEST(full_store_stays_usable)
+{
+	static char value[PINFOLD_VALUE_MAX], got[PINFOLD_VALUE_MAX];
+	struct pinfold_extent extent;
+	struct env env = { 0 };
+	struct pf_table *t;
+	uint32_t count, key;
+	size_t size;
+	int r;
+
+	ASSERT_EQ(0, env_begin(&env, PINFOLD_SYNC_NONE));
+	ASSERT_EQ(0, env_close(&env));
+	env.config.max_mapped_size = env.config.file_size;
+	ASSERT_EQ(0, env_open(&env));
+	ASSERT_EQ(0, pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &t));
+	for (uint64_t part = 512u << 20; part >= 64u << 20; part /= 2) /* unpublished: takes no time */
+		while (pf_extent_alloc(env.store, part, 0, &extent) == 0)
+			;
+	for (count = 0;; count++) {
+		memcpy(value, &count, sizeof(count));
+		r = pf_table_put(t, &count, sizeof(count), value, sizeof(value));
+		if (r < 0)
+			break;
+		ASSERT_LT(count, 2000);
+	}
+	EXPECT_EQ(-ENOSPC, r);
+	EXPECT_LT(100, count);
+	EXPECT_EQ(-ENOENT, pf_table_get(t, &count, sizeof(count), got, sizeof(got), &size));
+	for (int round = 0; round < 2; round++) {
+		for (key = 0; key < count; key++) {
+			ASSERT_EQ(0, pf_table_get(t, &key, sizeof(key), got, sizeof(got), &size));
+			ASSERT_EQ(sizeof(got), size);
+			ASSERT_EQ(0, memcmp(got, &key, sizeof(key)));
+		}
+		ASSERT_EQ(0, env_verify(&env));
+		if (round == 0) {
+			ASSERT_EQ(0, env_reopen(&env));
+			ASSERT_EQ(0, pf_table_open(env.store, "t", 0, &t));
+		}
+	}
+	for (key = 0; key < count; key++)
+		ASSERT_EQ(0, pf_table_delete(t, &key, sizeof(key)));
+	ASSERT_EQ(0, env_verify(&env));
+	env_end(&env);
 }
 
 TEST_HARNESS_MAIN

@@ -6,7 +6,7 @@
 
 #include "kselftest_harness.h"
 
-#define KEYS 3000u
+#define RECORDS 3000u
 
 FIXTURE(verify)
 {
@@ -18,7 +18,7 @@ static int fill(struct pf_table *table)
 {
 	int r = 0;
 
-	for (uint32_t key = 0; r == 0 && key < KEYS; key++) {
+	for (uint32_t key = 0; r == 0 && key < RECORDS; key++) {
 		char value[100];
 		pinfold_ticket ticket;
 

@@ -139,7 +139,6 @@ struct pf_table {
 	uint64_t leaf_count;
 	uint32_t slot;
 	uint32_t refs; /* under tables->lock */
-	bool dead;     /* dropped */
 	char name[64];
 	struct pf_table *next;
 
@@ -156,9 +155,9 @@ struct pf_table {
 	struct pf_retire *retire; /* filling */
 
 	pthread_mutex_t retire_lock;
-	pthread_cond_t retire_cond;
 	_Atomic(struct pf_retire *) ready; /* their grace period has passed */
 	uint32_t retire_out;     /* batches on their way */
+	bool orphan;             /* closed: the last batch on its way destroys the table */
 };
 
 struct pf_tables {
@@ -182,7 +181,9 @@ int pf_table_open_any(struct pf_tables *tables, const char *name, uint32_t flags
 
 /* table.c */
 int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table);
+/** The handle is nobody's any more: destroyed now, or when its last retired slots come back. */
 void pf_table_free(struct pf_table *table);
+void pf_table_destroy(struct pf_table *table);
 /** Reads header and new extents again: for read-only handles beside a writer. */
 int pf_table_refresh(struct pf_table *table);
 int pf_table_header_read(struct pf_tables *tables, uint32_t slot, struct pf_table_header *ret_header);
@@ -214,7 +215,8 @@ struct pf_slab *pf_slab_make(struct pf_heap *heap, uint32_t unit, unsigned class
 int pf_retire_add(struct pf_table *table, uint64_t loc);
 void pf_retire_push(struct pf_table *table); /* hands the filling batch to the epochs */
 void pf_retire_drain(struct pf_table *table);
-void pf_retire_wait(struct pf_table *table);
+bool pf_retire_end(struct pf_table *table);
+void pf_retire_free(struct pf_table *table);
 
 /* writeset.c. Under table->lock. */
 int pf_ws_init(struct pf_table *table);

@@ -191,12 +191,44 @@ int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_r
 	return -EBADMSG;
 }
 
+/* Records up to this size need one read and no memory on the long way. */
+#define SMALL_RECORD 1024
+
+/* As record_match_copy() for small records; -EAGAIN: not small, or something is wrong with it. */
+static int record_match_small(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+{
+	_Alignas(8) uint8_t buf[SMALL_RECORD];
+	const struct pf_record *record = (const struct pf_record *)buf;
+	uint64_t room = (1ull << PF_GRANULE_SHIFT) - (loc & ((1ull << PF_GRANULE_SHIFT) - 1));
+	size_t wanted = lookup->capacity < SMALL_RECORD ? pf_record_size(lookup->key_size, lookup->capacity) : SMALL_RECORD;
+	size_t size;
+
+	if (wanted > SMALL_RECORD)
+		wanted = SMALL_RECORD;
+	if (wanted > room)
+		wanted = room;
+	if (pf_table_read(table, loc, buf, wanted) < 0 || !pf_record_sizes_valid(record->sizes))
+		return -EAGAIN;
+	size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+	if (size > wanted || record->crc != pf_record_crc(record, size, table->seed))
+		return -EAGAIN;
+	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
+		return 0;
+	return deliver(lookup, record);
+}
+
 /* The long way: a copy first. 1 found, 0 another key, -EAGAIN: look at the bucket again. */
 static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup *lookup)
 {
-	struct pf_record *record = malloc(PF_RECORD_MAX); /* too much for the stacks of small threads */
+	struct pf_record *record;
 	int r;
 
+	if (!table->tables->read_only) {
+		r = record_match_small(table, loc, lookup);
+		if (r >= 0)
+			return r;
+	}
+	record = malloc(PF_RECORD_MAX); /* too much for the stacks of small threads */
 	if (!record)
 		return pf_error(-ENOMEM, "table %s: no memory", table->name);
 	r = pf_record_copy(table, loc, record);

@@ -371,7 +371,7 @@ static int drop_writes(struct pf_table *table, struct pf_txn *txn)
 	return r;
 }
 
-/* Under tables->lock; *ret_table is the handle to free once no reader can hold it. */
+/* Under tables->lock. */
 static int table_drop_locked(struct pf_tables *tables, const char *name, pinfold_ticket *ret_ticket)
 {
 	struct pf_table *table, **place;

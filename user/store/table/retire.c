@@ -17,12 +17,16 @@ static void retire_ready(void *ctx)
 	struct pf_retire *batch = ctx;
 	struct pf_table *table = batch->table;
 
+	bool last;
+
 	pthread_mutex_lock(&table->retire_lock);
 	batch->next = table->ready;
 	table->ready = batch;
 	table->retire_out--;
-	pthread_cond_signal(&table->retire_cond);
+	last = table->orphan && table->retire_out == 0;
 	pthread_mutex_unlock(&table->retire_lock);
+	if (last)
+		pf_table_destroy(table);
 }
 
 void pf_retire_push(struct pf_table *table)
@@ -78,17 +82,28 @@ void pf_retire_drain(struct pf_table *table)
 	}
 }
 
-/* At the end of the table: callbacks must not find it gone. Not inside an epoch. */
-void pf_retire_wait(struct pf_table *table)
+/*
+ * At the end of the table. True: nothing is on its way. False: the last batch that comes back destroys the
+ * table; nobody waits, as the caller may be inside an epoch.
+ */
+bool pf_retire_end(struct pf_table *table)
+{
+	bool idle;
+
+	pthread_mutex_lock(&table->retire_lock);
+	idle = table->retire_out == 0;
+	table->orphan = !idle;
+	pthread_mutex_unlock(&table->retire_lock);
+	return idle;
+}
+
+void pf_retire_free(struct pf_table *table)
 {
 	struct pf_retire *batch;
 
-	pthread_mutex_lock(&table->retire_lock);
-	while (table->retire_out > 0)
-		pthread_cond_wait(&table->retire_cond, &table->retire_lock);
+	free(table->retire);
 	while ((batch = table->ready)) {
 		table->ready = batch->next;
 		free(batch);
 	}
-	pthread_mutex_unlock(&table->retire_lock);
 }

@@ -304,7 +304,6 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->slot = slot;
 	pthread_mutex_init(&table->lock, NULL);
 	pthread_mutex_init(&table->retire_lock, NULL);
-	pthread_cond_init(&table->retire_cond, NULL);
 	table->leaf_count = (arena_size >> PF_GRANULE_SHIFT) / PF_GRANULE_LEAF + 1;
 	table->granules = calloc(table->leaf_count, sizeof(*table->granules));
 	if (!table->granules) {
@@ -349,9 +348,14 @@ int pf_table_refresh(struct pf_table *table)
 
 void pf_table_free(struct pf_table *table)
 {
+	if (pf_retire_end(table))
+		pf_table_destroy(table);
+}
+
+void pf_table_destroy(struct pf_table *table)
+{
 	struct pf_heap *heap;
 
-	pf_retire_wait(table);
 	while ((heap = table->heaps)) {
 		table->heaps = heap->prev;
 		pf_heap_free(heap);
@@ -363,8 +367,7 @@ void pf_table_free(struct pf_table *table)
 		free(table->granules[i]);
 	free(table->granules);
 	pf_ws_done(table);
-	free(table->retire);
-	pthread_cond_destroy(&table->retire_cond);
+	pf_retire_free(table);
 	pthread_mutex_destroy(&table->retire_lock);
 	pthread_mutex_destroy(&table->lock);
 	free(table);
