@@ -107,21 +107,20 @@ int pf_store_create(struct pf_store *store)
 
 int pf_store_resize_journal(struct pf_store *store, uint64_t journal_size)
 {
-	struct pf_super_disk before = store->super;
+	const struct pf_super_disk before = store->super;
+	struct pf_log_point start;
 	int r;
 
 	pf_journal_close(store);
 	store->super.journal_generation++;
 	r = pf_journal_create(store, journal_size);
-	if (r == 0) {
-		struct pf_log_point start = { .lsn = before.start_lsn, .pos = 0, .number = before.start_group };
-
-		r = pf_super_update(store, &start, true);
-	}
 	if (r < 0) {
-		pf_journal_unlink(store, store->super.journal_generation, store->super.segment_count);
+		pf_journal_unlink(store, store->super.journal_generation);
 		return r;
 	}
-	pf_journal_unlink(store, before.journal_generation, before.segment_count);
+	start = (struct pf_log_point){ .lsn = before.start_lsn, .pos = 0, .number = before.start_group };
+	r = pf_super_update(store, &start, true);
+	if (r < 0) /* which of the two journals counts is not known: both stay */
+		return r;
 	return pf_journal_open(store);
 }

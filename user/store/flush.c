@@ -252,6 +252,7 @@ static void apply_all(struct pf_store *store)
 		struct pf_txn_list list = store->apply;
 		struct pf_log_point point = store->applied_point;
 		uint64_t lsn = atomic_load(&store->applied_lsn);
+		const bool full = store->apply.bytes >= APPLY_BACKLOG_MAX;
 		struct pf_txn *first = list.head, *stuck;
 
 		store->apply.head = store->apply.tail = NULL;
@@ -281,6 +282,8 @@ static void apply_all(struct pf_store *store)
 		store->apply.bytes = 0;
 		for (struct pf_txn *txn = store->apply.head; txn; txn = txn->next)
 			store->apply.bytes += txn->length;
+		if (full) /* it held the flusher back */
+			pthread_cond_signal(&store->flusher_wake);
 		pf_settle_wake(store);
 	}
 	store->applying = false;

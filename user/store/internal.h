@@ -275,7 +275,8 @@ const char *pf_record_range_check(const struct pf_store *store, const struct pf_
 int pf_journal_create(struct pf_store *store, uint64_t journal_size);
 int pf_journal_open(struct pf_store *store);
 void pf_journal_close(struct pf_store *store);
-void pf_journal_unlink(struct pf_store *store, uint32_t generation, uint32_t segment_count);
+/** Removes the segments of an abandoned generation, if there are any. */
+void pf_journal_unlink(struct pf_store *store, uint32_t generation);
 /** Chooses segment count and size for @journal_size bytes. */
 void pf_journal_geometry(uint64_t journal_size, uint32_t *ret_count, uint64_t *ret_segment_size);
 /** File offset and segment of @pos; *ret_room: bytes to the segment's end. */

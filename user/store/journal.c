@@ -140,18 +140,20 @@ out:
 	return r;
 }
 
-void pf_journal_unlink(struct pf_store *store, uint32_t generation, uint32_t segment_count)
+void pf_journal_unlink(struct pf_store *store, uint32_t generation)
 {
 	int dirfd = pf_io_open(store->dirfd, JOURNAL_DIR, O_RDONLY | O_DIRECTORY, 0);
+	char name[32];
 
-	for (uint32_t i = 0; dirfd >= 0 && i < segment_count; i++) {
-		char name[32];
-
-		segment_name(name, sizeof(name), generation, i);
-		pf_io_unlink(dirfd, name);
-	}
-	if (dirfd >= 0)
-		close(dirfd);
+	if (dirfd < 0)
+		return;
+	segment_name(name, sizeof(name), generation, 0);
+	if (faccessat(dirfd, name, F_OK, 0) == 0)
+		for (uint32_t i = PF_SEGMENT_COUNT_MAX; i-- > 0;) { /* the first goes last: while it is there, others may be */
+			segment_name(name, sizeof(name), generation, i);
+			pf_io_unlink(dirfd, name);
+		}
+	close(dirfd);
 }
 
 static int open_segment(struct pf_store *store, uint32_t index, uint8_t *block)

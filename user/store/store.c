@@ -251,7 +251,11 @@ static int open_for_writing(struct pf_store *store)
 	set_points(store, &end);
 	store->super.epoch++;
 	r = pf_super_update(store, &end, false);
-	return r == 0 ? pf_threads_start(store) : r;
+	if (r < 0)
+		return r;
+	if (store->super.journal_generation > 1)
+		pf_journal_unlink(store, store->super.journal_generation - 1);
+	return pf_threads_start(store);
 }
 
 static int open_read_only(struct pf_store *store)
@@ -332,6 +336,17 @@ int pf_store_close(struct pf_store *store)
 	return r < 0 ? pf_error(r, "%s", words) : 0;
 }
 
+/* A read-only store counts what the writer's tables say now. */
+static int count_extent(void *ctx, const struct pinfold_extent *extent, bool published)
+{
+	struct pinfold_store_stats *stats = ctx;
+
+	stats->extent_count++;
+	stats->allocated_bytes += extent->len;
+	stats->published_bytes += published ? extent->len : 0;
+	return 0;
+}
+
 int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 {
 	struct pinfold_store_stats s = { .file_size = store->file_size, .extent_size = store->extent_size };
@@ -360,6 +375,11 @@ int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 	s.published_bytes = store->published_bytes;
 	s.extent_count = store->extent_count;
 	pthread_mutex_unlock(&store->alloc_lock);
+	if (store->read_only) {
+		s.lsn_checkpoint = store->super.start_lsn;
+		s.extent_count = s.allocated_bytes = s.published_bytes = 0;
+		pf_extent_foreach(store, count_extent, &s);
+	}
 	*ret_stats = s;
 	return 0;
 }
