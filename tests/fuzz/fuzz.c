@@ -39,6 +39,7 @@ static void clean_up(void)
 void fuzz_template_make(int (*fill)(struct pf_store *store))
 {
 	struct pinfold_config config;
+	char made[SCRATCH_PATH];
 	struct pf_store *store;
 	int status = 0;
 	pid_t pid;
@@ -47,14 +48,20 @@ void fuzz_template_make(int (*fill)(struct pf_store *store))
 		give_up("scratch directory");
 	atexit(clean_up);
 	fuzz_config(PINFOLD_OPEN_CREATE, &config);
+	if (scratch_make(NULL, made) < 0)
+		give_up("scratch directory");
 	pid = fork(); /* so that it ends like a killed process, and leaves no thread here */
 	if (pid == 0) {
-		if (pf_store_open(fuzz_template, &config, &store) < 0 || fill(store) < 0)
+		if (pf_store_open(made, &config, &store) < 0 || fill(store) < 0)
 			give_up("template");
 		_exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status)
 		give_up("template process");
+	/* a copy has holes for zeros: it is copied again for every input */
+	if (scratch_copy(made, fuzz_template) < 0)
+		give_up("copy of the template");
+	scratch_clear(made, true);
 	fuzz_store_reset();
 }
 
