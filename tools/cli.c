@@ -150,7 +150,10 @@ static int fail_open(struct cli *cli, int r, const char *words)
 	case -ENOENT:
 		return cli_fail(cli, "no store here: 'pinfold create %s' makes one: %s", cli->store, words);
 	case -EUCLEAN:
-		return cli_fail(cli, "%s: if it was not closed cleanly, 'pinfold checkpoint %s' recovers it", words, cli->store);
+		/* Only what a crash leaves is mended by opening it; damage is not. */
+		if (strstr(words, "closed cleanly"))
+			return cli_fail(cli, "%s ('pinfold checkpoint %s' does)", words, cli->store);
+		return cli_fail(cli, "%s", words);
 	default:
 		return cli_fail(cli, "%s", words);
 	}
