@@ -30,7 +30,8 @@ int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
 }
 
 SEC("fentry/handle_mm_fault")
-int BPF_PROG(on_fault_entry, struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)
+int BPF_PROG(on_fault_entry, struct vm_area_struct *vma, unsigned long address, unsigned int flags,
+	     struct pt_regs *regs)
 {
 	__u64 id;
 	struct pf_probe_thread *thread;

@@ -136,7 +136,8 @@ static struct pf_telemetry *attach(struct bench *bench, const char *base, uint64
 }
 
 /* Ratio of each pair, and the time without telemetry. The order within a pair alternates. */
-static void compare(struct bench *bench, double (*run)(struct bench *), struct bench_summary *ret_ratio, double *ret_base_ns)
+static void compare(struct bench *bench, double (*run)(struct bench *), struct bench_summary *ret_ratio,
+		    double *ret_base_ns)
 {
 	double with[PAIRS_MAX], without[PAIRS_MAX];
 
@@ -231,24 +232,35 @@ static void run_turns(struct bench *bench, struct bench_summary *ret_share)
 
 static void usage(void)
 {
-	fputs("usage: bench_telemetry [--json] [--dir DIR] [--only minor|cold|resident|turn] [--pairs N] [--turns N]\n", stderr);
+	fputs("usage: bench_telemetry [--json] [--dir DIR] [--only minor|cold|resident|turn] [--pairs N] [--turns N]\n",
+	      stderr);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'}, {"dir", required_argument, NULL, 'd'},
-		{"only", required_argument, NULL, 'o'}, {"pairs", required_argument, NULL, 'p'}, {"turns", required_argument, NULL, 't'}, {0},
+		{"json", no_argument, NULL, 'j'},
+		{"dir", required_argument, NULL, 'd'},
+		{"only", required_argument, NULL, 'o'},
+		{"pairs", required_argument, NULL, 'p'},
+		{"turns", required_argument, NULL, 't'},
+		{0},
 	};
-	struct bench bench = {.dir = "/var/tmp/pinfold-bench", .pairs = 7, .turns = 20, .random_state = SEED};
+	struct bench bench = {
+		.dir = "/var/tmp/pinfold-bench", .pairs = 7, .turns = 20, .random_state = SEED,
+	};
 	struct {
 		const char *name;
 		double (*run)(struct bench *);
 		double limit;
 		struct bench_summary ratio;
 		double base_ns;
-	} rows[] = {{"minor", run_minor, 1.04, {0}, 0}, {"cold", run_cold, 1.01, {0}, 0}, {"resident", run_resident, 1.01, {0}, 0}};
+	} rows[] = {
+		{"minor", run_minor, 1.04, {0}, 0},
+		{"cold", run_cold, 1.01, {0}, 0},
+		{"resident", run_resident, 1.01, {0}, 0},
+	};
 	struct bench_summary share = {0};
 	const char *only = NULL;
 	bool as_json = false;

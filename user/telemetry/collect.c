@@ -115,7 +115,8 @@ static void collect_slice(struct pf_telemetry *telemetry, uint32_t file_id, uint
 }
 
 /* Slices above the last that was ever in use are left out; those below stay in, used or not. */
-static void collect_file(struct pf_telemetry *telemetry, uint32_t file_id, double dt_s, pf_slice_status_fn status, void *ctx)
+static void collect_file(struct pf_telemetry *telemetry, uint32_t file_id, double dt_s, pf_slice_status_fn status,
+			 void *ctx)
 {
 	struct pf_telemetry_file *file = &telemetry->files[file_id];
 

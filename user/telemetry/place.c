@@ -56,7 +56,8 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 }
 
 /* Goes round all slices once from *cursor, or until @budget samples stand. */
-static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_t per_slice, uint64_t budget, uint64_t *cursor)
+static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_t per_slice, uint64_t budget,
+			    uint64_t *cursor)
 {
 	uint64_t placed = 0, tries = budget * TRIES_PER_SAMPLE, n = telemetry->view_count;
 

@@ -84,7 +84,8 @@ static uint64_t procfs_lost(const struct pf_source *source)
 	return 0;
 }
 
-static void procfs_observe(struct pf_source *source, uint32_t file_id, uint32_t index, const struct pf_observation *seen)
+static void procfs_observe(struct pf_source *source, uint32_t file_id, uint32_t index,
+			   const struct pf_observation *seen)
 {
 	struct pinfold_slot *slot = &source->slots[file_id][index];
 

@@ -102,7 +102,8 @@ uint32_t pf_sampler_harvest(struct pf_sampler *sampler, const void *addr, struct
 	return count - kept;
 }
 
-bool pf_sampler_pick(struct pf_sampler *sampler, uint64_t size, const struct pf_sample_slice *slice, uint32_t *ret_block)
+bool pf_sampler_pick(struct pf_sampler *sampler, uint64_t size, const struct pf_sample_slice *slice,
+		     uint32_t *ret_block)
 {
 	uint32_t block = (uint32_t)(next_random(sampler) >> 32) % (uint32_t)(size / PF_SAMPLE_BLOCK);
 

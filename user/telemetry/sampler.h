@@ -32,7 +32,8 @@ void pf_sampler_free(struct pf_sampler *sampler);
 uint32_t pf_sampler_harvest(struct pf_sampler *sampler, const void *addr, struct pf_sample_slice *slice);
 
 /** Picks a random block of a slice of @size bytes. False if @slice is full or has that block already. */
-bool pf_sampler_pick(struct pf_sampler *sampler, uint64_t size, const struct pf_sample_slice *slice, uint32_t *ret_block);
+bool pf_sampler_pick(struct pf_sampler *sampler, uint64_t size, const struct pf_sample_slice *slice,
+		     uint32_t *ret_block);
 /** Notes @block of the slice at @addr, to be revoked by pf_sampler_flush(). */
 void pf_sampler_place(struct pf_sampler *sampler, const void *addr, struct pf_sample_slice *slice, uint32_t block);
 /** Revokes what was placed. */

@@ -34,7 +34,7 @@ void pf_libbpf_quiet(void);
 void pf_libbpf_restore(void);
 
 void pf_probe_configure(const struct pf_source_params *params, struct pf_probe_config *ret_config);
-/** A map like the ones pf_slotmap_add() makes, so that the loader knows the inner type. Returns a descriptor to close. */
+/** A map like the ones pf_slotmap_add() makes: tells the loader the inner type. Returns a descriptor to close. */
 int pf_slotmap_template(const struct pf_source_params *params);
 int pf_slotmap_init(struct pf_slotmap *slotmap, const struct pf_source_params *params, int outer_fd);
 void pf_slotmap_done(struct pf_slotmap *slotmap);

@@ -126,7 +126,8 @@ static void open_source(struct pf_telemetry *telemetry, enum pinfold_source sour
 	telemetry->ops = &pf_source_none;
 }
 
-int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_config *config, struct pf_telemetry **ret_telemetry)
+int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_config *config,
+		     struct pf_telemetry **ret_telemetry)
 {
 	struct pf_telemetry *telemetry;
 	uint32_t window_min = config->learning_window_min ? config->learning_window_min : LEARNING_WINDOW_MIN;

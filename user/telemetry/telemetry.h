@@ -32,7 +32,8 @@ struct pf_telemetry_config {
 };
 
 /** Opens and attaches by trial. Never fails for lack of privilege: falls back and says so (pf_telemetry_info). */
-int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_config *config, struct pf_telemetry **ret_telemetry);
+int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_config *config,
+		     struct pf_telemetry **ret_telemetry);
 void pf_telemetry_free(struct pf_telemetry *telemetry);
 
 /** A data file was added and mapped. @fd is borrowed. */
@@ -47,7 +48,7 @@ uint64_t pf_telemetry_slice_size(const struct pf_telemetry *telemetry);
  */
 struct pf_slice_status {
 	bool in_use;
-	bool pinned; /* locked: revoke with MADV_DONTNEED_LOCKED */
+	bool pinned; /* locked, best through another mapping of the file: see Documentation/telemetry.md */
 	uint32_t extent_flags;
 };
 typedef void (*pf_slice_status_fn)(void *ctx, uint32_t file_id, uint32_t index, struct pf_slice_status *ret_status);
