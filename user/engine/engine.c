@@ -97,7 +97,7 @@ int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret
 		goto err_store;
 	pf->base = pf_store_base(pf->store);
 	pf->file_size = pf_store_file_size(pf->store);
-	r = pf_prefetcher_new(pf->config.io_queue_depth, pf_store_io_uring(pf->store), &pf->prefetcher);
+	r = pf_prefetcher_new(pf->config.io_queue_depth, &pf->prefetcher);
 	if (r)
 		goto err_tables;
 	advise_mapping(pf);

@@ -12,8 +12,8 @@
 
 #include "base/sigbus.h"
 
-/* Ranges handed to the prefetcher at a time: fits the stack, fills any device queue. */
-#define BATCH_RANGES 256
+/* Most ranges handed to the prefetcher at a time; between two of these the device's queue runs empty. */
+#define BATCH_RANGES 8192
 
 void pinfold_read_begin(struct pinfold *pf)
 {
@@ -97,35 +97,58 @@ static int check_range(struct pinfold *pf, const struct pinfold_extent *extent, 
 	return 0;
 }
 
+/* Requests [first, first + count) of a batch: what is in order becomes a range. Returns how many. */
+static size_t ranges_of(struct pinfold *pf, struct pinfold_read_req *reqs, size_t count, struct pf_range *ret_ranges,
+			uint32_t *ret_index)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct pinfold_read_req *req = &reqs[i];
+
+		req->ret_ptr = NULL;
+		req->ret_result = check_range(pf, &req->extent, req->offset, req->size);
+		if (req->ret_result)
+			continue;
+		req->ret_ptr = (const char *)pf_extent_addr(pf->base, pf->file_size, &req->extent) + req->offset;
+		if (!req->size)
+			continue;
+		ret_index[n] = (uint32_t)i;
+		ret_ranges[n++] = pf_range_of(pf, req->extent.file_id, req->extent.offset + req->offset, req->size);
+	}
+	return n;
+}
+
 int pinfold_read_batch(struct pinfold *pf, struct pinfold_read_req *reqs, size_t count)
 {
-	struct pf_range ranges[BATCH_RANGES];
+	size_t step = count < BATCH_RANGES ? count : BATCH_RANGES;
+	struct pf_range *ranges; /* and behind them, in one block, index and results */
+	uint32_t *index;
+	int *results;
 	int first_error = 0;
 
 	REQUIRE(pf && (reqs || !count));
-	for (size_t i = 0; i < count;) {
-		size_t n = 0;
-		int r;
+	if (!count)
+		return 0;
+	ranges = malloc(step * (sizeof(*ranges) + sizeof(*index) + sizeof(*results)));
+	if (!ranges)
+		return pf_error(-ENOMEM, "out of memory for a batch of %zu reads", count);
+	index = (uint32_t *)(ranges + step);
+	results = (int *)(index + step);
+	for (size_t at = 0; at < count; at += step) {
+		size_t part = count - at < step ? count - at : step;
+		size_t n = ranges_of(pf, reqs + at, part, ranges, index);
 
-		for (; i < count && n < BATCH_RANGES; i++) {
-			struct pinfold_read_req *req = &reqs[i];
-
-			req->ret_result = check_range(pf, &req->extent, req->offset, req->size);
-			if (req->ret_result) {
-				req->ret_ptr = NULL;
-				first_error = first_error ? first_error : req->ret_result;
-				continue;
-			}
-			req->ret_ptr = (const char *)pf_extent_addr(pf->base, pf->file_size, &req->extent) +
-				       req->offset;
-			if (req->size)
-				ranges[n++] = pf_range_of(pf, req->extent.file_id, req->extent.offset + req->offset,
-							  req->size);
-		}
-		r = pf_prefetch_ranges(pf->prefetcher, ranges, n, true);
-		if (r && !first_error)
-			first_error = r;
+		if (pf_prefetch_each(pf->prefetcher, ranges, n, results))
+			for (size_t i = 0; i < n; i++)
+				if (results[i]) {
+					reqs[at + index[i]].ret_result = results[i];
+					reqs[at + index[i]].ret_ptr = NULL;
+				}
+		for (size_t i = 0; i < part && !first_error; i++)
+			first_error = reqs[at + i].ret_result;
 	}
+	free(ranges);
 	return first_error;
 }
 

@@ -64,8 +64,7 @@ struct cursor {
 	size_t index, at; /* range, and byte in it */
 };
 
-/* @io_uring: taken as part of the interface; see the head of this file for why it makes no difference */
-int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher **ret_prefetcher)
+int pf_prefetcher_new(uint32_t queue_depth, struct pf_prefetcher **ret_prefetcher)
 {
 	struct pf_prefetcher *prefetcher = calloc(1, sizeof(*prefetcher));
 
@@ -196,9 +195,7 @@ int pf_prefetch_each(struct pf_prefetcher *prefetcher, const struct pf_range *ra
 {
 	int r = check_all(ranges, count);
 
-	if (r)
-		return r;
 	for (size_t i = 0; i < count; i++)
-		ret_results[i] = 0;
-	return read_and_map(prefetcher, ranges, count, ret_results);
+		ret_results[i] = r;
+	return r ? r : read_and_map(prefetcher, ranges, count, ret_results);
 }

@@ -33,7 +33,7 @@ int pf_unpin(const struct pf_range *range);
 /* ---- prefetch.c: bring many ranges in at the device's queue depth ---- */
 
 struct pf_prefetcher;
-int pf_prefetcher_new(uint32_t queue_depth, bool io_uring, struct pf_prefetcher **ret_prefetcher);
+int pf_prefetcher_new(uint32_t queue_depth, struct pf_prefetcher **ret_prefetcher);
 void pf_prefetcher_free(struct pf_prefetcher *prefetcher);
 /**
  * Starts reading all ranges into the page cache; returns when started (@wait false) or resident and mapped

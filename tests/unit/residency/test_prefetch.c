@@ -27,7 +27,7 @@ FIXTURE_SETUP(prefetch)
 	unsigned seed = SEED;
 
 	ASSERT_TRUE(test_file_open(&self->file, SIZE));
-	ASSERT_EQ(0, pf_prefetcher_new(64, true, &self->prefetcher));
+	ASSERT_EQ(0, pf_prefetcher_new(64, &self->prefetcher));
 	/* one page in each stretch of pages / RANGES: random, and no two alike */
 	TH_LOG("seed %u", seed);
 	for (size_t i = 0; i < RANGES; i++) {
