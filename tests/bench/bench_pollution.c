@@ -66,7 +66,8 @@ static int run_mode(struct pollution_case *c, enum pollution_mode mode, uint32_t
 	if (r)
 		return r;
 	memset(result, 0, sizeof(*result));
-	r = bench_run_child(&cgroup, pinfold ? pollution_pinfold_run : pollution_plain_run, &c->params, result, sizeof(*result));
+	r = bench_run_child(&cgroup, pinfold ? pollution_pinfold_run : pollution_plain_run, &c->params, result,
+			    sizeof(*result));
 	removed = bench_cgroup_remove(&cgroup);
 	if (r)
 		return r;
@@ -94,8 +95,8 @@ static void prepare(const struct pollution_params *params, unsigned int modes)
 			bench_die("built without the library: --mode bare,hand only");
 	}
 	if (r)
-		bench_die("cannot prepare %llu bytes of data in %s: %s", (unsigned long long)params->data_bytes, params->dir,
-			  strerror(-r));
+		bench_die("cannot prepare %llu bytes of data in %s: %s", (unsigned long long)params->data_bytes,
+			  params->dir, strerror(-r));
 }
 
 static void run_case(struct pollution_case *c, unsigned int modes)
@@ -145,10 +146,12 @@ static void complete(struct pollution_case *c, double data_factor)
 	}
 	if (p->seconds > POLLUTION_SECONDS_MAX || p->warmup_s >= p->seconds ||
 	    (p->move_at_s && (p->move_at_s <= p->warmup_s || p->move_at_s + 10 >= p->seconds)))
-		bench_die("a run of %u s (at most %d) leaves nothing to measure after %u s of warm-up, a move at %u s and 10 s more",
+		bench_die("a run of %u s (at most %d) leaves nothing to measure after "
+			  "%u s of warm-up, a move at %u s and 10 s more",
 			  p->seconds, POLLUTION_SECONDS_MAX, p->warmup_s, p->move_at_s);
 	if (p->workload == WORKLOAD_POLLUTION)
-		snprintf(c->name, sizeof(c->name), "hot %u %%, %s%s", p->hot_percent, p->scattered ? "scattered" : "contiguous",
+		snprintf(c->name, sizeof(c->name), "hot %u %%, %s%s", p->hot_percent,
+			 p->scattered ? "scattered" : "contiguous",
 			 p->move_at_s ? ", moves" : "");
 	else
 		snprintf(c->name, sizeof(c->name), "%s", workload_name[p->workload]);
@@ -230,15 +233,19 @@ static unsigned int mode_list(char *text)
 
 static void parse(struct options *o, int argc, char **argv)
 {
-	enum { WORKLOAD = 1, MODE, MEMORY, FACTOR, HOT, BUDGET, LAYOUT, SECONDS, WARMUP, MOVE, RATE, PAIRS, SOURCE, DIR, JSON, SUITE,
-	       VERBOSE, HELP };
+	enum { WORKLOAD = 1, MODE, MEMORY, FACTOR, HOT, BUDGET, LAYOUT, SECONDS, WARMUP, MOVE, RATE, PAIRS, SOURCE,
+	       DIR, JSON, SUITE, VERBOSE, HELP };
 	static const struct option longs[] = {
-		{ "workload", 1, NULL, WORKLOAD }, { "mode", 1, NULL, MODE }, { "memory", 1, NULL, MEMORY },
-		{ "data-factor", 1, NULL, FACTOR }, { "hot-percent", 1, NULL, HOT }, { "budget-percent", 1, NULL, BUDGET },
-		{ "layout", 1, NULL, LAYOUT }, { "seconds", 1, NULL, SECONDS }, { "warmup", 1, NULL, WARMUP },
-		{ "move-at", 1, NULL, MOVE }, { "rate", 1, NULL, RATE }, { "pairs", 1, NULL, PAIRS }, { "source", 1, NULL, SOURCE },
-		{ "dir", 1, NULL, DIR }, { "json", 1, NULL, JSON }, { "suite", 0, NULL, SUITE }, { "verbose", 0, NULL, VERBOSE },
-		{ "help", 0, NULL, HELP }, { 0 },
+		{ "workload", 1, NULL, WORKLOAD }, { "mode", 1, NULL, MODE },
+		{ "memory", 1, NULL, MEMORY }, { "data-factor", 1, NULL, FACTOR },
+		{ "hot-percent", 1, NULL, HOT }, { "budget-percent", 1, NULL, BUDGET },
+		{ "layout", 1, NULL, LAYOUT }, { "seconds", 1, NULL, SECONDS },
+		{ "warmup", 1, NULL, WARMUP }, { "move-at", 1, NULL, MOVE },
+		{ "rate", 1, NULL, RATE }, { "pairs", 1, NULL, PAIRS },
+		{ "source", 1, NULL, SOURCE }, { "dir", 1, NULL, DIR },
+		{ "json", 1, NULL, JSON }, { "suite", 0, NULL, SUITE },
+		{ "verbose", 0, NULL, VERBOSE }, { "help", 0, NULL, HELP },
+		{ 0 },
 	};
 	static const char *const layouts[] = { "contiguous", "scattered" };
 	static const char *const sources[] = { "auto", "none", "procfs", "bpf" }; /* as enum pinfold_source */
@@ -247,7 +254,7 @@ static void parse(struct options *o, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
-		case WORKLOAD: p->workload = (enum pollution_workload)choice("workload", optarg, workload_name, WORKLOAD_COUNT); break;
+		case WORKLOAD: p->workload = choice("workload", optarg, workload_name, WORKLOAD_COUNT); break;
 		case MODE: o->modes = mode_list(optarg); break;
 		case MEMORY: p->memory_bytes = bench_parse_size(optarg); break;
 		case FACTOR: o->data_factor = strtod(optarg, NULL); break;

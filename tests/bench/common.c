@@ -342,7 +342,8 @@ int bench_dir_drop_cache(const char *dir)
 
 /* ---- children ---- */
 
-int bench_run_child(const struct bench_cgroup *cgroup, int (*fn)(void *ctx, void *result), void *ctx, void *result, size_t size)
+int bench_run_child(const struct bench_cgroup *cgroup, int (*fn)(void *ctx, void *result), void *ctx, void *result,
+		    size_t size)
 {
 	struct {
 		int r;

@@ -140,7 +140,8 @@ int bench_dir_drop_cache(const char *dir);
  * what @fn left in its argument of the same name (shared memory). Returns what @fn returned
  * (0 or -errno), -ECHILD if the child died of a signal.
  */
-int bench_run_child(const struct bench_cgroup *cgroup, int (*fn)(void *ctx, void *result), void *ctx, void *result, size_t size);
+int bench_run_child(const struct bench_cgroup *cgroup, int (*fn)(void *ctx, void *result), void *ctx, void *result,
+		    size_t size);
 
 /* ---- JSON to a stream: objects and arrays nest; commas are its business ---- */
 

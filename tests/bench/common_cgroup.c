@@ -85,7 +85,8 @@ static int find_mount(char *ret_mount, size_t size)
 			continue;
 		if (!strcmp(type, "cgroup") && has_word(options, "memory", ",\n"))
 			found = 1;
-		else if (!strcmp(type, "cgroup2") && !read_text(mount, "cgroup.controllers", controllers, sizeof(controllers)) &&
+		else if (!strcmp(type, "cgroup2") &&
+			 !read_text(mount, "cgroup.controllers", controllers, sizeof(controllers)) &&
 			 has_word(controllers, "memory", " \n"))
 			found = 2;
 		if (found && !version) {
@@ -121,12 +122,14 @@ static void own_group(int version, char *ret_group, size_t size)
 }
 
 /* Makes @parent/@name with a limit; leaves nothing behind on failure. */
-static int make_group(int version, const char *parent, const char *name, uint64_t limit_bytes, char *ret_path, size_t size)
+static int make_group(int version, const char *parent, const char *name, uint64_t limit_bytes, char *ret_path,
+		      size_t size)
 {
 	char text[32], have[512];
 	int r;
 
-	if (version == 2 && !read_text(parent, "cgroup.subtree_control", have, sizeof(have)) && !has_word(have, "memory", " \n")) {
+	if (version == 2 && !read_text(parent, "cgroup.subtree_control", have, sizeof(have)) &&
+	    !has_word(have, "memory", " \n")) {
 		r = write_text(parent, "cgroup.subtree_control", "+memory");
 		if (r)
 			return r;
@@ -184,7 +187,8 @@ uint64_t bench_cgroup_used(const struct bench_cgroup *cgroup)
 	char text[64];
 
 	if (!cgroup->version ||
-	    read_text(cgroup->path, cgroup->version == 2 ? "memory.current" : "memory.usage_in_bytes", text, sizeof(text)))
+	    read_text(cgroup->path, cgroup->version == 2 ? "memory.current" : "memory.usage_in_bytes", text,
+		      sizeof(text)))
 		return 0;
 	return strtoull(text, NULL, 10);
 }

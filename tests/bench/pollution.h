@@ -61,9 +61,9 @@ struct pollution_hooks {
 };
 
 /** Reads as @params say for params->seconds; @blocks: addresses of the data's blocks, in order. */
-int pollution_drive(const struct pollution_params *params, const char *const *blocks, const struct pollution_hooks *hooks,
-		    struct pollution_result *result);
-/** Numbers of the runs of hot set @which (0: at the start, 1: after the move; they are disjoint). Owned by the caller. */
+int pollution_drive(const struct pollution_params *params, const char *const *blocks,
+		    const struct pollution_hooks *hooks, struct pollution_result *result);
+/** Numbers of the runs of hot set @which (0: at the start, 1: after the move, disjoint). Owned by the caller. */
 int pollution_hot_runs(const struct pollution_params *params, int which, uint32_t **ret_runs, uint32_t *ret_count);
 
 /* The modes: prepare() makes the data, outside of the cgroup; run() is the body of the measured child. */

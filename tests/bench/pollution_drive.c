@@ -72,7 +72,8 @@ static void *scanner_main(void *arg)
 	const uint32_t run_count = (uint32_t)(d->params->data_bytes / POLLUTION_RUN);
 	uint64_t sum = 0;
 
-	for (uint32_t run = 0; !atomic_load_explicit(&d->stop, memory_order_relaxed); run = run + 1 < run_count ? run + 1 : 0) {
+	for (uint32_t run = 0; !atomic_load_explicit(&d->stop, memory_order_relaxed);
+	     run = run + 1 < run_count ? run + 1 : 0) {
 		const char *at = run_addr(d, run);
 
 		for (uint64_t i = 0; i < POLLUTION_RUN; i += 4096)
@@ -109,7 +110,8 @@ int pollution_hot_runs(const struct pollution_params *params, int which, uint32_
 {
 	const uint32_t total = (uint32_t)(params->data_bytes / POLLUTION_RUN);
 	const bool all = params->workload != WORKLOAD_POLLUTION;
-	const uint32_t count = all ? total : (uint32_t)(params->memory_bytes / 100 * params->hot_percent / POLLUTION_RUN);
+	const uint32_t count = all ? total :
+		(uint32_t)(params->memory_bytes / 100 * params->hot_percent / POLLUTION_RUN);
 	uint32_t *runs;
 	int r = 0;
 
@@ -139,7 +141,8 @@ static int supervise(struct drive *d, const struct pollution_hooks *hooks)
 
 	for (uint32_t s = 0; s < d->params->seconds; s++) {
 		const uint64_t until = d->start_ns + (s + 1) * 1000000000ull;
-		struct timespec ts = { .tv_sec = (time_t)(until / 1000000000ull), .tv_nsec = (long)(until % 1000000000ull) };
+		struct timespec ts = { .tv_sec = (time_t)(until / 1000000000ull),
+				       .tv_nsec = (long)(until % 1000000000ull) };
 
 		if (d->params->move_at_s && s == d->params->move_at_s) {
 			atomic_store(&d->which, 1);
@@ -156,8 +159,8 @@ static int supervise(struct drive *d, const struct pollution_hooks *hooks)
 	return 0;
 }
 
-int pollution_drive(const struct pollution_params *params, const char *const *blocks, const struct pollution_hooks *hooks,
-		    struct pollution_result *result)
+int pollution_drive(const struct pollution_params *params, const char *const *blocks,
+		    const struct pollution_hooks *hooks, struct pollution_result *result)
 {
 	struct drive d = { .params = params, .blocks = blocks, .result = result };
 	const bool reads = params->workload != WORKLOAD_SCAN;

@@ -59,7 +59,8 @@ static int open_store(struct kept *kept, uint32_t flags)
 
 static void init(struct kept *kept, const struct pollution_params *params)
 {
-	*kept = (struct kept){ .params = params, .count = (params->data_bytes + POLLUTION_BLOCK - 1) / POLLUTION_BLOCK };
+	*kept = (struct kept){ .params = params,
+			       .count = (params->data_bytes + POLLUTION_BLOCK - 1) / POLLUTION_BLOCK };
 	snprintf(kept->dir, sizeof(kept->dir), "%s/store-%llu", params->dir, (unsigned long long)params->data_bytes);
 }
 
@@ -224,9 +225,11 @@ static void print_state(struct kept *kept, uint32_t second)
 		reasons[hot][slices[i].reason % PINFOLD_REASON_COUNT]++;
 		heat[hot] += (double)slices[i].heat;
 	}
-	fprintf(stderr, "  %2u s: pinned %zu of %u hot (mean heat %.2f), %zu of %zu cold (%.2f); turns %llu, %.1f ms each; source %s;",
+	fprintf(stderr, "  %2u s: pinned %zu of %u hot (mean heat %.2f), %zu of %zu cold (%.2f); "
+		"turns %llu, %.1f ms each; source %s;",
 		second, pinned[1], kept->hot_count, kept->hot_count ? heat[1] / kept->hot_count : 0, pinned[0],
-		count - kept->hot_count, heat[0] / (double)(count - kept->hot_count + 1), (unsigned long long)info.turn_count,
+		count - kept->hot_count, heat[0] / (double)(count - kept->hot_count + 1),
+		(unsigned long long)info.turn_count,
 		info.turn_count ? (double)info.turn_ns_total / (double)info.turn_count / 1e6 : 0, info.source);
 	for (int h = 1; h >= 0; h--) {
 		fprintf(stderr, " %s:", h ? "hot" : "cold");

@@ -25,14 +25,16 @@ void pollution_windows(struct pollution_case *c)
 		c->window[c->window_count++] = (struct pollution_window){ p->move_at_s + SETTLE_S, p->seconds };
 }
 
-void pollution_figure(const struct pollution_case *c, const struct pollution_result *result, struct pollution_figures *ret_figures)
+void pollution_figure(const struct pollution_case *c, const struct pollution_result *result,
+		      struct pollution_figures *ret_figures)
 {
 	struct bench_hist *hist = malloc(sizeof(*hist));
 	uint32_t seconds = 0;
 
 	if (!hist)
 		bench_die("out of memory");
-	*ret_figures = (struct pollution_figures){ .pinned_bytes = (double)result->second[result->seconds - 1].pinned_bytes };
+	*ret_figures = (struct pollution_figures){ 0 };
+	ret_figures->pinned_bytes = (double)result->second[result->seconds - 1].pinned_bytes;
 	for (uint32_t w = 0; w < c->window_count; w++) {
 		memset(hist, 0, sizeof(*hist));
 		for (uint32_t s = c->window[w].from; s < c->window[w].to; s++, seconds++) {
@@ -139,7 +141,8 @@ static void column(const struct pollution_case *c, enum pollution_mode mode, siz
 
 static bool row_applies(const struct pollution_case *c, const struct row *row)
 {
-	return row->workload == c->params.workload && row->window < c->window_count && c->ran[row->over] && c->ran[row->under];
+	return row->workload == c->params.workload && row->window < c->window_count && c->ran[row->over] &&
+	       c->ran[row->under];
 }
 
 static bool row_figures(const struct pollution_case *c, const struct row *row, struct bench_summary *ret_ratio)
@@ -162,6 +165,7 @@ static uint32_t print_row(FILE *file, const struct pollution_case *c, const stru
 {
 	struct bench_summary ratio;
 	const bool ok = row_figures(c, row, &ratio);
+	const char *(*human)(double, char *, size_t) = row->is_rate ? human_rate : human_ns;
 	double values[PAIRS_MAX];
 	char text[24];
 
@@ -171,12 +175,11 @@ static uint32_t print_row(FILE *file, const struct pollution_case *c, const stru
 		if (!c->ran[m])
 			fputs(" |", file);
 		else
-			fprintf(file, " %s |", (row->is_rate ? human_rate : human_ns)(bench_median(values, c->pair_count), text,
-										    sizeof(text)));
+			fprintf(file, " %s |", human(bench_median(values, c->pair_count), text, sizeof(text)));
 	}
 	fprintf(file, " %s / %s = %.3g (%.3g..%.3g) | %s %.3g | %s |\n", pollution_mode_name[row->over],
-		pollution_mode_name[row->under], ratio.median, ratio.min, ratio.max, row->at_least ? "≥" : "≤", row->target,
-		ok ? "reached" : "**missed**");
+		pollution_mode_name[row->under], ratio.median, ratio.min, ratio.max,
+		row->at_least ? "≥" : "≤", row->target, ok ? "reached" : "**missed**");
 	return !ok;
 }
 
@@ -191,7 +194,8 @@ static uint32_t print_seconds(FILE *file, const struct pollution_case *c)
 	for (uint32_t i = 0; i < c->pair_count; i++)
 		silent = fmax(silent, c->figures[MODE_PINFOLD][i].silent_seconds);
 	missed = silent > 0;
-	fprintf(file, "| %s | seconds without a read | | | %.0f | | 0 | %s |\n", c->name, silent, silent > 0 ? "**missed**" : "reached");
+	fprintf(file, "| %s | seconds without a read | | | %.0f | | 0 | %s |\n", c->name, silent,
+		silent > 0 ? "**missed**" : "reached");
 	for (uint32_t w = 0; w < c->window_count && c->ran[MODE_HAND]; w++) {
 		settle = 0;
 		for (uint32_t i = 0; i < c->pair_count; i++) {
@@ -200,8 +204,9 @@ static uint32_t print_seconds(FILE *file, const struct pollution_case *c)
 			settle = isnan(t) || isnan(settle) ? NAN : fmax(settle, t);
 		}
 		missed += !(settle <= SETTLE_S);
-		fprintf(file, "| %s | %s until p99 ≤ 2 × by hand (worst) | | | %.0f s | | ≤ %d s | %s |\n", c->name,
-			w ? "after the move," : "from the start,", settle, SETTLE_S, settle <= SETTLE_S ? "reached" : "**missed**");
+		fprintf(file, "| %s | %s until p99 ≤ 2 × hand (worst) | | | %.0f s | | ≤ %d s | %s |\n", c->name,
+			w ? "after the move," : "from the start,", settle, SETTLE_S,
+			settle <= SETTLE_S ? "reached" : "**missed**");
 	}
 	return missed;
 }
@@ -226,7 +231,8 @@ static void json_mode(struct bench_json *json, const struct pollution_case *c, e
 		uint32_t window;
 	} keys[] = {
 		{ "p50_ns", AT(p50[0]), 0 }, { "p99_ns", AT(p99[0]), 0 }, { "p999_ns", AT(p999[0]), 0 },
-		{ "moved_p50_ns", AT(p50[1]), 1 }, { "moved_p99_ns", AT(p99[1]), 1 }, { "moved_p999_ns", AT(p999[1]), 1 },
+		{ "moved_p50_ns", AT(p50[1]), 1 }, { "moved_p99_ns", AT(p99[1]), 1 },
+		{ "moved_p999_ns", AT(p999[1]), 1 },
 		{ "reads_per_s", AT(reads_per_s), 0 }, { "scan_bytes_per_s", AT(scan_bytes_per_s), 0 },
 		{ "silent_seconds", AT(silent_seconds), 0 }, { "pinned_bytes", AT(pinned_bytes), 0 },
 	};

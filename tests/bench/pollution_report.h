@@ -37,10 +37,11 @@ struct pollution_case {
 extern const char *const pollution_mode_name[MODE_COUNT];
 
 void pollution_windows(struct pollution_case *c);
-void pollution_figure(const struct pollution_case *c, const struct pollution_result *result, struct pollution_figures *ret_figures);
+void pollution_figure(const struct pollution_case *c, const struct pollution_result *result,
+		      struct pollution_figures *ret_figures);
 /** One line per run, as it ends. */
 void pollution_print_run(const struct pollution_case *c, enum pollution_mode mode, uint32_t pair);
-/** Rows of a Markdown table: case, figure, median of each mode, ratio, target, verdict. Returns how many missed their target. */
+/** Rows of a Markdown table: case, figure, median of each mode, ratio, target, verdict. Returns how many missed it. */
 void pollution_print_head(FILE *file);
 uint32_t pollution_print_case(FILE *file, const struct pollution_case *c);
 void pollution_json_case(struct bench_json *json, const struct pollution_case *c);

@@ -196,7 +196,8 @@ static int prepare(struct pf_policy *policy, const struct pf_snapshot *snapshot)
 
 		if (more && (view[1].file_id < view->file_id ||
 			     (view[1].file_id == view->file_id && view[1].index <= view->index)))
-			return pf_error(-EINVAL, "snapshot: slice %u of file %u follows slice %u of file %u", view[1].index,
+			return pf_error(-EINVAL, "snapshot: slice %u of file %u follows slice %u of file %u",
+					view[1].index,
 					view[1].file_id, view->index, view->file_id);
 		/* The last slice of a file makes room for all of it. */
 		if (more && view[1].file_id == view->file_id)
@@ -208,7 +209,8 @@ static int prepare(struct pf_policy *policy, const struct pf_snapshot *snapshot)
 	r = pf_state_reserve(&policy->pins, &policy->pin_capacity, policy->pinned_count + 1, sizeof(*policy->pins));
 	if (r)
 		return r;
-	return pf_state_reserve(&policy->decisions, &policy->decision_capacity, snapshot->slice_count + policy->pinned_count + 1,
+	return pf_state_reserve(&policy->decisions, &policy->decision_capacity,
+				snapshot->slice_count + policy->pinned_count + 1,
 				sizeof(*policy->decisions));
 }
 
@@ -229,7 +231,8 @@ struct tuning {
 	uint32_t moves, folds;
 };
 
-static void tune_node(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view, struct tuning *left)
+static void tune_node(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view,
+		      struct tuning *left)
 {
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
 	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
@@ -247,7 +250,8 @@ static void tune_node(struct pf_policy *policy, struct pf_slice_state *state, co
 	left->moves--;
 }
 
-static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view, struct tuning *left)
+static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view,
+		      struct tuning *left)
 {
 	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
 
@@ -264,7 +268,8 @@ static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, co
 }
 
 /* What is left to do about pins that stay: place them on the node that uses them, ask for huge pages. */
-static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, const struct pf_budget *budget, bool budget_ended)
+static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, const struct pf_budget *budget,
+		 bool budget_ended)
 {
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
 	struct tuning left = { 0 };
@@ -274,7 +279,8 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 	if (budget->node_count > 1 && policy->now_ms >= policy->review_ms)
 		left.moves = (uint32_t)policy->candidate_max;
 	/* Until the kernel has shown that it can, one at a time. */
-	if (budget->huge_allowed && policy->slice_size >= PINFOLD_EXTENT_MIN && policy->now_ms >= policy->fold_rest_until_ms)
+	if (budget->huge_allowed && policy->slice_size >= PINFOLD_EXTENT_MIN &&
+	    policy->now_ms >= policy->fold_rest_until_ms)
 		left.folds = policy->fold_works ? PF_FOLDS_PER_TURN : 1;
 	for (uint64_t i = 0; i < snapshot->slice_count; i++) {
 		const struct pf_slice_view *view = &snapshot->slices[i];

@@ -12,7 +12,8 @@ static const uint8_t action_order[] = {
 	PF_ACTION_UNPIN, PF_ACTION_RENEW, PF_ACTION_PIN, PF_ACTION_MIGRATE, PF_ACTION_FOLD,
 };
 
-static bool same_run(const struct pf_decision *run, const struct pf_slice_state *state, uint32_t file_id, uint32_t index)
+static bool same_run(const struct pf_decision *run, const struct pf_slice_state *state, uint32_t file_id,
+		     uint32_t index)
 {
 	return run->file_id == file_id && run->index + run->slice_count == index && run->priority == state->priority &&
 	       run->reason == state->reason && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
@@ -21,8 +22,10 @@ static bool same_run(const struct pf_decision *run, const struct pf_slice_state 
 static void emit_slice(struct pf_policy *policy, uint8_t action, size_t first, uint32_t file_id, uint32_t index)
 {
 	const struct pf_slice_state *state = &policy->files[file_id].slices[index];
-	struct pf_decision *run = policy->decision_count > first ? &policy->decisions[policy->decision_count - 1] : NULL;
+	struct pf_decision *run = NULL;
 
+	if (policy->decision_count > first)
+		run = &policy->decisions[policy->decision_count - 1];
 	if (run && same_run(run, state, file_id, index)) {
 		run->slice_count++;
 		if (state->heat > run->heat)

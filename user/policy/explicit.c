@@ -48,7 +48,8 @@ static uint64_t bytes_to_add(const struct pf_policy *policy, uint32_t file_id, u
 	return slices * policy->slice_size;
 }
 
-static int check_class_room(const struct pf_policy *policy, enum pinfold_priority priority, uint64_t add_bytes, uint64_t share_bytes)
+static int check_class_room(const struct pf_policy *policy, enum pinfold_priority priority, uint64_t add_bytes,
+			    uint64_t share_bytes)
 {
 	const uint64_t used_bytes = policy->account[priority].explicit_bytes;
 
@@ -68,7 +69,8 @@ int pf_policy_pin(struct pf_policy *policy, uint32_t file_id, uint32_t index, ui
 	if (r)
 		return r;
 	if ((unsigned int)opts->priority >= PINFOLD_PRIORITY_COUNT)
-		return pf_error(-EINVAL, "priority %d is none of 0..%d", (int)opts->priority, PINFOLD_PRIORITY_COUNT - 1);
+		return pf_error(-EINVAL, "priority %d is none of 0..%d", (int)opts->priority,
+				PINFOLD_PRIORITY_COUNT - 1);
 	pf_spend_init(policy, budget, false, &spend);
 	r = check_class_room(policy, opts->priority,
 			     bytes_to_add(policy, file_id, index, slice_count, opts->priority, false),
@@ -113,7 +115,8 @@ int pf_policy_unpin(struct pf_policy *policy, uint32_t file_id, uint32_t index, 
 		pf_state_unpin(policy, state, time_ms);
 		state->reason = PINFOLD_REASON_NONE;
 	}
-	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index, file_id);
+	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index,
+				  file_id);
 }
 
 int pf_policy_promote(struct pf_policy *policy, uint32_t file_id, uint32_t index, uint32_t slice_count,
@@ -140,7 +143,8 @@ int pf_policy_promote(struct pf_policy *policy, uint32_t file_id, uint32_t index
 		if (!state->explicit_)
 			state->expires_ms = pf_time_add(time_ms, policy->config.class_[priority].max_pin_time_ms);
 	}
-	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index, file_id);
+	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index,
+				  file_id);
 }
 
 int pf_policy_gc(struct pf_policy *policy, uint64_t time_ms)
@@ -178,7 +182,8 @@ int pf_policy_make_room(struct pf_policy *policy, const struct pf_budget *budget
 			const struct pf_slice_state *state = &policy->files[f].slices[i];
 
 			if (state->pinned && !state->explicit_)
-				pf_spend_offer(policy, &(struct pf_rank){ .value = state->value, .file_id = f, .index = i,
+				pf_spend_offer(policy, &(struct pf_rank){ .value = state->value, .file_id = f,
+									  .index = i,
 									  .priority = state->priority });
 		}
 	pf_spend_evict_over(policy);
@@ -197,7 +202,8 @@ static bool is_refusal(int result)
 
 static void refuse(struct pf_policy *policy, struct pf_slice_state *state, int result, uint64_t time_ms)
 {
-	const uint32_t shift = state->refusal_count < PF_BACKOFF_SHIFT_MAX ? state->refusal_count : PF_BACKOFF_SHIFT_MAX;
+	const uint32_t shift =
+		state->refusal_count < PF_BACKOFF_SHIFT_MAX ? state->refusal_count : PF_BACKOFF_SHIFT_MAX;
 
 	policy->refused_count++;
 	state->refused_errno = -result;

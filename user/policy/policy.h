@@ -65,6 +65,7 @@ struct pf_pin_view {
 	int32_t refused_errno;
 };
 void pf_policy_view(const struct pf_policy *policy, uint32_t file_id, uint32_t index, struct pf_pin_view *ret_view);
-void pf_policy_stat(const struct pf_policy *policy, const struct pf_budget *budget, struct pinfold_pin_stats *ret_stats);
+void pf_policy_stat(const struct pf_policy *policy, const struct pf_budget *budget,
+		    struct pinfold_pin_stats *ret_stats);
 
 #endif

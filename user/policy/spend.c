@@ -36,7 +36,8 @@ static uint64_t percent_of(uint64_t bytes, uint32_t percent)
 	return bytes / 100 * percent + bytes % 100 * percent / 100;
 }
 
-void pf_spend_init(const struct pf_policy *policy, const struct pf_budget *budget, bool capped, struct pf_spend *ret_spend)
+void pf_spend_init(const struct pf_policy *policy, const struct pf_budget *budget, bool capped,
+		   struct pf_spend *ret_spend)
 {
 	uint64_t total = budget->pin_bytes;
 
@@ -260,7 +261,8 @@ bool pf_spend_admit(struct pf_policy *policy)
 			if (victim)
 				evict(policy, victim, reason);
 			if (!victim || pf_state_used(policy) + policy->slice_size > policy->spend.total_bytes) {
-				state->reason = (uint8_t)(reason == PINFOLD_REASON_BUDGET ? pf_state_no_room(policy, state) : reason);
+				state->reason = (uint8_t)(reason == PINFOLD_REASON_BUDGET ?
+							  pf_state_no_room(policy, state) : reason);
 				*pf_state_plan(policy, candidate->file_id, candidate->index) = PF_ACTION_NONE;
 				if (reason == PINFOLD_REASON_BUDGET)
 					return true; /* all others are colder still */

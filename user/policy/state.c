@@ -129,7 +129,8 @@ int pf_state_ensure(struct pf_policy *policy, uint32_t file_id, uint32_t index)
 	int r;
 
 	if (file_id >= PF_FILES_MAX || index >= PF_INDEX_MAX)
-		return pf_error(-EINVAL, "slice %u of file %u: at most %u files of %u slices", index, file_id, PF_FILES_MAX,
+		return pf_error(-EINVAL, "slice %u of file %u: at most %u files of %u slices", index, file_id,
+				PF_FILES_MAX,
 				PF_INDEX_MAX);
 	if (file_id >= policy->file_count) {
 		capacity = policy->file_count;
@@ -188,8 +189,8 @@ static void unbook(struct pf_policy *policy, const struct pf_slice_state *state)
 	account->since_sum_ms -= state->since_ms;
 }
 
-void pf_state_pin(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority, bool explicit_,
-		  uint64_t time_ms)
+void pf_state_pin(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority,
+		  bool explicit_, uint64_t time_ms)
 {
 	pf_assert(!state->pinned);
 	state->pinned = true;
@@ -219,7 +220,8 @@ void pf_state_unpin(struct pf_policy *policy, struct pf_slice_state *state, uint
 	policy->pinned_count--;
 }
 
-void pf_state_rebook(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority, bool explicit_)
+void pf_state_rebook(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority,
+		     bool explicit_)
 {
 	pf_assert(state->pinned);
 	unbook(policy, state);

@@ -123,12 +123,13 @@ static inline uint8_t *pf_state_plan(struct pf_policy *policy, uint32_t file_id,
 int pf_state_reserve(void *array, size_t *capacity, size_t count, size_t size);
 uint64_t pf_state_used(const struct pf_policy *policy);
 /** Books a pin in class @priority; the slice must not be pinned. */
-void pf_state_pin(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority, bool explicit_,
-		  uint64_t time_ms);
+void pf_state_pin(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority,
+		  bool explicit_, uint64_t time_ms);
 /** Books its end. */
 void pf_state_unpin(struct pf_policy *policy, struct pf_slice_state *state, uint64_t time_ms);
 /** Moves a pin to another class, or between learned and explicit. */
-void pf_state_rebook(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority, bool explicit_);
+void pf_state_rebook(struct pf_policy *policy, struct pf_slice_state *state, enum pinfold_priority priority,
+		     bool explicit_);
 /* Why a slice goes without room: what bounds it may be the kernel's limit, not ours. */
 static inline enum pinfold_reason pf_state_no_room(const struct pf_policy *policy, const struct pf_slice_state *state)
 {
@@ -142,7 +143,8 @@ static inline uint64_t pf_time_add(uint64_t time_ms, uint64_t delta_ms)
 /* ---- spend.c ---- */
 
 /** Shares of @budget; @capped: kernel refusals count. */
-void pf_spend_init(const struct pf_policy *policy, const struct pf_budget *budget, bool capped, struct pf_spend *ret_spend);
+void pf_spend_init(const struct pf_policy *policy, const struct pf_budget *budget, bool capped,
+		   struct pf_spend *ret_spend);
 /** Lists a learned pin as one that could be given up. Room was reserved. */
 void pf_spend_offer(struct pf_policy *policy, const struct pf_rank *pin);
 /** Keeps @candidate if it is among the hottest that one turn may pin. */
@@ -156,7 +158,8 @@ bool pf_spend_admit(struct pf_policy *policy);
 
 /* ---- emit.c ---- */
 
-/** Turns the plans into runs of decisions, unpins first, and clears them. Room for a decision per slice was reserved. */
+/** Turns the plans into runs of decisions, unpins first, and clears them. Room for a decision per slice was reserved.
+ * */
 void pf_emit(struct pf_policy *policy);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define SEED 0x70696e666f6c64ull
 
-/* Telemetry in miniature: @total reads per second over @hot slices from @first on; heat by the mean; Poisson-like noise. */
+/* Telemetry in miniature: reads spread over @hot slices from @first on, with noise; heat by the mean. */
 static void observe(struct world *w, uint32_t first, uint32_t hot, double noise, uint64_t *seed)
 {
 	const uint32_t n = (uint32_t)w->snapshot.slice_count;
@@ -96,7 +96,7 @@ TEST(uniform_reads_and_a_pure_scan_pin_nothing)
 		ASSERT_TURN(w, 500);
 		ASSERT_EQ(0, w->decision_count);
 	}
-	/* Few observations, which telemetry remembers for some turns: some slices look several times as hot as the mean. */
+	/* Few observations, remembered for some turns: some slices look several times as hot as the mean. */
 	for (int t = 0; t < 80; t++) {
 		for (uint32_t i = 0; t % 8 == 0 && i < 2800; i++) {
 			uint32_t seen = 0;
@@ -231,7 +231,8 @@ static const char *walk_explicit(struct world *w)
 		.priority = (enum pinfold_priority)(world_random(&walk_seed) * 3),
 		.ttl_ms = world_random(&walk_seed) < 0.5 ? 5000 : 0,
 	};
-	const uint32_t first = (uint32_t)(world_random(&walk_seed) * 55), count = 1 + (uint32_t)(world_random(&walk_seed) * 5);
+	const uint32_t first = (uint32_t)(world_random(&walk_seed) * 55);
+	const uint32_t count = 1 + (uint32_t)(world_random(&walk_seed) * 5);
 	const double dice = world_random(&walk_seed);
 	const struct pf_decision *d;
 	const char *words = NULL;

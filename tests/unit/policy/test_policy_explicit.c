@@ -98,7 +98,8 @@ TEST_F(explicit, outranks_what_was_learned)
 	ASSERT_TURN(self->w, 500);
 	ASSERT_EQ(40, self->w->pinned_count);
 	/* Room is made before the lock is asked for: at no moment more than the budget. */
-	ASSERT_EQ(0, pf_policy_pin(self->w->policy, 0, 0, 12, &self->opts, self->w->snapshot.time_ms, &self->w->budget));
+	ASSERT_EQ(0, pf_policy_pin(self->w->policy, 0, 0, 12, &self->opts, self->w->snapshot.time_ms,
+				   &self->w->budget));
 	ASSERT_EQ(0, pf_policy_make_room(self->w->policy, &self->w->budget, self->w->snapshot.time_ms, &d, &n));
 	self->w->turn++;
 	for (size_t i = 0; i < n; i++) {

@@ -24,7 +24,8 @@ static bool is_instrumentation(const char *name)
 {
 	return has_prefix(name, "__asan_") || has_prefix(name, "__ubsan_") || has_prefix(name, "__tsan_") ||
 	       has_prefix(name, "__gcov_") || has_prefix(name, "__sanitizer_") || has_prefix(name, "__llvm_") ||
-	       has_prefix(name, "__profc_") || has_prefix(name, ".") || has_prefix(name, "LASAN") || has_prefix(name, "__odr_asan");
+	       has_prefix(name, "__profc_") || has_prefix(name, ".") || has_prefix(name, "LASAN") ||
+	       has_prefix(name, "__odr_asan");
 }
 
 static bool is_allowed(const char *name)
@@ -74,7 +75,8 @@ TEST_F(archive, calls_no_system_and_keeps_no_variable)
 			EXPECT_TRUE(is_allowed(name)) TH_LOG("policy calls %s", name);
 		} else if (sscanf(line, "%*x %c %511s", &type, name) == 2) {
 			text += type == 'T';
-			EXPECT_TRUE(!strchr("DdBbC", type) || is_instrumentation(name)) TH_LOG("policy has a variable, %s", name);
+			EXPECT_TRUE(!strchr("DdBbC", type) || is_instrumentation(name))
+				TH_LOG("policy has a variable, %s", name);
 		}
 	}
 	/* The check itself saw something. */

@@ -54,7 +54,8 @@ static inline void world_slice(struct world *w, uint32_t i, double r, double con
 	view->pattern = PINFOLD_ACCESS_RANDOM;
 }
 
-static inline struct world *world_new(uint32_t slice_count, uint64_t budget_slices, const struct pinfold_pin_config *config)
+static inline struct world *world_new(uint32_t slice_count, uint64_t budget_slices,
+				      const struct pinfold_pin_config *config)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
@@ -69,10 +70,12 @@ static inline struct world *world_new(uint32_t slice_count, uint64_t budget_slic
 		world_slice(w, i, 0.5, 1);
 	}
 	w->snapshot = (struct pf_snapshot){
-		.time_ms = 1000000, .slice_size = SLICE, .total_stall_rate = 0.5, .slice_count = slice_count, .slices = w->slices,
+		.time_ms = 1000000, .slice_size = SLICE, .total_stall_rate = 0.5,
+		.slice_count = slice_count, .slices = w->slices,
 	};
 	w->budget = (struct pf_budget){
-		.effective_memory_bytes = budget_slices * SLICE * 5 / 2, .pin_bytes = budget_slices * SLICE, .node_count = 1,
+		.effective_memory_bytes = budget_slices * SLICE * 5 / 2,
+		.pin_bytes = budget_slices * SLICE, .node_count = 1,
 	};
 	return w;
 }
@@ -104,7 +107,8 @@ static inline int world_order(enum pf_action action)
 
 static inline const char *world_broken(struct world *w, const char *what, const struct pf_decision *d, uint32_t index)
 {
-	snprintf(w->words, sizeof(w->words), "turn %u: %s: action %d reason %d slice %u, %u pinned of %llu", w->turn, what,
+	snprintf(w->words, sizeof(w->words), "turn %u: %s: action %d reason %d slice %u, %u pinned of %llu", w->turn,
+		 what,
 		 d ? (int)d->action : -1, d ? (int)d->reason : -1, index, w->pinned_count,
 		 (unsigned long long)(w->budget.pin_bytes / SLICE));
 	return w->words;
