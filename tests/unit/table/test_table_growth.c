@@ -311,4 +311,78 @@ TEST(read_only_process_beside_writer)
 	env_end(&env);
 }
 
+/* In a process that will be killed: every kind of change, as fast as it can. */
+static void victim_run(struct shared *shared, uint64_t state)
+{
+	static char value[9000];
+	struct env env = shared->env;
+	struct pf_table *table;
+	pinfold_ticket ticket;
+
+	if (env_open(&env) < 0 || pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &table) < 0)
+		_exit(1);
+	shared->ready = true;
+	for (;;) {
+		struct pinfold_record records[20];
+		uint32_t keys[20];
+
+		for (int i = 0; i < 20; i++) {
+			uint64_t random = env_random(&state);
+
+			keys[i] = (uint32_t)(random % KEYS);
+			records[i] = (struct pinfold_record){ &keys[i], 4, random >> 32 & 3 ? value : NULL,
+							      (random >> 40) % (random >> 36 & 15 ? 200 : sizeof(value)) };
+		}
+		if (pf_table_write_async(table, records, 1 + env_random(&state) % 20, &ticket) < 0)
+			_exit(2);
+	}
+}
+
+TEST(killed_writer_leaves_a_sound_table)
+{
+	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct pinfold_table_stats stats = { 0 };
+	struct env env;
+	int status;
+
+	printf("# seed %u\n", SEED);
+	ASSERT_NE(MAP_FAILED, shared);
+	for (unsigned round = 0; round < 6; round++) {
+		pid_t pid;
+
+		shared->ready = false;
+		pid = fork(); /* each round in two fresh processes: none inherits a store's threads */
+		if (pid == 0) {
+			if (round == 0) {
+				if (env_begin(&shared->env, PINFOLD_SYNC_ASYNC) < 0 || env_close(&shared->env) < 0)
+					_exit(3);
+			}
+			victim_run(shared, SEED + round);
+		}
+		ASSERT_LT(0, pid);
+		while (!shared->ready && waitpid(pid, &status, WNOHANG) == 0)
+			usleep(1000);
+		ASSERT_TRUE(shared->ready);
+		usleep(30000 + round * 20000);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+		pid = fork();
+		if (pid == 0) {
+			env = shared->env;
+			if (env_open(&env) < 0 || env_verify(&env) != 0 || pf_table_open(env.store, "t", 0, &shared->table) < 0 ||
+			    pf_table_stat(shared->table, &stats) < 0)
+				_exit(4);
+			shared->gets += (unsigned)stats.record_count;
+			_exit(env_close(&env) < 0 ? 5 : 0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		ASSERT_EQ(0, WEXITSTATUS(status));
+	}
+	printf("# %u records found in %u rounds\n", shared->gets, 6u);
+	EXPECT_LT(0, shared->gets);
+	nftw(shared->env.dir, env_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 TEST_HARNESS_MAIN

@@ -52,6 +52,20 @@ struct pf_granules {
 	_Atomic(struct pf_piece *) piece[PF_GRANULE_LEAF];
 };
 
+/* memcpy() out of the mapping beside the applier, which stores aligned words: @from is a multiple of 8. */
+static inline void pf_copy_words(void *to, const void *from, size_t size)
+{
+	size_t at = 0;
+
+	for (; at + 8 <= size; at += 8) {
+		uint64_t word = __atomic_load_n((const uint64_t *)((const char *)from + at), __ATOMIC_RELAXED);
+
+		memcpy((char *)to + at, &word, 8);
+	}
+	for (; at < size; at++)
+		((uint8_t *)to)[at] = __atomic_load_n((const uint8_t *)from + at, __ATOMIC_RELAXED);
+}
+
 /* ---- heap (heap.c, slab.c) ---- */
 
 struct pf_slab {

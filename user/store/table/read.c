@@ -67,7 +67,7 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 			seq = pf_seq_begin(table->store, at);
 			pending = pf_page_pending(table->store, at);
 			if (!pending)
-				memcpy(ret_line, at, sizeof(*ret_line));
+				pf_copy_words(ret_line, at, sizeof(*ret_line));
 		} while (!pending && pf_seq_retry(table->store, at, seq));
 		if (__builtin_expect(pending, 0)) {
 			piece = pf_piece_at(table, loc);
@@ -94,7 +94,10 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 	int r;
 
 	if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire)) {
-		r = pf_table_refresh(table); /* a read-only handle that the writer has outgrown */
+		if (!table->tables->read_only) /* a segment is known before a line that leads there is committed */
+			return pf_error(-EUCLEAN, "table %s: bucket %llu: has no segment", table->name,
+					(unsigned long long)bucket);
+		r = pf_table_refresh(table); /* the writer has outgrown this handle */
 		if (r < 0)
 			return r;
 		if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire))

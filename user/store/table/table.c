@@ -163,7 +163,7 @@ static int read_in_place(const struct pf_table *table, const char *at, void *ret
 		return pf_error(-EIO, "table %s: arena offset %llu: the mapped file could not be read", table->name,
 				(unsigned long long)(at - table->base));
 	prev = pf_sigbus_arm(&env, table->base, table->arena_size);
-	memcpy(ret_data, at, size);
+	pf_copy_words(ret_data, at, size);
 	pf_sigbus_disarm(prev);
 	return 0;
 }
