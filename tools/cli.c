@@ -75,10 +75,12 @@ uint64_t cli_size_arg(const struct cli *cli, const char *option, const char *arg
 	uint64_t value;
 
 	if (units_parse_size(arg, &value))
-		cli_usage(cli, "%s: '%s' is not a size: a number with K, M, G or T (powers of 1024), such as 64M or 2GiB",
+		cli_usage(cli,
+			  "%s: '%s' is not a size: a number with K, M, G or T (powers of 1024), such as 64M or 2GiB",
 			  option, arg);
 	if (value < min || value > max)
-		cli_usage(cli, "%s: '%s' is out of range: %s to %s", option, arg, units_size(min, low), units_size(max, high));
+		cli_usage(cli, "%s: '%s' is out of range: %s to %s", option, arg, units_size(min, low),
+			  units_size(max, high));
 	return value;
 }
 
@@ -87,7 +89,8 @@ uint64_t cli_duration_arg(const struct cli *cli, const char *option, const char 
 	uint64_t value;
 
 	if (units_parse_duration(arg, &value))
-		cli_usage(cli, "%s: '%s' is not a time: a number with ms, s, m, h or d, such as 500ms or 30s", option, arg);
+		cli_usage(cli, "%s: '%s' is not a time: a number with ms, s, m, h or d, such as 500ms or 30s", option,
+			  arg);
 	return value;
 }
 
@@ -145,8 +148,10 @@ static int fail_open(struct cli *cli, int r, const char *words)
 		pid = writer_pid(cli->store);
 		if (pid)
 			snprintf(who, sizeof(who), "process %d", (int)pid);
-		return cli_fail(cli, "%s has it open for writing: stop it first, or use a command that works beside it "
-				"(get, ls, cat, stat, heatmap, residency, explain, pin, unpin, checkpoint): %s", who, words);
+		return cli_fail(cli,
+				"%s has it open for writing: stop it first, or use a command that works beside it "
+				"(get, ls, cat, stat, heatmap, residency, explain, pin, unpin, checkpoint): %s",
+				who, words);
 	case -ENOENT:
 		return cli_fail(cli, "no store here: 'pinfold create %s' makes one: %s", cli->store, words);
 	case -EUCLEAN:

@@ -28,11 +28,12 @@ static uint64_t run_ms = 5000, seed = 1;
 static const char *table_name;
 
 static const struct argp_option options[] = {
-	{"workload", KEY_WORKLOAD, "NAME", 0, "get (records), read (random pages), scan, or mixed: read beside a scan [mixed]", 0},
-	{"seconds", KEY_SECONDS, "TIME", 0, "How long [5s]", 0},
-	{"table", KEY_TABLE, "TABLE", 0, "Whose records 'get' reads [the first]", 0},
-	{"seed", KEY_SEED, "N", 0, "Of the random places [1]", 0},
-	{0},
+	{ "workload", KEY_WORKLOAD, "NAME", 0,
+	  "get (records), read (random pages), scan, or mixed: read beside a scan [mixed]", 0 },
+	{ "seconds", KEY_SECONDS, "TIME", 0, "How long [5s]", 0 },
+	{ "table", KEY_TABLE, "TABLE", 0, "Whose records 'get' reads [the first]", 0 },
+	{ "seed", KEY_SEED, "N", 0, "Of the random places [1]", 0 },
+	{ 0 },
 };
 
 static int option(struct cli *cli, int key, const char *arg)
@@ -195,18 +196,20 @@ static int print_result(struct bench *bench, double seconds, bool live)
 	char p50[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX], p999[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
 	const struct histogram *h = &bench->reads;
 	struct cli *cli = bench->cli;
-	double reads = seconds > 0 ? (double)h->count / seconds : 0, scan = seconds > 0 ? (double)bench->scanned_bytes / seconds : 0;
+	double reads = seconds > 0 ? (double)h->count / seconds : 0,
+	       scan = seconds > 0 ? (double)bench->scanned_bytes / seconds : 0;
 
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:o}", "workload", workload_names[workload],
-						     "read_only", live, "seed", (json_int_t)seed, "seconds",
-						     cli_json_real(seconds), "reads_per_s", cli_json_real(reads),
-						     "scan_bytes_per_s", cli_json_real(scan), "latency", histogram_json(h)));
+		return cli_print_json(cli,
+				      json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:o}", "workload",
+						workload_names[workload], "read_only", live, "seed", (json_int_t)seed,
+						"seconds", cli_json_real(seconds), "reads_per_s", cli_json_real(reads),
+						"scan_bytes_per_s", cli_json_real(scan), "latency", histogram_json(h)));
 	if (h->count)
 		printf("%-6s %s/s  p50 %s  p99 %s  p99.9 %s  max %s\n", workload == WORKLOAD_GET ? "get" : "read",
 		       units_count((uint64_t)reads, rate), units_ns((double)histogram_quantile(h, 0.5), p50),
-		       units_ns((double)histogram_quantile(h, 0.99), p99), units_ns((double)histogram_quantile(h, 0.999), p999),
-		       units_ns((double)h->max_ns, max));
+		       units_ns((double)histogram_quantile(h, 0.99), p99),
+		       units_ns((double)histogram_quantile(h, 0.999), p999), units_ns((double)h->max_ns, max));
 	if (bench->scanned_bytes)
 		printf("%-6s %s/s\n", "scan", units_size((uint64_t)scan, rate));
 	return cli_finish_stdout(cli, CLI_OK);
@@ -249,7 +252,8 @@ const struct command cmd_bench = {
 	.name = "bench",
 	.operands = "DIR",
 	.summary = "Time a small workload on an existing store",
-	.details = "Reads only. If no process has the store open it is opened with telemetry and adaptive pinning, as a program would.",
+	.details = "Reads only. If no process has the store open it is opened with telemetry and adaptive pinning, as "
+		   "a program would.",
 	.min_args = 1,
 	.max_args = 1,
 	.options = options,

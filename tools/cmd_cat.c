@@ -75,7 +75,8 @@ static int run(struct cli *cli)
 	if (name_parse(cli->args[1], &name, &why))
 		cli_usage(cli, "'%s': %s", cli->args[1], why);
 	if (name.is_extent)
-		cli_usage(cli, "'%s' is an extent: cat writes objects (blob:%s if that is a blob's name)", cli->args[1], cli->args[1]);
+		cli_usage(cli, "'%s' is an extent: cat writes objects (blob:%s if that is a blob's name)", cli->args[1],
+			  cli->args[1]);
 	if (cli->json)
 		cli_usage(cli, "--json: cat writes the object's own bytes; 'pinfold ls --json' describes it");
 	status = cli_open_read(cli, &pf);

@@ -46,9 +46,9 @@ static int run(struct cli *cli)
 	if (status)
 		return status;
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "by_live_process", live,
-						     "recovered_txns", cli_json_u64(stats.recovered_txns), "recovered_bytes",
-						     cli_json_u64(stats.recovered_bytes)));
+		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "by_live_process",
+						     live, "recovered_txns", cli_json_u64(stats.recovered_txns),
+						     "recovered_bytes", cli_json_u64(stats.recovered_bytes)));
 	if (stats.recovered_txns)
 		cli_note(cli, "it was not closed cleanly: %llu transactions recovered from the journal",
 			 (unsigned long long)stats.recovered_txns);
@@ -59,7 +59,8 @@ const struct command cmd_checkpoint = {
 	.name = "checkpoint",
 	.operands = "DIR",
 	.summary = "Make the data files durable and recycle the journal",
-	.details = "If a process has the store open, it is asked to; otherwise the store is opened (and recovered, if it was not "
+	.details = "If a process has the store open, it is asked to; otherwise the store is opened (and recovered, if "
+		   "it was not "
 		   "closed cleanly).",
 	.min_args = 1,
 	.max_args = 1,

@@ -68,8 +68,8 @@ static int run(struct cli *cli)
 		return status;
 	print_uuid(stats.uuid, uuid);
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:o, s:o}", "store", cli->store, "uuid", uuid, "file_size",
-						     cli_json_u64(stats.file_size), "extent_size",
+		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:o, s:o}", "store", cli->store, "uuid", uuid,
+						     "file_size", cli_json_u64(stats.file_size), "extent_size",
 						     cli_json_u64(stats.extent_size), "journal_size",
 						     cli_json_u64(stats.journal_size)));
 	printf("%s: new store %s: data files of %s, extents of %s, journal %s\n", cli->store, uuid,
@@ -82,7 +82,8 @@ const struct command cmd_create = {
 	.name = "create",
 	.operands = "DIR",
 	.summary = "Make an empty store in directory DIR",
-	.details = "The directory is made if it is not there. Sizes are powers of 1024: 64M, 64MB and 64MiB are the same.",
+	.details =
+		"The directory is made if it is not there. Sizes are powers of 1024: 64M, 64MB and 64MiB are the same.",
 	.min_args = 1,
 	.max_args = 1,
 	.options = options,

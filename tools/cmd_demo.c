@@ -28,15 +28,17 @@ static struct demo_options settings = {
 };
 
 static const struct argp_option options[] = {
-	{"dir", KEY_DIR, "DIR", 0, "Make the store in DIR and keep it [a directory in TMPDIR or /var/tmp, removed at the end]", 0},
-	{"memory", KEY_MEMORY, "SIZE", 0, "Memory limit for the workload [512M]", 0},
-	{"seconds", KEY_SECONDS, "TIME", 0, "Of each of the two phases, 2s to 600s [15s]", 0},
-	{"packages", KEY_PACKAGES, "FILE", 0, "A package index to import; may be given more than once [apt's lists]", 0},
-	{"tree", KEY_TREE, "DIR", 0, "Whose files are loaded [/usr]", 0},
-	{"size", KEY_SIZE, "SIZE", 0, "How much of them [5.2 x the memory limit]", 0},
-	{"rate", KEY_RATE, "N", 0, "Hot operations per second [15000]", 0},
-	{"heatmap", KEY_HEATMAP, "FILE", 0, "Write the fault heatmap to FILE: .png or .svg", 0},
-	{0},
+	{ "dir", KEY_DIR, "DIR", 0,
+	  "Make the store in DIR and keep it [a directory in TMPDIR or /var/tmp, removed at the end]", 0 },
+	{ "memory", KEY_MEMORY, "SIZE", 0, "Memory limit for the workload [512M]", 0 },
+	{ "seconds", KEY_SECONDS, "TIME", 0, "Of each of the two phases, 2s to 600s [15s]", 0 },
+	{ "packages", KEY_PACKAGES, "FILE", 0, "A package index to import; may be given more than once [apt's lists]",
+	  0 },
+	{ "tree", KEY_TREE, "DIR", 0, "Whose files are loaded [/usr]", 0 },
+	{ "size", KEY_SIZE, "SIZE", 0, "How much of them [5.2 x the memory limit]", 0 },
+	{ "rate", KEY_RATE, "N", 0, "Hot operations per second [15000]", 0 },
+	{ "heatmap", KEY_HEATMAP, "FILE", 0, "Write the fault heatmap to FILE: .png or .svg", 0 },
+	{ 0 },
 };
 
 static int option(struct cli *cli, int key, const char *arg)
@@ -87,7 +89,8 @@ static int make_dir(struct demo *demo)
 	if (demo->options.dir)
 		n = (size_t)snprintf(demo->dir, sizeof(demo->dir), "%s", demo->options.dir);
 	else
-		n = (size_t)snprintf(demo->dir, sizeof(demo->dir), "%s/pinfold-demo.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+		n = (size_t)snprintf(demo->dir, sizeof(demo->dir), "%s/pinfold-demo.XXXXXX",
+				     tmp && *tmp ? tmp : "/var/tmp");
 	if (n >= sizeof(demo->dir))
 		return cli_fail(demo->cli, "the directory's name is longer than %zu bytes", sizeof(demo->dir) - 1);
 	if (!demo->options.dir && !mkdtemp(demo->dir))
@@ -122,9 +125,11 @@ static int check_room(struct demo *demo)
 		return CLI_OK;
 	if ((uint64_t)fs.f_bavail * fs.f_frsize >= needed)
 		return CLI_OK;
-	return cli_fail(demo->cli, "the demo needs %s of disk space and %s are free: --dir names another place, --memory or --size "
-				   "makes it smaller", units_size(needed, need),
-			units_size((uint64_t)fs.f_bavail * fs.f_frsize, have));
+	return cli_fail(
+		demo->cli,
+		"the demo needs %s of disk space and %s are free: --dir names another place, --memory or --size "
+		"makes it smaller",
+		units_size(needed, need), units_size((uint64_t)fs.f_bavail * fs.f_frsize, have));
 }
 
 static void enter_limit(struct demo *demo)
@@ -134,11 +139,13 @@ static void enter_limit(struct demo *demo)
 
 	demo->limited = r == 0;
 	if (r)
-		demo_say(demo, "No memory limit could be set (%s): going on without one, so that everything may fit in memory",
-			 demo->no_limit_reason);
+		demo_say(
+			demo,
+			"No memory limit could be set (%s): going on without one, so that everything may fit in memory",
+			demo->no_limit_reason);
 	else
-		demo_say(demo, "Memory limit for the workload: %s (cgroup v%d, %s)", units_size(demo->options.memory, limit),
-			 demo->cgroup.version, demo->cgroup.path);
+		demo_say(demo, "Memory limit for the workload: %s (cgroup v%d, %s)",
+			 units_size(demo->options.memory, limit), demo->cgroup.version, demo->cgroup.path);
 }
 
 static int run_phases(struct demo *demo)
@@ -146,8 +153,8 @@ static int run_phases(struct demo *demo)
 	char hot[UNITS_TEXT_MAX];
 	int status;
 
-	demo_say(demo, "Hot reads of %s in %zu random runs of 2 MiB, beside a scan of everything", units_size(demo->hot_bytes, hot),
-		 demo->hot_count);
+	demo_say(demo, "Hot reads of %s in %zu random runs of 2 MiB, beside a scan of everything",
+		 units_size(demo->hot_bytes, hot), demo->hot_count);
 	demo_say(demo, "Without adaptive pinning, %u s:", demo->options.seconds);
 	status = demo_phase_run(demo, &demo->phases[0], false);
 	if (status)
@@ -197,8 +204,10 @@ const struct command cmd_demo = {
 	.name = "demo",
 	.operands = "",
 	.summary = "Show adaptive pinning on this machine's own data, in about a minute",
-	.details = "Imports the package index as records, loads files as objects, then times hot point reads beside a scan of data larger "
-		   "than the memory limit that it puts itself under (a cgroup, removed at the end): first without, then with adaptive "
+	.details = "Imports the package index as records, loads files as objects, then times hot point reads beside a "
+		   "scan of data larger "
+		   "than the memory limit that it puts itself under (a cgroup, removed at the end): first without, "
+		   "then with adaptive "
 		   "pinning. The result goes to stdout, progress to stderr.",
 	.min_args = 0,
 	.max_args = 0,

@@ -66,9 +66,9 @@ static int run(struct cli *cli)
 	if (cli->json) {
 		list = json_array();
 		for (int i = 0; i < n; i++)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "name", caps[i].name, "state",
-							      state_name(caps[i].state), "found", caps[i].found, "adds",
-							      caps[i].adds, "how", caps[i].how));
+			json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "name", caps[i].name,
+							      "state", state_name(caps[i].state), "found",
+							      caps[i].found, "adds", caps[i].adds, "how", caps[i].how));
 		return cli_print_json(cli, json_pack("{s:o}", "capabilities", list));
 	}
 	if (width > 120)

@@ -74,7 +74,8 @@ static int explain_closed(struct cli *cli, struct pinfold *pf, const struct name
 
 	for (size_t i = 0; i < spans->count; i++) {
 		struct pinfold_residency res;
-		int r = pinfold_residency_query(pf, &spans->spans[i].extent, spans->spans[i].offset, spans->spans[i].size, &res);
+		int r = pinfold_residency_query(pf, &spans->spans[i].extent, spans->spans[i].offset,
+						spans->spans[i].size, &res);
 
 		if (r)
 			return cli_fail_call(cli, pf, r, cli->args[1]);
@@ -82,10 +83,13 @@ static int explain_closed(struct cli *cli, struct pinfold *pf, const struct name
 		resident += res.resident == UINT64_MAX ? 0 : res.resident;
 	}
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o, s:[]}", "target", cli->args[1], "open", 0, "size",
-						     cli_json_u64(size), "resident", cli_json_u64(resident), "groups"));
-	printf("%s: no process has the store open, so nothing of it is pinned and nobody observes it. Of its %s, %s are in the page "
-	       "cache, which the kernel may drop at any time.\n", cli->args[1], units_size(size, a), units_size(resident, b));
+		return cli_print_json(cli,
+				      json_pack("{s:s, s:b, s:o, s:o, s:[]}", "target", cli->args[1], "open", 0, "size",
+						cli_json_u64(size), "resident", cli_json_u64(resident), "groups"));
+	printf("%s: no process has the store open, so nothing of it is pinned and nobody observes it. Of its %s, %s "
+	       "are in the page "
+	       "cache, which the kernel may drop at any time.\n",
+	       cli->args[1], units_size(size, a), units_size(resident, b));
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
@@ -105,8 +109,8 @@ static int explain_open(struct run_state *run, struct pinfold *pf, const struct 
 		explain_span(run, &spans->spans[i]);
 	}
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "target", cli->args[1], "open", 1, "left_out",
-						     cli_json_u64(run->left_out), "groups", run->groups));
+		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "target", cli->args[1], "open", 1,
+						     "left_out", cli_json_u64(run->left_out), "groups", run->groups));
 	if (run->left_out)
 		printf("... and %zu more runs of slices (--all shows them)\n", run->left_out);
 	if (!run->group_count)
@@ -143,7 +147,8 @@ const struct command cmd_explain = {
 	.name = "explain",
 	.operands = "DIR EXTENT|OBJECT",
 	.summary = "Why it is pinned, not pinned, not huge or not moved",
-	.details = "One paragraph per run of slices for which the same is true: its state, the reason with the numbers behind it, what "
+	.details = "One paragraph per run of slices for which the same is true: its state, the reason with the numbers "
+		   "behind it, what "
 		   "the kernel saw, and what would change it.",
 	.min_args = 2,
 	.max_args = 2,

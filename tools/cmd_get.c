@@ -11,8 +11,8 @@
 static int print_value(struct cli *cli, const char *value, size_t size)
 {
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:I}", "table", cli->args[1], "key", cli->args[2], "value",
-						     cli_json_bytes(value, size), "size", (json_int_t)size));
+		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:I}", "table", cli->args[1], "key", cli->args[2],
+						     "value", cli_json_bytes(value, size), "size", (json_int_t)size));
 	fwrite(value, 1, size, stdout);
 	/* A terminal's prompt should not follow the value; a pipe gets the bytes and nothing else. */
 	if (isatty(STDOUT_FILENO) && (!size || value[size - 1] != '\n'))

@@ -67,8 +67,9 @@ static int from_live(struct cli *cli, struct heatmap *ret_map)
 		pinfold_live_history_done(&history);
 	}
 	if (!r)
-		snprintf(ret_map->title, sizeof(ret_map->title), "%s: %s since process %d opened it %s ago (source %s)", cli->store,
-			 heatmap_metric_names[metric], (int)watch.info.pid, units_ms(watch.info.open_ms, age), watch.info.source);
+		snprintf(ret_map->title, sizeof(ret_map->title), "%s: %s since process %d opened it %s ago (source %s)",
+			 cli->store, heatmap_metric_names[metric], (int)watch.info.pid,
+			 units_ms(watch.info.open_ms, age), watch.info.source);
 	watch_close(&watch);
 	return r ? r : 1;
 }
@@ -96,7 +97,9 @@ static int make_map(struct cli *cli, struct heatmap *ret_map)
 		return cli_fail(cli, "the process that has it open cannot be watched: %s", strerror(-r));
 	if (r == 0) {
 		if (metric != HEATMAP_RESIDENT)
-			cli_note(cli, "no process has %s open, so there is no history of %s: this shows what is in memory now",
+			cli_note(cli,
+				 "no process has %s open, so there is no history of %s: this shows what is in memory "
+				 "now",
 				 cli->store, heatmap_metric_names[metric]);
 		return from_page_cache(cli, ret_map);
 	}
@@ -194,8 +197,10 @@ const struct command cmd_heatmap = {
 	.name = "heatmap",
 	.operands = "DIR [COUNT]",
 	.summary = "Where faults, heat or pins were over time: time x extent",
-	.details = "Rows are time, columns are slices of the data files, merged to the width at hand (the busiest stands for its "
-		   "neighbours). Colour where the terminal has 24-bit colour (COLORTERM=truecolor or --color=always), else digits. Of a "
+	.details = "Rows are time, columns are slices of the data files, merged to the width at hand (the busiest "
+		   "stands for its "
+		   "neighbours). Colour where the terminal has 24-bit colour (COLORTERM=truecolor or --color=always), "
+		   "else digits. Of a "
 		   "store that no process has open it shows what is in memory now.",
 	.min_args = 1,
 	.max_args = 2,

@@ -63,7 +63,8 @@ static int run(struct cli *cli)
 	if (format < 0)
 		format = guess_format(cli->args[2]);
 	if (format < 0)
-		cli_usage(cli, "the name '%s' does not tell the format: say --format csv, jsonl or deb822", cli->args[2]);
+		cli_usage(cli, "the name '%s' does not tell the format: say --format csv, jsonl or deb822",
+			  cli->args[2]);
 	cli_catch_signals();
 	status = cli_open_write(cli, NULL, &pf);
 	if (status)
@@ -72,7 +73,8 @@ static int run(struct cli *cli)
 	if (r)
 		status = cli_fail_call(cli, pf, r, cli->args[1]);
 	else
-		status = import_file(cli, pf, table, cli->args[2], (enum records_format)format, key_field, batch, &result);
+		status = import_file(cli, pf, table, cli->args[2], (enum records_format)format, key_field, batch,
+				     &result);
 	status = cli_close(cli, pf, status);
 	if (status)
 		return status;
@@ -85,8 +87,9 @@ static int run(struct cli *cli)
 						     cli_json_u64(result.byte_count), "left_out",
 						     cli_json_u64(result.too_large), "seconds",
 						     cli_json_real(result.seconds)));
-	printf("%s: %s records, %s, into table %s in %.1f s (%s/s)\n", cli->args[2], units_count(result.record_count, count),
-	       units_size(result.byte_count, bytes), cli->args[1], result.seconds,
+	printf("%s: %s records, %s, into table %s in %.1f s (%s/s)\n", cli->args[2],
+	       units_count(result.record_count, count), units_size(result.byte_count, bytes), cli->args[1],
+	       result.seconds,
 	       units_count((uint64_t)(result.seconds > 0 ? (double)result.record_count / result.seconds : 0), rate));
 	return cli_finish_stdout(cli, CLI_OK);
 }
@@ -95,8 +98,10 @@ const struct command cmd_import = {
 	.name = "import",
 	.operands = "DIR TABLE FILE|-",
 	.summary = "Read records into a table: CSV, JSON lines, Debian control files",
-	.details = "FILE may be compressed (.xz, .gz, .lz4, .zst, .bz2): the tool of that name reads it. The table is made if it is "
-		   "not there; a record with a key that is there replaces it. A csv row is kept as a JSON object, a jsonl line and a "
+	.details = "FILE may be compressed (.xz, .gz, .lz4, .zst, .bz2): the tool of that name reads it. The table is "
+		   "made if it is "
+		   "not there; a record with a key that is there replaces it. A csv row is kept as a JSON object, a "
+		   "jsonl line and a "
 		   "deb822 stanza as they are. Each batch is one transaction.",
 	.min_args = 3,
 	.max_args = 3,

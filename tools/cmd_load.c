@@ -65,7 +65,9 @@ static int finish_object(struct cli *cli, struct pinfold *pf, struct object_writ
 	if (name_parse(cli->args[1], &name, &why))
 		cli_usage(cli, "'%s': %s", cli->args[1], why);
 	if (name.is_extent)
-		cli_usage(cli, "'%s' names an extent: an object is blob:NAME, rowgroup:T/R, graph:P, vector:L, time:S/B or actor:A/B",
+		cli_usage(cli,
+			  "'%s' names an extent: an object is blob:NAME, rowgroup:T/R, graph:P, vector:L, time:S/B or "
+			  "actor:A/B",
 			  cli->args[1]);
 	r = object_writer_finish(writer, &name.object, replace);
 	if (r == -EEXIST)
@@ -150,8 +152,8 @@ static int load_tree(struct cli *cli, struct pinfold *pf, struct progress *progr
 		cli_note(cli, "%llu files could not be read and were left out, the first: %s",
 			 (unsigned long long)load.unreadable_count, load.first_unreadable);
 	if (status == CLI_OK && files_table)
-		cli_note(cli, "%llu files in %llu objects; table %s says where each is", (unsigned long long)load.file_count,
-			 (unsigned long long)load.volume_count, files_table);
+		cli_note(cli, "%llu files in %llu objects; table %s says where each is",
+			 (unsigned long long)load.file_count, (unsigned long long)load.volume_count, files_table);
 	return status;
 }
 
@@ -185,7 +187,9 @@ static int run(struct cli *cli)
 	int status;
 
 	if (!fill_size == (cli->arg_count == 2))
-		cli_usage(cli, "%s", fill_size ? "--fill: there is no file to give then" : "an operand is missing: FILE, DIRECTORY or -");
+		cli_usage(cli, "%s",
+			  fill_size ? "--fill: there is no file to give then"
+				    : "an operand is missing: FILE, DIRECTORY or -");
 	cli_catch_signals();
 	status = cli_open_write(cli, NULL, &pf);
 	if (status)
@@ -210,9 +214,11 @@ const struct command cmd_load = {
 	.name = "load",
 	.operands = "DIR NAME FILE|DIRECTORY|- | DIR NAME --fill=SIZE",
 	.summary = "Bulk-load a file, or each file of a tree, as objects",
-	.details = "A file becomes object NAME. Of a directory each regular file becomes blob NAME/path; as an object has at least "
+	.details = "A file becomes object NAME. Of a directory each regular file becomes blob NAME/path; as an object "
+		   "has at least "
 		   "one extent of 2 MiB, --pack puts many small files into objects NAME/0000, NAME/0001... and records "
-		   "path -> {\"object\", \"offset\", \"size\"} in TABLE. Nothing is seen of an object until it is whole and durable.",
+		   "path -> {\"object\", \"offset\", \"size\"} in TABLE. Nothing is seen of an object until it is "
+		   "whole and durable.",
 	.min_args = 2,
 	.max_args = 3,
 	.options = options,

@@ -57,11 +57,11 @@ static int add_table(void *ctx, const char *name)
 		return r;
 	listing->table_count++;
 	if (listing->tables) {
-		json_array_append_new(listing->tables,
-				      json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", name, "records",
-						cli_json_u64(stats.record_count), "key_bytes", cli_json_u64(stats.key_bytes),
-						"value_bytes", cli_json_u64(stats.value_bytes), "extent_bytes",
-						cli_json_u64(stats.extent_bytes)));
+		json_array_append_new(listing->tables, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", name, "records",
+								 cli_json_u64(stats.record_count), "key_bytes",
+								 cli_json_u64(stats.key_bytes), "value_bytes",
+								 cli_json_u64(stats.value_bytes), "extent_bytes",
+								 cli_json_u64(stats.extent_bytes)));
 		return 0;
 	}
 	table_cell(&listing->table, "%s", name);
@@ -89,10 +89,10 @@ static int add_object(void *ctx, const struct pinfold_object_id *id, const struc
 
 		for (size_t i = 0; i < object->extent_count; i++)
 			json_array_append_new(extents, name_extent_json(&object->extents[i]));
-		json_array_append_new(listing->objects, json_pack("{s:s, s:o, s:s, s:o, s:o}", "name", name, "size",
-								  cli_json_u64(object->size), "lifetime", lifetime,
-								  "created_unix_ms", cli_json_u64(object->created_unix_ms),
-								  "extents", extents));
+		json_array_append_new(listing->objects,
+				      json_pack("{s:s, s:o, s:s, s:o, s:o}", "name", name, "size",
+						cli_json_u64(object->size), "lifetime", lifetime, "created_unix_ms",
+						cli_json_u64(object->created_unix_ms), "extents", extents));
 		return 0;
 	}
 	if (object->extent_count)
@@ -126,7 +126,8 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 	if (r < 0)
 		return cli_fail_call(cli, pf, r, "listing");
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:o, s:o}", "tables", listing.tables, "objects", listing.objects));
+		return cli_print_json(cli,
+				      json_pack("{s:o, s:o}", "tables", listing.tables, "objects", listing.objects));
 	if (listing.table_count)
 		table_print(&listing.table, stdout, bold);
 	if (listing.table_count && listing.object_count)
@@ -172,8 +173,8 @@ static int list_records(struct cli *cli, struct pinfold *pf, struct pinfold_tabl
 	while ((!limit || count < limit) && (r = pinfold_cursor_next(cursor, &record)) == 1) {
 		count++;
 		if (records) {
-			json_t *one = json_pack("{s:o, s:I}", "key", cli_json_bytes(record.key, record.key_size), "size",
-						(json_int_t)record.value_size);
+			json_t *one = json_pack("{s:o, s:I}", "key", cli_json_bytes(record.key, record.key_size),
+						"size", (json_int_t)record.value_size);
 
 			if (with_values)
 				json_object_set_new(one, "value", cli_json_bytes(record.value, record.value_size));
@@ -226,7 +227,8 @@ const struct command cmd_ls = {
 	.name = "ls",
 	.operands = "DIR [TABLE]",
 	.summary = "List tables and objects, or the records of a table",
-	.details = "Records are listed one per line, key, tab, size of the value (or the value, with \\n, \\t and \\xNN for what does "
+	.details = "Records are listed one per line, key, tab, size of the value (or the value, with \\n, \\t and "
+		   "\\xNN for what does "
 		   "not fit a line), in no particular order.",
 	.min_args = 1,
 	.max_args = 2,

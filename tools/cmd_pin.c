@@ -81,10 +81,11 @@ static int print_done(struct cli *cli, const struct name_spans *spans, const cha
 	char bytes[UNITS_TEXT_MAX];
 
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:s, s:I, s:o}", "action", what, "target", cli->args[1], "by", by,
-						     "extents", (json_int_t)spans->count, "bytes",
-						     cli_json_u64(spans_bytes(spans))));
-	printf("%s %s: %zu extents, %s, by %s\n", what, cli->args[1], spans->count, units_size(spans_bytes(spans), bytes), by);
+		return cli_print_json(cli, json_pack("{s:s, s:s, s:s, s:I, s:o}", "action", what, "target",
+						     cli->args[1], "by", by, "extents", (json_int_t)spans->count,
+						     "bytes", cli_json_u64(spans_bytes(spans))));
+	printf("%s %s: %zu extents, %s, by %s\n", what, cli->args[1], spans->count,
+	       units_size(spans_bytes(spans), bytes), by);
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
@@ -99,12 +100,15 @@ static int ask_writer(struct cli *cli, const struct name_spans *spans, bool unpi
 
 		message[0] = 0;
 		if (unpin)
-			r = pinfold_live_unpin(cli->store, &span->extent, span->offset, span->size, message, sizeof(message));
+			r = pinfold_live_unpin(cli->store, &span->extent, span->offset, span->size, message,
+					       sizeof(message));
 		else
-			r = pinfold_live_pin(cli->store, &span->extent, span->offset, span->size, &opts, message, sizeof(message));
+			r = pinfold_live_pin(cli->store, &span->extent, span->offset, span->size, &opts, message,
+					     sizeof(message));
 		if (r)
-			return cli_fail(cli, "%s: %s (%zu of %zu extents were done before it)", name_extent(&span->extent, name),
-					message[0] ? message : strerror(-r), i, spans->count);
+			return cli_fail(cli, "%s: %s (%zu of %zu extents were done before it)",
+					name_extent(&span->extent, name), message[0] ? message : strerror(-r), i,
+					spans->count);
 	}
 	return print_done(cli, spans, unpin ? "unpinned" : "pinned", "the process that has it open");
 }
@@ -186,7 +190,9 @@ static int pin_or_unpin(struct cli *cli, bool unpin)
 	else if (unpin)
 		status = cli_fail(cli, "no process has it open, so nothing is pinned");
 	else if (!hold)
-		status = cli_fail(cli, "no process has it open to keep the pin: --hold keeps it in this one until it is interrupted");
+		status = cli_fail(
+			cli,
+			"no process has it open to keep the pin: --hold keeps it in this one until it is interrupted");
 	else
 		status = hold_pins(cli, pf, &spans);
 	name_spans_done(&spans);
@@ -207,7 +213,8 @@ const struct command cmd_pin = {
 	.name = "pin",
 	.operands = "DIR EXTENT|OBJECT",
 	.summary = "Keep an extent or object in memory",
-	.details = "The process that has the store open is asked, and keeps the pin as long as it lives. If nobody has it open, --hold "
+	.details = "The process that has the store open is asked, and keeps the pin as long as it lives. If nobody has "
+		   "it open, --hold "
 		   "keeps the pin in this process until SIGINT or the end of --ttl.",
 	.min_args = 2,
 	.max_args = 2,

@@ -18,9 +18,12 @@ static int read_value(struct cli *cli, char **ret_value, size_t *ret_size)
 	size = fread(value, 1, PINFOLD_VALUE_MAX + 1, stdin);
 	if (ferror(stdin) || size > PINFOLD_VALUE_MAX) {
 		free(value);
-		return ferror(stdin) ? cli_fail(cli, "reading the value from stdin: %s", strerror(errno))
-				     : cli_fail(cli, "the value on stdin is larger than the %d bytes that a record may have; "
-						     "'pinfold load' takes objects of any size", PINFOLD_VALUE_MAX);
+		return ferror(stdin)
+			       ? cli_fail(cli, "reading the value from stdin: %s", strerror(errno))
+			       : cli_fail(cli,
+					  "the value on stdin is larger than the %d bytes that a record may have; "
+					  "'pinfold load' takes objects of any size",
+					  PINFOLD_VALUE_MAX);
 	}
 	*ret_value = value;
 	*ret_size = size;

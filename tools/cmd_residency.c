@@ -59,7 +59,8 @@ static void nodes_text(const struct pinfold_residency *res, char *text, size_t s
 	*text = 0;
 	for (uint32_t i = 0; i < res->node_count && i < PINFOLD_NODES_MAX && n < size; i++) {
 		if (res->node_bytes[i])
-			n += (size_t)snprintf(text + n, size - n, "%s%u: %s", n ? ", " : "", i, known(res->node_bytes[i], bytes));
+			n += (size_t)snprintf(text + n, size - n, "%s%u: %s", n ? ", " : "", i,
+					      known(res->node_bytes[i], bytes));
 	}
 	if (!*text)
 		snprintf(text, size, "-");
@@ -91,9 +92,10 @@ static json_t *residency_json(const struct pinfold_residency *res)
 	for (uint32_t i = 0; i < res->node_count && i < PINFOLD_NODES_MAX; i++)
 		json_array_append_new(nodes, known_json(res->node_bytes[i]));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "size", known_json(res->size), "resident",
-			 known_json(res->resident), "dirty", known_json(res->dirty), "writeback", known_json(res->writeback),
-			 "evicted_recently", known_json(res->evicted_recently), "locked", known_json(res->locked), "huge",
-			 known_json(res->huge), "large_folio", known_json(res->large_folio), "nodes", nodes);
+			 known_json(res->resident), "dirty", known_json(res->dirty), "writeback",
+			 known_json(res->writeback), "evicted_recently", known_json(res->evicted_recently), "locked",
+			 known_json(res->locked), "huge", known_json(res->huge), "large_folio",
+			 known_json(res->large_folio), "nodes", nodes);
 }
 
 static int report_range(struct report *report, const struct pinfold_extent *extent, uint64_t offset, uint64_t size)
@@ -148,7 +150,8 @@ static int collect(struct report *report)
 
 static int run(struct cli *cli)
 {
-	static const char *const names[] = {"EXTENT", "OBJECT", ">RESIDENT", ">%", ">LOCKED", ">HUGE", ">LARGE", ">DIRTY", "NODES"};
+	static const char *const names[] = { "EXTENT", "OBJECT", ">RESIDENT", ">%",   ">LOCKED",
+					     ">HUGE",  ">LARGE", ">DIRTY",    "NODES" };
 	struct report report = {.cli = cli};
 	int status = cli_open_read(cli, &report.pf);
 
@@ -174,7 +177,8 @@ const struct command cmd_residency = {
 	.name = "residency",
 	.operands = "DIR [EXTENT|OBJECT]",
 	.summary = "What of each extent is in memory, locked, on huge pages, on which node",
-	.details = "Looks at the page cache and brings nothing in. '?' is what this host cannot tell. An extent is FILE:OFFSET[+LEN], "
+	.details = "Looks at the page cache and brings nothing in. '?' is what this host cannot tell. An extent is "
+		   "FILE:OFFSET[+LEN], "
 		   "such as 0:64M.",
 	.min_args = 1,
 	.max_args = 2,

@@ -15,17 +15,19 @@ static json_t *store_json(const struct pinfold_store_stats *s)
 
 	for (int i = 0; i < 16; i++)
 		sprintf(uuid + i * 2, "%02x", s->uuid[i]);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s}",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+			 "s:b, s:b, s:s}",
 			 "uuid", uuid, "file_size", cli_json_u64(s->file_size), "files", cli_json_u64(s->file_count),
 			 "extent_size", cli_json_u64(s->extent_size), "extents", cli_json_u64(s->extent_count),
 			 "allocated_bytes", cli_json_u64(s->allocated_bytes), "published_bytes",
 			 cli_json_u64(s->published_bytes), "commits", cli_json_u64(s->commit_count), "commit_bytes",
 			 cli_json_u64(s->commit_bytes), "flushes", cli_json_u64(s->flush_count), "lsn_ordered",
 			 cli_json_u64(s->lsn_ordered), "lsn_durable", cli_json_u64(s->lsn_durable), "lsn_applied",
-			 cli_json_u64(s->lsn_applied), "lsn_checkpoint", cli_json_u64(s->lsn_checkpoint), "journal_size",
-			 cli_json_u64(s->journal_size), "journal_used", cli_json_u64(s->journal_used), "recovered_txns",
-			 cli_json_u64(s->recovered_txns), "recovered_bytes", cli_json_u64(s->recovered_bytes), "io_uring",
-			 s->io_uring, "poisoned", s->poisoned, "poison_reason", s->poisoned ? s->poison_reason : "");
+			 cli_json_u64(s->lsn_applied), "lsn_checkpoint", cli_json_u64(s->lsn_checkpoint),
+			 "journal_size", cli_json_u64(s->journal_size), "journal_used", cli_json_u64(s->journal_used),
+			 "recovered_txns", cli_json_u64(s->recovered_txns), "recovered_bytes",
+			 cli_json_u64(s->recovered_bytes), "io_uring", s->io_uring, "poisoned", s->poisoned,
+			 "poison_reason", s->poisoned ? s->poison_reason : "");
 }
 
 static void print_store(const struct pinfold_store_stats *s, bool live)
@@ -35,8 +37,8 @@ static void print_store(const struct pinfold_store_stats *s, bool live)
 	printf("store       ");
 	for (int i = 0; i < 16; i++)
 		printf("%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", s->uuid[i]);
-	printf("\nfiles       %" PRIu64 " of %s, extents of %s by default\n", s->file_count, units_size(s->file_size, a),
-	       units_size(s->extent_size, b));
+	printf("\nfiles       %" PRIu64 " of %s, extents of %s by default\n", s->file_count,
+	       units_size(s->file_size, a), units_size(s->extent_size, b));
 	printf("extents     %s, %s published of %s allocated\n", units_count(s->extent_count, a),
 	       units_size(s->published_bytes, b), units_size(s->allocated_bytes, c));
 	printf("journal     %s of %s in use, checkpoint at LSN %" PRIu64 ", durable to LSN %" PRIu64 "\n",
@@ -55,8 +57,8 @@ static void print_live(const struct pinfold_live_info *info)
 	double turn_ms = info->turn_count ? (double)info->turn_ns_total / (double)info->turn_count / 1e6 : 0;
 
 	printf("open        by process %d for %s\n", (int)info->pid, units_ms(info->open_ms, a));
-	printf("telemetry   %s%s%s; %s events lost\n", info->source, info->missing[0] ? "; not running: " : "", info->missing,
-	       units_count(info->lost_events, a));
+	printf("telemetry   %s%s%s; %s events lost\n", info->source, info->missing[0] ? "; not running: " : "",
+	       info->missing, units_count(info->lost_events, a));
 	printf("samples     %s, %s hit\n", units_count(info->sample_count, a), units_count(info->sample_hit_count, b));
 	printf("controller  %s turns, %.2f ms each\n", units_count(info->turn_count, a), turn_ms);
 	printf("pinned      %s of a budget of %s (from %s: %s)\n", units_size(info->pin.budget_used_bytes, a),
@@ -65,8 +67,9 @@ static void print_live(const struct pinfold_live_info *info)
 	for (int i = PINFOLD_PRIORITY_COUNT - 1; i >= 0; i--) {
 		const struct pinfold_priority_stats *p = &info->pin.by_priority[i];
 
-		printf("  %-22s %s in %s slices, budget %s, %" PRIu64 " evicted\n", classes[i], units_size(p->pinned_bytes, a),
-		       units_count(p->pinned_count, b), units_size(p->budget_bytes, c), p->eviction_count);
+		printf("  %-22s %s in %s slices, budget %s, %" PRIu64 " evicted\n", classes[i],
+		       units_size(p->pinned_bytes, a), units_count(p->pinned_count, b), units_size(p->budget_bytes, c),
+		       p->eviction_count);
 	}
 	if (info->pin.refused_count)
 		printf("refused     %s locks refused by the kernel\n", units_count(info->pin.refused_count, a));
@@ -93,8 +96,9 @@ static int run(struct cli *cli)
 	if (status) {
 		;
 	} else if (cli->json) {
-		status = cli_print_json(cli, json_pack("{s:s, s:o, s:o}", "store", cli->store, "stats", store_json(&stats), "live",
-						       watched ? json_null() : watch_info_json(&watch.info)));
+		status = cli_print_json(cli,
+					json_pack("{s:s, s:o, s:o}", "store", cli->store, "stats", store_json(&stats),
+						  "live", watched ? json_null() : watch_info_json(&watch.info)));
 	} else {
 		print_store(&stats, !watched);
 		if (!watched)

@@ -22,8 +22,8 @@ static void on_problem(void *ctx, const struct pinfold_problem *problem)
 	if (verify->problems) {
 		json_array_append_new(verify->problems,
 				      json_pack("{s:s, s:o, s:s}", "path", problem->path, "offset",
-						problem->offset < 0 ? json_null() : json_integer(problem->offset), "what",
-						problem->what));
+						problem->offset < 0 ? json_null() : json_integer(problem->offset),
+						"what", problem->what));
 		return;
 	}
 	if (problem->offset < 0)
@@ -60,8 +60,9 @@ static int run(struct cli *cli)
 	else if (verify.problem_count)
 		status = CLI_FAILURE;
 	if (cli->json) {
-		int printed = cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "sound", status == CLI_OK,
-							    "bytes", cli_json_u64(verify.done), "problems", verify.problems));
+		int printed = cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "sound",
+							    status == CLI_OK, "bytes", cli_json_u64(verify.done),
+							    "problems", verify.problems));
 
 		status = status ? status : printed;
 	} else if (verify.problem_count) {
@@ -74,7 +75,8 @@ const struct command cmd_verify = {
 	.name = "verify",
 	.operands = "DIR",
 	.summary = "Check every checksum and structure; list what is wrong",
-	.details = "Prints one line per problem: file, offset, what was found. The exit status is 1 if there is any. Object data is "
+	.details = "Prints one line per problem: file, offset, what was found. The exit status is 1 if there is any. "
+		   "Object data is "
 		   "covered where it was loaded with checksums.",
 	.min_args = 1,
 	.max_args = 1,

@@ -40,7 +40,8 @@ static int import_one(struct demo *demo, struct pinfold *pf, struct pinfold_tabl
 
 	demo_say(demo, "  %s", base ? base + 1 : path);
 	demo->data.import_files++;
-	return import_file(demo->cli, pf, table, path, RECORDS_DEB822, NULL, IMPORTER_BATCH_DEFAULT, &demo->data.import);
+	return import_file(demo->cli, pf, table, path, RECORDS_DEB822, NULL, IMPORTER_BATCH_DEFAULT,
+			   &demo->data.import);
 }
 
 /* apt's lists; plain or compressed, as apt keeps them here. */
@@ -81,7 +82,8 @@ static int import_packages(struct demo *demo, struct pinfold *pf)
 			status = import_one(demo, pf, table, lists.gl_pathv[i]);
 		globfree(&lists);
 		if (!n) {
-			demo_say(demo, "  apt has no lists here ('apt-get update' fetches them): the installed packages instead");
+			demo_say(demo, "  apt has no lists here ('apt-get update' fetches them): the installed "
+				       "packages instead");
 			status = import_one(demo, pf, table, DPKG_STATUS);
 		}
 	}
@@ -126,7 +128,8 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 		status = tree_load_packed(&load);
 		data->copies++;
 		if (status == CLI_OK && load.byte_count == before)
-			status = cli_fail(demo->cli, "%s: holds no readable file with content: --tree names another", load.root);
+			status = cli_fail(demo->cli, "%s: holds no readable file with content: --tree names another",
+					  load.root);
 		else if (status == CLI_OK && data->copies == COPIES_MAX && load.byte_count < load.max_bytes)
 			status = cli_fail(demo->cli, "%s: too small: --tree names a larger one", load.root);
 	}
@@ -137,10 +140,11 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 	data->volume_count = load.volume_count;
 	data->unreadable_count = load.unreadable_count;
 	if (status == CLI_OK && load.byte_count < load.max_bytes)
-		demo_say(demo, "  the disk is slow: after %d s that is enough, %.1f times the memory limit", LOAD_SECONDS_MAX,
-			 (double)load.byte_count / (double)demo->options.memory);
+		demo_say(demo, "  the disk is slow: after %d s that is enough, %.1f times the memory limit",
+			 LOAD_SECONDS_MAX, (double)load.byte_count / (double)demo->options.memory);
 	if (status == CLI_OK && data->copies > 1)
-		demo_say(demo, "  %s alone is too small: it was loaded %d times, under a prefix each", load.root, data->copies);
+		demo_say(demo, "  %s alone is too small: it was loaded %d times, under a prefix each", load.root,
+			 data->copies);
 	if (status == CLI_OK && data->unreadable_count)
 		demo_say(demo, "  %llu files could not be read and were left out, the first: %s",
 			 (unsigned long long)data->unreadable_count, load.first_unreadable);

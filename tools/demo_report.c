@@ -56,7 +56,8 @@ static size_t tally_decisions(const struct watch *watch, struct tally *tallies)
 
 /* ---- examples ---- */
 
-/* Better than what was chosen before: the hottest pinned one; of the others, for each new reason the one that faulted most. */
+/* Better than what was chosen before: the hottest pinned one; of the others, for each new reason the one that faulted
+ * most. */
 static bool is_better(const struct pinfold_live_slice *s, const struct pinfold_live_slice *than, bool pinned)
 {
 	if ((s->state >= PINFOLD_SLICE_PINNED) != pinned)
@@ -201,7 +202,8 @@ static void count_hits(const struct demo *demo, size_t *ret_hot_pinned, size_t *
 		pinned += watch->slices[i].state >= PINFOLD_SLICE_PINNED;
 	for (size_t i = 0; i < demo->hot_count; i++) {
 		const struct workload_run *run = &demo->hot[i];
-		const struct pinfold_live_slice *s = watch_slice_at(watch, run->extent.file_id, run->extent.offset + run->offset);
+		const struct pinfold_live_slice *s =
+			watch_slice_at(watch, run->extent.file_id, run->extent.offset + run->offset);
 
 		hot_pinned += s && s->state >= PINFOLD_SLICE_PINNED;
 	}
@@ -232,29 +234,35 @@ static void print_telemetry(struct demo *demo)
 	char lost[UNITS_TEXT_MAX], samples[UNITS_TEXT_MAX];
 	double turn_ms = info->turn_count ? (double)info->turn_ns_total / (double)info->turn_count / 1e6 : 0;
 
-	printf("\nTelemetry came from %s (%s events lost, %s page-table samples, %.1f ms per turn of the controller).\n", info->source,
-	       units_count(info->lost_events, lost), units_count(info->sample_count, samples), turn_ms);
+	printf("\nTelemetry came from %s (%s events lost, %s page-table samples, %.1f ms per turn of the "
+	       "controller).\n",
+	       info->source, units_count(info->lost_events, lost), units_count(info->sample_count, samples), turn_ms);
 	if (info->missing[0])
 		printf("Not running: %s\n", info->missing);
 	if (!strcmp(info->source, "procfs"))
-		printf("Without BPF, faults are estimated from the page tables and the page cache; 'pinfold doctor' says how to get it.\n");
+		printf("Without BPF, faults are estimated from the page tables and the page cache; 'pinfold doctor' "
+		       "says how to get it.\n");
 }
 
 static void print_what(struct demo *demo)
 {
 	const struct demo_data *data = &demo->data;
-	char records[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], files[UNITS_TEXT_MAX], size[UNITS_TEXT_MAX], limit[UNITS_TEXT_MAX];
+	char records[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], files[UNITS_TEXT_MAX], size[UNITS_TEXT_MAX],
+		limit[UNITS_TEXT_MAX];
 	char hot[UNITS_TEXT_MAX], table[UNITS_TEXT_MAX];
 
-	printf("Data: %s records (%s) from %s; %s files (%s) from %s%s.\n", units_count(data->import.record_count, records),
-	       units_size(data->import.byte_count, bytes), data->import_from, units_count(data->file_count, files),
-	       units_size(data->byte_count, size), demo->options.tree, data->copies > 1 ? ", loaded more than once" : "");
+	printf("Data: %s records (%s) from %s; %s files (%s) from %s%s.\n",
+	       units_count(data->import.record_count, records), units_size(data->import.byte_count, bytes),
+	       data->import_from, units_count(data->file_count, files), units_size(data->byte_count, size),
+	       demo->options.tree, data->copies > 1 ? ", loaded more than once" : "");
 	printf("Hot set: %s of random 2 MiB runs and the record table (%s), in a ", units_size(demo->hot_bytes, hot),
 	       units_size(data->table_bytes, table));
 	if (demo->limited)
-		printf("memory limit of %s (cgroup v%d).\n", units_size(demo->options.memory, limit), demo->cgroup.version);
+		printf("memory limit of %s (cgroup v%d).\n", units_size(demo->options.memory, limit),
+		       demo->cgroup.version);
 	else
-		printf("process without a memory limit: %s. Everything may fit, and pinning then changes little.\n", demo->no_limit_reason);
+		printf("process without a memory limit: %s. Everything may fit, and pinning then changes little.\n",
+		       demo->no_limit_reason);
 }
 
 static int report_text(struct demo *demo)
@@ -280,7 +288,8 @@ static int report_text(struct demo *demo)
 	print_heatmap(demo, &after->state);
 	print_decisions(demo);
 	count_hits(demo, &hot_pinned, &pinned);
-	printf("\nAt the end %zu slices were pinned: %zu of the %zu slices of the hot set, which nobody had named, and %zu others.\n",
+	printf("\nAt the end %zu slices were pinned: %zu of the %zu slices of the hot set, which nobody had named, and "
+	       "%zu others.\n",
 	       pinned, hot_pinned, demo->hot_count, pinned - hot_pinned);
 	explain_host_ask(demo->dir, &host);
 	print_examples(demo, &host);
@@ -296,15 +305,15 @@ static json_t *phase_json(const struct demo_phase *phase)
 
 	for (uint32_t i = 0; i < phase->seconds; i++)
 		json_array_append_new(seconds, json_pack("{s:o, s:o, s:o}", "page_reads",
-							 histogram_json(&phase->per_second[DEMO_READ][i]), "record_gets",
-							 histogram_json(&phase->per_second[DEMO_GET][i]), "pinned_bytes",
-							 cli_json_u64(phase->pinned_bytes[i])));
-	return json_pack("{s:b, s:I, s:I, s:{s:o, s:o}, s:{s:o, s:o}, s:o, s:o}", "adaptive", phase->adaptive, "seconds",
-			 (json_int_t)phase->seconds, "settled_from", (json_int_t)phase->settled_from, "settled", "page_reads",
-			 histogram_json(&phase->settled[DEMO_READ]), "record_gets", histogram_json(&phase->settled[DEMO_GET]), "all",
-			 "page_reads", histogram_json(&phase->all[DEMO_READ]), "record_gets",
-			 histogram_json(&phase->all[DEMO_GET]), "scan_bytes_per_s",
-			 cli_json_u64(phase->scan_bytes / phase->seconds), "per_second", seconds);
+							 histogram_json(&phase->per_second[DEMO_READ][i]),
+							 "record_gets", histogram_json(&phase->per_second[DEMO_GET][i]),
+							 "pinned_bytes", cli_json_u64(phase->pinned_bytes[i])));
+	return json_pack("{s:b, s:I, s:I, s:{s:o, s:o}, s:{s:o, s:o}, s:o, s:o}", "adaptive", phase->adaptive,
+			 "seconds", (json_int_t)phase->seconds, "settled_from", (json_int_t)phase->settled_from,
+			 "settled", "page_reads", histogram_json(&phase->settled[DEMO_READ]), "record_gets",
+			 histogram_json(&phase->settled[DEMO_GET]), "all", "page_reads",
+			 histogram_json(&phase->all[DEMO_READ]), "record_gets", histogram_json(&phase->all[DEMO_GET]),
+			 "scan_bytes_per_s", cli_json_u64(phase->scan_bytes / phase->seconds), "per_second", seconds);
 }
 
 static json_t *decisions_json(const struct watch *watch)
@@ -314,11 +323,13 @@ static json_t *decisions_json(const struct watch *watch)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "action", watch_action_name(tallies[i].action),
-						      "reason", watch_reason_name(tallies[i].reason), "why",
-						      pinfold_reason_text((enum pinfold_reason)tallies[i].reason), "count",
-						      cli_json_u64(tallies[i].count), "slices", cli_json_u64(tallies[i].slices),
-						      "refused", cli_json_u64(tallies[i].failed)));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "action",
+						      watch_action_name(tallies[i].action), "reason",
+						      watch_reason_name(tallies[i].reason), "why",
+						      pinfold_reason_text((enum pinfold_reason)tallies[i].reason),
+						      "count", cli_json_u64(tallies[i].count), "slices",
+						      cli_json_u64(tallies[i].slices), "refused",
+						      cli_json_u64(tallies[i].failed)));
 	return list;
 }
 
@@ -350,7 +361,8 @@ static int report_json(struct demo *demo)
 	explain_host_ask(demo->dir, &host);
 	if (after->watched)
 		count_hits(demo, &hot_pinned, &pinned);
-	root = json_pack("{s:s, s:{s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o}, s:{s:b, s:o, s:i, s:s}, s:{s:o, s:o, s:o}, s:[o, o]}",
+	root = json_pack("{s:s, s:{s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o}, s:{s:b, s:o, s:i, s:s}, s:{s:o, s:o, s:o}, "
+			 "s:[o, o]}",
 			 "store", demo->dir, "data", "records", cli_json_u64(data->import.record_count), "record_bytes",
 			 cli_json_u64(data->import.byte_count), "records_from", data->import_from, "files",
 			 cli_json_u64(data->file_count), "file_bytes", cli_json_u64(data->byte_count), "unreadable",
@@ -364,12 +376,14 @@ static int report_json(struct demo *demo)
 		return cli_fail(demo->cli, "out of memory");
 	if (after->watched) {
 		json_object_set_new(root, "decisions", decisions_json(&after->watch));
-		json_object_set_new(root, "pinned", json_pack("{s:o, s:o}", "slices", cli_json_u64(pinned), "hot_set_slices",
-							      cli_json_u64(hot_pinned)));
+		json_object_set_new(root, "pinned",
+				    json_pack("{s:o, s:o}", "slices", cli_json_u64(pinned), "hot_set_slices",
+					      cli_json_u64(hot_pinned)));
 		json_object_set_new(root, "examples", examples_json(&after->watch, &host));
 		json_object_set_new(root, "telemetry", watch_info_json(&after->watch.info));
-		json_object_set_new(root, "heatmaps", json_pack("[o, o, o]", heatmap_json(&demo->phases[0].faults),
-								heatmap_json(&after->faults), heatmap_json(&after->state)));
+		json_object_set_new(root, "heatmaps",
+				    json_pack("[o, o, o]", heatmap_json(&demo->phases[0].faults),
+					      heatmap_json(&after->faults), heatmap_json(&after->state)));
 	}
 	return cli_print_json(demo->cli, root);
 }

@@ -191,8 +191,8 @@ static int hot_get(struct work *work, uint64_t *random, char *value)
 	const struct workload_keys *keys = &work->demo->keys;
 	size_t k = workload_random(random) % keys->count, size;
 
-	return pinfold_table_get(work->table, keys->text + keys->offsets[k], keys->offsets[k + 1] - keys->offsets[k], value,
-				 PINFOLD_VALUE_MAX, &size);
+	return pinfold_table_get(work->table, keys->text + keys->offsets[k], keys->offsets[k + 1] - keys->offsets[k],
+				 value, PINFOLD_VALUE_MAX, &size);
 }
 
 /* Counts an operation in the second in which it ended. */
@@ -249,17 +249,20 @@ static uint64_t pinned_now(struct watch *watch)
 static void show_second(struct work *work, uint32_t second)
 {
 	struct demo_phase *phase = work->phase;
-	const struct histogram *reads = &phase->per_second[DEMO_READ][second], *gets = &phase->per_second[DEMO_GET][second];
-	char count[UNITS_TEXT_MAX], p50[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX], pinned[UNITS_TEXT_MAX], scan[UNITS_TEXT_MAX];
+	const struct histogram *reads = &phase->per_second[DEMO_READ][second],
+			       *gets = &phase->per_second[DEMO_GET][second];
+	char count[UNITS_TEXT_MAX], p50[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX], pinned[UNITS_TEXT_MAX],
+		scan[UNITS_TEXT_MAX];
 	static uint64_t scanned_before;
 	uint64_t scanned = work->scan_bytes;
 
 	if (second == 0)
 		scanned_before = 0;
-	demo_say(work->demo, "  %2u s  %7s operations/s  page reads p50 %8s  p99 %8s  pinned %9s  scan %s/s", second + 1,
-		 units_count(reads->count + gets->count, count), units_ns((double)histogram_quantile(reads, 0.5), p50),
-		 units_ns((double)histogram_quantile(reads, 0.99), p99), units_size(phase->pinned_bytes[second], pinned),
-		 units_size(scanned - scanned_before, scan));
+	demo_say(work->demo, "  %2u s  %7s operations/s  page reads p50 %8s  p99 %8s  pinned %9s  scan %s/s",
+		 second + 1, units_count(reads->count + gets->count, count),
+		 units_ns((double)histogram_quantile(reads, 0.5), p50),
+		 units_ns((double)histogram_quantile(reads, 0.99), p99),
+		 units_size(phase->pinned_bytes[second], pinned), units_size(scanned - scanned_before, scan));
 	scanned_before = scanned;
 }
 

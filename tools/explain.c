@@ -67,7 +67,8 @@ void explain_group_take(const struct pinfold_live_slice *slices, size_t count, s
 	for (size_t i = 0; i < count; i++) {
 		const struct pinfold_live_slice *s = &slices[i];
 
-		if (i && (s->file_id != slices[i - 1].file_id || s->index != slices[i - 1].index + 1 || !alike(s, slices)))
+		if (i &&
+		    (s->file_id != slices[i - 1].file_id || s->index != slices[i - 1].index + 1 || !alike(s, slices)))
 			break;
 		group.count++;
 		group.minor += s->minor;
@@ -123,7 +124,8 @@ static void make_state(const struct explain_group *group, const struct watch *wa
 	if (s->state >= PINFOLD_SLICE_PINNED)
 		snprintf(text, size, "%s as %s for %s%s%s, %.0f %% in memory.", watch_state_name(s->state),
 			 watch_priority_name(s->priority), units_ms(s->pin_age_ms, since),
-			 s->pin_left_ms ? ", to be reviewed in " : "", s->pin_left_ms ? units_ms(s->pin_left_ms, left) : "", resident);
+			 s->pin_left_ms ? ", to be reviewed in " : "",
+			 s->pin_left_ms ? units_ms(s->pin_left_ms, left) : "", resident);
 	else if (s->pin_age_ms && s->pin_age_ms < watch->info.open_ms) /* longer: since before anybody looked */
 		snprintf(text, size, "not pinned for %s, %s: %.0f %% in memory.", units_ms(s->pin_age_ms, since),
 			 watch_state_name(s->state), resident);
@@ -141,8 +143,9 @@ static void make_why(const struct explain_group *group, const struct watch *watc
 	int n;
 
 	heat_text(group, heat, sizeof(heat));
-	n = snprintf(text, size, "%s: heat %s; pinned from %.2f, tail-critical from %.2f, let go below %.2f; confidence %.2f.", reason,
-		     heat, percent_or(config->pin_heat_percent, PIN_HEAT_PERCENT),
+	n = snprintf(text, size,
+		     "%s: heat %s; pinned from %.2f, tail-critical from %.2f, let go below %.2f; confidence %.2f.",
+		     reason, heat, percent_or(config->pin_heat_percent, PIN_HEAT_PERCENT),
 		     percent_or(config->tail_heat_percent, TAIL_HEAT_PERCENT),
 		     percent_or(config->unpin_heat_percent, UNPIN_HEAT_PERCENT), (double)group->confidence_min);
 	if (n < 0 || (size_t)n >= size)
@@ -150,9 +153,11 @@ static void make_why(const struct explain_group *group, const struct watch *watc
 	if (s->reason == PINFOLD_REASON_BUDGET || s->reason == PINFOLD_REASON_CLASS_BUDGET ||
 	    s->reason == PINFOLD_REASON_PRESSURE || s->reason == PINFOLD_REASON_EVICTED_COLDER)
 		snprintf(text + n, size - (size_t)n, " The budget: %s of %s used.",
-			 units_size(watch->info.pin.budget_used_bytes, used), units_size(watch->info.pin.budget_total_bytes, total));
+			 units_size(watch->info.pin.budget_used_bytes, used),
+			 units_size(watch->info.pin.budget_total_bytes, total));
 	else if (s->refused_errno)
-		snprintf(text + n, size - (size_t)n, " The kernel answered: %s.", strerror(s->refused_errno < 0 ? -s->refused_errno : s->refused_errno));
+		snprintf(text + n, size - (size_t)n, " The kernel answered: %s.",
+			 strerror(s->refused_errno < 0 ? -s->refused_errno : s->refused_errno));
 }
 
 /* The end of the log2 bucket that holds 99 % of the timed faults, in ns. */
@@ -172,7 +177,8 @@ static double latency_p99(const struct explain_group *group)
 
 static void make_seen(const struct explain_group *group, const struct watch *watch, char *text, size_t size)
 {
-	char minor[UNITS_TEXT_MAX], major[UNITS_TEXT_MAX], stall[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX], evicted[UNITS_TEXT_MAX];
+	char minor[UNITS_TEXT_MAX], major[UNITS_TEXT_MAX], stall[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX],
+		evicted[UNITS_TEXT_MAX];
 	double worst = latency_p99(group);
 	int n;
 
@@ -180,14 +186,17 @@ static void make_seen(const struct explain_group *group, const struct watch *wat
 		     units_count(group->major, major), (double)group->fault_rate);
 	/* Not every source times each fault: what it did not time is not a stall of 0. */
 	if (group->stall_ns && n > 0 && (size_t)n < size)
-		n += snprintf(text + n, size - (size_t)n, "; %s stalled in all", units_ns((double)group->stall_ns, stall));
+		n += snprintf(text + n, size - (size_t)n, "; %s stalled in all",
+			      units_ns((double)group->stall_ns, stall));
 	if (n > 0 && (size_t)n < size)
-		n += snprintf(text + n, size - (size_t)n, "; stalls now %.2f ms per second", (double)group->stall_rate * 1e3);
+		n += snprintf(text + n, size - (size_t)n, "; stalls now %.2f ms per second",
+			      (double)group->stall_rate * 1e3);
 	if (worst > 0 && n > 0 && (size_t)n < size)
 		n += snprintf(text + n, size - (size_t)n, ", 99 %% of faults within %s", units_ns(worst, p99));
 	if (n > 0 && (size_t)n < size)
 		snprintf(text + n, size - (size_t)n, "; evicted %s times; access looks %s (source %s).",
-			 units_count(group->evicted, evicted), watch_pattern_name(group->first->pattern), watch->info.source);
+			 units_count(group->evicted, evicted), watch_pattern_name(group->first->pattern),
+			 watch->info.source);
 }
 
 /* The last decision to fold or unfold the group's first slice, or NULL. */
@@ -203,31 +212,35 @@ static const struct pinfold_live_decision *last_fold(const struct explain_group 
 	return NULL;
 }
 
-static void make_huge(const struct explain_group *group, const struct watch *watch, const struct explain_host *host, char *text,
-		      size_t size)
+static void make_huge(const struct explain_group *group, const struct watch *watch, const struct explain_host *host,
+		      char *text, size_t size)
 {
 	const struct pinfold_live_decision *fold = last_fold(group, watch);
 
-	if (group->first->state == PINFOLD_SLICE_FOLDED || (group->huge_pages && group->huge_pages >= group->resident_pages))
+	if (group->first->state == PINFOLD_SLICE_FOLDED ||
+	    (group->huge_pages && group->huge_pages >= group->resident_pages))
 		snprintf(text, size, "on huge pages.");
 	else if (group->huge_pages)
-		snprintf(text, size, "partly on huge pages: %" PRIu64 " of %" PRIu64 " pages in memory.", group->huge_pages,
-			 group->resident_pages);
+		snprintf(text, size, "partly on huge pages: %" PRIu64 " of %" PRIu64 " pages in memory.",
+			 group->huge_pages, group->resident_pages);
 	else if (group->first->state < PINFOLD_SLICE_PINNED)
-		snprintf(text, size, "not on huge pages: only what is pinned is folded, since a fault on a huge page reads 2 MiB.");
+		snprintf(text, size,
+			 "not on huge pages: only what is pinned is folded, since a fault on a huge page reads 2 MiB.");
 	else if (fold && fold->action == ACTION_FOLD && !fold->result)
-		snprintf(text, size, "folded %.1f s after the store was opened; 'pinfold residency' shows the large folios.",
+		snprintf(text, size,
+			 "folded %.1f s after the store was opened; 'pinfold residency' shows the large folios.",
 			 (double)fold->time_ms / 1e3);
 	else if (fold && fold->result)
 		snprintf(text, size, "not on huge pages: folding it was refused: %s.", strerror(-fold->result));
 	else if (host->huge_state == 0)
 		snprintf(text, size, "not on huge pages: this host gives none to these files: %s.", host->huge_found);
 	else
-		snprintf(text, size, "not on huge pages: a pin is folded when it has lasted a while, up to a share of all pins.");
+		snprintf(text, size,
+			 "not on huge pages: a pin is folded when it has lasted a while, up to a share of all pins.");
 }
 
-static void make_moved(const struct explain_group *group, const struct watch *watch, const struct explain_host *host, char *text,
-		       size_t size)
+static void make_moved(const struct explain_group *group, const struct watch *watch, const struct explain_host *host,
+		       char *text, size_t size)
 {
 	uint64_t all = 0, most = 0;
 	int nodes = 0, home = 0;
@@ -247,7 +260,8 @@ static void make_moved(const struct explain_group *group, const struct watch *wa
 	else if (nodes == 1)
 		snprintf(text, size, "not moved: all its faults come from node %d.", home);
 	else
-		snprintf(text, size, "node %d has %.0f %% of its faults; it is moved when more than %.0f %% are remote.", home,
+		snprintf(text, size,
+			 "node %d has %.0f %% of its faults; it is moved when more than %.0f %% are remote.", home,
 			 100.0 * (double)most / (double)all,
 			 100 * percent_or(watch->info.pin_config.numa_miss_percent, NUMA_MISS_PERCENT));
 }
@@ -261,9 +275,12 @@ static void make_change(const struct explain_group *group, const struct watch *w
 
 	if (group->first->state >= PINFOLD_SLICE_PINNED) {
 		if (group->first->reason == PINFOLD_REASON_EXPLICIT)
-			snprintf(text, size, "it is let go by 'pinfold unpin', by the program, or at the end of its TTL.");
+			snprintf(text, size,
+				 "it is let go by 'pinfold unpin', by the program, or at the end of its TTL.");
 		else
-			snprintf(text, size, "it is let go when its heat stays below %.2f, or when hotter slices need the budget.", unpin);
+			snprintf(text, size,
+				 "it is let go when its heat stays below %.2f, or when hotter slices need the budget.",
+				 unpin);
 		return;
 	}
 	switch (group->first->reason) {
@@ -274,7 +291,8 @@ static void make_change(const struct explain_group *group, const struct watch *w
 	case PINFOLD_REASON_CLASS_BUDGET:
 	case PINFOLD_REASON_PRESSURE:
 	case PINFOLD_REASON_EVICTED_COLDER:
-		snprintf(text, size, "a larger budget (max_pinned_percent, more memory), or hotter slices growing cold.");
+		snprintf(text, size,
+			 "a larger budget (max_pinned_percent, more memory), or hotter slices growing cold.");
 		break;
 	case PINFOLD_REASON_REFUSED:
 		snprintf(text, size, "a higher RLIMIT_MEMLOCK or CAP_IPC_LOCK; 'pinfold doctor' says what is allowed.");
@@ -288,8 +306,10 @@ static void make_change(const struct explain_group *group, const struct watch *w
 		snprintf(text, size, "more observations: some seconds of use.");
 		break;
 	default:
-		snprintf(text, size, "more time stalled on it, until its heat is above %.2f, or more than %u faults per second; or "
-				     "'pinfold pin'.", pin, spike);
+		snprintf(text, size,
+			 "more time stalled on it, until its heat is above %.2f, or more than %u faults per second; or "
+			 "'pinfold pin'.",
+			 pin, spike);
 		break;
 	}
 }
@@ -325,6 +345,7 @@ json_t *explain_json(const struct explain_group *group, const struct watch *watc
 
 	for (size_t i = 0; i < group->count; i++)
 		json_array_append_new(slices, watch_slice_json(&group->first[i], watch->info.slice_size));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "place", e->place, "state", e->state, "why", e->why, "seen",
-			 e->seen, "huge", e->huge, "moved", e->moved, "change", e->change, "slices", slices);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "place", e->place, "state", e->state, "why",
+			 e->why, "seen", e->seen, "huge", e->huge, "moved", e->moved, "change", e->change, "slices",
+			 slices);
 }

@@ -43,6 +43,7 @@ struct explanation {
 void explain_make(const struct explain_group *group, const struct watch *watch, const struct explain_host *host,
 		  struct explanation *ret_explanation);
 void explain_print(const struct explanation *explanation, FILE *out);
-json_t *explain_json(const struct explain_group *group, const struct watch *watch, const struct explanation *explanation);
+json_t *explain_json(const struct explain_group *group, const struct watch *watch,
+		     const struct explanation *explanation);
 
 #endif

@@ -222,7 +222,8 @@ void heatmap_bin(struct heatmap *map, uint32_t max_rows, uint32_t max_columns)
 			float value = NAN;
 
 			for (uint32_t y = row * by_row; y < (row + 1) * by_row && y < map->row_count; y++)
-				for (uint32_t x = column * by_column; x < (column + 1) * by_column && x < map->column_count; x++)
+				for (uint32_t x = column * by_column;
+				     x < (column + 1) * by_column && x < map->column_count; x++)
 					value = greater(value, map->values[(size_t)y * map->column_count + x]);
 			map->values[(size_t)row * columns + column] = value;
 		}
@@ -306,8 +307,8 @@ json_t *heatmap_json(const struct heatmap *map)
 	json_t *columns = json_array(), *rows = json_array();
 
 	for (uint32_t column = 0; column < map->column_count; column++)
-		json_array_append_new(columns, json_pack("{s:I, s:o}", "file", (json_int_t)map->file_id[column], "offset",
-							 cli_json_u64(map->offset[column])));
+		json_array_append_new(columns, json_pack("{s:I, s:o}", "file", (json_int_t)map->file_id[column],
+							 "offset", cli_json_u64(map->offset[column])));
 	for (uint32_t row = 0; row < map->row_count; row++) {
 		json_t *values = json_array();
 
@@ -317,14 +318,15 @@ json_t *heatmap_json(const struct heatmap *map)
 			if (map->metric == HEATMAP_FAULTS && !isnan(value))
 				json_array_append_new(values, json_integer((json_int_t)value));
 			else if (map->metric == HEATMAP_STATE)
-				json_array_append_new(values, json_string(watch_state_name(isnan(value) ? 0 : (unsigned int)value)));
+				json_array_append_new(
+					values, json_string(watch_state_name(isnan(value) ? 0 : (unsigned int)value)));
 			else
 				json_array_append_new(values, cli_json_real(value));
 		}
 		json_array_append_new(rows, values);
 	}
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric], "unit",
-			 heatmap_unit(map->metric), "title", map->title, "first_row_ms", cli_json_u64(map->first_row_ms), "row_ms",
-			 json_integer(map->row_ms), "column_bytes", cli_json_u64(map->column_bytes), "columns", columns, "rows",
-			 rows);
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric],
+			 "unit", heatmap_unit(map->metric), "title", map->title, "first_row_ms",
+			 cli_json_u64(map->first_row_ms), "row_ms", json_integer(map->row_ms), "column_bytes",
+			 cli_json_u64(map->column_bytes), "columns", columns, "rows", rows);
 }

@@ -83,11 +83,13 @@ static void draw_cells(cairo_t *cr, const struct heatmap *map, const struct fram
 
 			/* Equal neighbours are one rectangle: an SVG of a quiet store stays small. */
 			while (column + run < map->column_count &&
-			       (values[column + run] == values[column] || (isnan(values[column + run]) && isnan(values[column]))))
+			       (values[column + run] == values[column] ||
+				(isnan(values[column + run]) && isnan(values[column]))))
 				run++;
 			set_rgb(cr, heatmap_color(map, values[column]));
-			cairo_rectangle(cr, MARGIN_LEFT + (int)column * f->cell_width, MARGIN_TOP + (int)row * f->cell_height,
-					(int)run * f->cell_width, f->cell_height);
+			cairo_rectangle(cr, MARGIN_LEFT + (int)column * f->cell_width,
+					MARGIN_TOP + (int)row * f->cell_height, (int)run * f->cell_width,
+					f->cell_height);
 			cairo_fill(cr);
 			column += run;
 		}
@@ -222,7 +224,9 @@ int heatmap_write_png(const struct heatmap *map, const char *path, char *ret_err
 {
 	struct frame f = frame_of(map);
 	cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, f.width, f.height);
-	png_image image = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)f.width, .height = (png_uint_32)f.height};
+	png_image image = { .version = PNG_IMAGE_VERSION,
+			    .width = (png_uint_32)f.width,
+			    .height = (png_uint_32)f.height };
 	png_bytep pixels = NULL;
 	int r = draw_on(surface, map, &f, path, ret_error, error_size), stride;
 
@@ -237,7 +241,8 @@ int heatmap_write_png(const struct heatmap *map, const char *path, char *ret_err
 		goto out;
 	}
 	for (int y = 0; y < f.height; y++) {
-		const uint32_t *row = (const uint32_t *)(const void *)(cairo_image_surface_get_data(surface) + (size_t)y * (size_t)stride);
+		const uint32_t *row = (const uint32_t *)(const void *)(cairo_image_surface_get_data(surface) +
+								       (size_t)y * (size_t)stride);
 
 		for (int x = 0; x < f.width; x++) {
 			png_bytep to = pixels + ((size_t)y * (size_t)f.width + (size_t)x) * 3;

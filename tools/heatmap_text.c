@@ -202,8 +202,9 @@ int heatmap_write_csv(const struct heatmap *map, FILE *out)
 
 			if (isnan(value))
 				continue;
-			fprintf(out, "%" PRIu64 ",%u,%" PRIu64 ",%" PRIu64 ",", map->first_row_ms + (uint64_t)row * map->row_ms,
-				map->file_id[column], map->offset[column], map->column_bytes);
+			fprintf(out, "%" PRIu64 ",%u,%" PRIu64 ",%" PRIu64 ",",
+				map->first_row_ms + (uint64_t)row * map->row_ms, map->file_id[column],
+				map->offset[column], map->column_bytes);
 			if (map->metric == HEATMAP_STATE)
 				fprintf(out, "%s\n", watch_state_name((unsigned int)value));
 			else

@@ -68,6 +68,6 @@ json_t *histogram_json(const struct histogram *h)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "count", cli_json_u64(h->count), "mean_ns",
 			 h->count ? cli_json_real((double)h->sum_ns / (double)h->count) : json_null(), "p50_ns",
-			 cli_json_u64(histogram_quantile(h, 0.5)), "p99_ns", cli_json_u64(histogram_quantile(h, 0.99)), "p999_ns",
-			 cli_json_u64(histogram_quantile(h, 0.999)), "max_ns", cli_json_u64(h->max_ns));
+			 cli_json_u64(histogram_quantile(h, 0.5)), "p99_ns", cli_json_u64(histogram_quantile(h, 0.99)),
+			 "p999_ns", cli_json_u64(histogram_quantile(h, 0.999)), "max_ns", cli_json_u64(h->max_ns));
 }

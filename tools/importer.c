@@ -77,7 +77,8 @@ static int import_records(struct cli *cli, struct importer *importer, struct rec
 			result->too_large++;
 			continue;
 		}
-		r = importer_add(importer, records->key.data, records->key.size, records->value.data, records->value.size);
+		r = importer_add(importer, records->key.data, records->key.size, records->value.data,
+				 records->value.size);
 		if (r)
 			return cli_fail_call(cli, importer->pf, r, "writing records");
 		progress_update(progress, importer->record_count);

@@ -38,7 +38,8 @@ static int next_extent(struct object_writer *writer)
 	if (!extents)
 		return -ENOMEM;
 	writer->extents = extents;
-	r = pinfold_extent_alloc(writer->pf, next_extent_size(writer), writer->extent_flags, &extents[writer->extent_count]);
+	r = pinfold_extent_alloc(writer->pf, next_extent_size(writer), writer->extent_flags,
+				 &extents[writer->extent_count]);
 	if (r)
 		return r;
 	writer->extent_count++;

@@ -199,7 +199,8 @@ int name_resolve(struct cli *cli, struct pinfold *pf, const char *text, struct n
 	if (r) {
 		name_spans_done(&out);
 		if (r == -ENOENT && out.name.is_extent)
-			return cli_fail(cli, "%s: no extent is there ('pinfold residency %s' lists them)", text, cli->store);
+			return cli_fail(cli, "%s: no extent is there ('pinfold residency %s' lists them)", text,
+					cli->store);
 		if (r == -ENOENT)
 			return cli_fail(cli, "%s: no such object ('pinfold ls %s' lists them)", text, cli->store);
 		return cli_fail_call(cli, pf, r, text);

@@ -18,7 +18,8 @@ uint64_t progress_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit, uint64_t total)
+void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit,
+		    uint64_t total)
 {
 	*progress = (struct progress){
 		.what = what,

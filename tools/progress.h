@@ -15,7 +15,8 @@ struct progress {
 	uint64_t done, start_ns, next_ns;
 	bool silent, tty, shown;
 };
-void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit, uint64_t total);
+void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit,
+		    uint64_t total);
 void progress_update(struct progress *progress, uint64_t done);
 /** Draws the last state and leaves the line. */
 void progress_done(struct progress *progress);

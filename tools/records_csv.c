@@ -26,7 +26,8 @@ static int continue_quoted(struct records *records, const char **ret_p)
 		return records_fail(records, "a quoted field does not end within %u bytes", RECORDS_LINE_MAX);
 	r = records_line(records, &size);
 	if (r == 0)
-		return records_fail(records, "a quote is not closed (the row began at line %" PRIu64 ")", records->record_line);
+		return records_fail(records, "a quote is not closed (the row began at line %" PRIu64 ")",
+				    records->record_line);
 	*ret_p = records->line;
 	return r < 0 ? r : 0;
 }

@@ -87,7 +87,8 @@ int input_open(const char *path, struct input *ret_input, char *ret_error, size_
 	if (input.tool) {
 		r = spawn_tool(input.tool, fd, &pipe_fd, &input.pid);
 		if (r) {
-			snprintf(ret_error, error_size, "%s: needs '%s' to be read: %s", path, input.tool, strerror(-r));
+			snprintf(ret_error, error_size, "%s: needs '%s' to be read: %s", path, input.tool,
+				 strerror(-r));
 			goto err_close;
 		}
 		close(fd);

@@ -29,7 +29,8 @@ static int distance(const char *a, const char *b)
 		cur[0] = i;
 		for (int j = 1; j <= lb; j++) {
 			cur[j] = min3(prev[j] + 1, cur[j - 1] + 1, prev[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < cur[j])
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    before[j - 2] + 1 < cur[j])
 				cur[j] = before[j - 2] + 1;
 		}
 	}

@@ -98,7 +98,8 @@ static int visit_each(void *ctx, FTSENT *entry)
 	char name[256];
 	uint64_t size;
 
-	if ((size_t)snprintf(name, sizeof(name), "%s/%s", load->name, below_root(load, entry->fts_path)) >= sizeof(name)) {
+	if ((size_t)snprintf(name, sizeof(name), "%s/%s", load->name, below_root(load, entry->fts_path)) >=
+	    sizeof(name)) {
 		skip_file(load, entry->fts_path, ENAMETOOLONG);
 		return CLI_OK;
 	}
@@ -175,8 +176,9 @@ static int add_file_record(struct pack *pack, const char *path, uint64_t offset,
 {
 	char key[PINFOLD_KEY_MAX + 1], value[320];
 	int key_size = snprintf(key, sizeof(key), "%s%s", pack->load->file_prefix, path);
-	int value_size = snprintf(value, sizeof(value), "{\"object\":\"%s\",\"offset\":%" PRIu64 ",\"size\":%" PRIu64 "}",
-				  pack->volume, offset, size);
+	int value_size =
+		snprintf(value, sizeof(value), "{\"object\":\"%s\",\"offset\":%" PRIu64 ",\"size\":%" PRIu64 "}",
+			 pack->volume, offset, size);
 
 	if (key_size > PINFOLD_KEY_MAX) {
 		skip_file(pack->load, path, ENAMETOOLONG);

@@ -154,7 +154,8 @@ const struct pinfold_live_decision *watch_last_decision(const struct watch *watc
 	for (size_t i = watch->decision_count; i-- > 0;) {
 		const struct pinfold_live_decision *d = &watch->decisions[i];
 
-		if (d->file_id == file_id && index >= d->index && index - d->index < (d->slice_count ? d->slice_count : 1))
+		if (d->file_id == file_id && index >= d->index &&
+		    index - d->index < (d->slice_count ? d->slice_count : 1))
 			return d;
 	}
 	return NULL;
@@ -167,28 +168,30 @@ static json_t *pin_json(const struct pinfold_pin_stats *pin)
 	for (int i = 0; i < PINFOLD_PRIORITY_COUNT; i++) {
 		const struct pinfold_priority_stats *p = &pin->by_priority[i];
 
-		json_object_set_new(classes, watch_priority_name((unsigned int)i),
-				    json_pack("{s:o, s:o, s:o, s:o, s:o}", "pinned_bytes", cli_json_u64(p->pinned_bytes),
-					      "pinned_slices", cli_json_u64(p->pinned_count), "budget_bytes",
-					      cli_json_u64(p->budget_bytes), "evictions", cli_json_u64(p->eviction_count),
-					      "average_pin_ms", cli_json_real(p->average_pin_time_ms)));
+		json_object_set_new(
+			classes, watch_priority_name((unsigned int)i),
+			json_pack("{s:o, s:o, s:o, s:o, s:o}", "pinned_bytes", cli_json_u64(p->pinned_bytes),
+				  "pinned_slices", cli_json_u64(p->pinned_count), "budget_bytes",
+				  cli_json_u64(p->budget_bytes), "evictions", cli_json_u64(p->eviction_count),
+				  "average_pin_ms", cli_json_real(p->average_pin_time_ms)));
 	}
-	return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "pinned_bytes", cli_json_u64(pin->total_pinned_bytes),
-			 "budget_bytes", cli_json_u64(pin->budget_total_bytes), "effective_memory_bytes",
-			 cli_json_u64(pin->effective_memory_bytes), "effective_memory_limit", pin->effective_memory_limit,
-			 "huge_page_bytes", cli_json_u64(pin->huge_page_bytes), "numa_local_bytes",
-			 cli_json_u64(pin->numa_local_bytes), "refused", cli_json_u64(pin->refused_count), "classes", classes);
+	return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "pinned_bytes",
+			 cli_json_u64(pin->total_pinned_bytes), "budget_bytes", cli_json_u64(pin->budget_total_bytes),
+			 "effective_memory_bytes", cli_json_u64(pin->effective_memory_bytes), "effective_memory_limit",
+			 pin->effective_memory_limit, "huge_page_bytes", cli_json_u64(pin->huge_page_bytes),
+			 "numa_local_bytes", cli_json_u64(pin->numa_local_bytes), "refused",
+			 cli_json_u64(pin->refused_count), "classes", classes);
 }
 
 json_t *watch_info_json(const struct pinfold_live_info *info)
 {
-	return json_pack("{s:i, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", (int)info->pid, "open_ms",
-			 cli_json_u64(info->open_ms), "slice_size", cli_json_u64(info->slice_size), "slices",
-			 cli_json_u64(info->slice_count), "source", info->source, "missing", info->missing, "lost_events",
-			 cli_json_u64(info->lost_events), "turns", cli_json_u64(info->turn_count), "turn_ns_total",
-			 cli_json_u64(info->turn_ns_total), "samples", cli_json_u64(info->sample_count), "sample_hits",
-			 cli_json_u64(info->sample_hit_count), "sample_ns_total", cli_json_u64(info->sample_ns_total), "pin",
-			 pin_json(&info->pin));
+	return json_pack("{s:i, s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", (int)info->pid,
+			 "open_ms", cli_json_u64(info->open_ms), "slice_size", cli_json_u64(info->slice_size), "slices",
+			 cli_json_u64(info->slice_count), "source", info->source, "missing", info->missing,
+			 "lost_events", cli_json_u64(info->lost_events), "turns", cli_json_u64(info->turn_count),
+			 "turn_ns_total", cli_json_u64(info->turn_ns_total), "samples",
+			 cli_json_u64(info->sample_count), "sample_hits", cli_json_u64(info->sample_hit_count),
+			 "sample_ns_total", cli_json_u64(info->sample_ns_total), "pin", pin_json(&info->pin));
 }
 
 json_t *watch_slice_json(const struct pinfold_live_slice *s, uint64_t slice_size)
@@ -199,17 +202,18 @@ json_t *watch_slice_json(const struct pinfold_live_slice *s, uint64_t slice_size
 		json_array_append_new(nodes, json_integer(s->node_faults[i]));
 	for (size_t i = 0; i < COUNT_OF(s->latency); i++)
 		json_array_append_new(latency, json_integer(s->latency[i]));
-	return json_pack("{s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:I, s:I, s:o, s:o}",
+	return json_pack("{s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
+			 "s:I, s:i, s:I, s:I, s:o, s:o}",
 			 "file", (json_int_t)s->file_id, "offset", cli_json_u64(s->index * slice_size), "size",
-			 cli_json_u64(slice_size), "state", watch_state_name(s->state), "reason", watch_reason_name(s->reason),
-			 "pattern", watch_pattern_name(s->pattern), "priority",
+			 cli_json_u64(slice_size), "state", watch_state_name(s->state), "reason",
+			 watch_reason_name(s->reason), "pattern", watch_pattern_name(s->pattern), "priority",
 			 s->state >= PINFOLD_SLICE_PINNED ? watch_priority_name(s->priority) : "none", "heat",
 			 cli_json_real(s->heat), "confidence", cli_json_real(s->confidence), "fault_rate",
 			 cli_json_real(s->fault_rate), "stall_rate", cli_json_real(s->stall_rate), "minor_faults",
-			 cli_json_u64(s->minor), "major_faults", cli_json_u64(s->major), "write_faults", cli_json_u64(s->write),
-			 "stall_ns", cli_json_u64(s->stall_ns), "refaulted", cli_json_u64(s->refaulted), "evicted",
-			 cli_json_u64(s->evicted), "resident_pages", (json_int_t)s->resident_pages, "huge_pages",
-			 (json_int_t)s->huge_pages, "refused_errno", (int)s->refused_errno, "state_age_ms",
-			 (json_int_t)s->pin_age_ms, "pin_left_ms", (json_int_t)s->pin_left_ms, "node_faults", nodes,
-			 "latency_log2_ns", latency);
+			 cli_json_u64(s->minor), "major_faults", cli_json_u64(s->major), "write_faults",
+			 cli_json_u64(s->write), "stall_ns", cli_json_u64(s->stall_ns), "refaulted",
+			 cli_json_u64(s->refaulted), "evicted", cli_json_u64(s->evicted), "resident_pages",
+			 (json_int_t)s->resident_pages, "huge_pages", (json_int_t)s->huge_pages, "refused_errno",
+			 (int)s->refused_errno, "state_age_ms", (json_int_t)s->pin_age_ms, "pin_left_ms",
+			 (json_int_t)s->pin_left_ms, "node_faults", nodes, "latency_log2_ns", latency);
 }

@@ -46,7 +46,8 @@ int workload_touch(struct pinfold *pf, const struct pinfold_extent *extent, uint
 	return r;
 }
 
-int workload_sweep(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size, uint64_t *sum)
+int workload_sweep(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,
+		   uint64_t *sum)
 {
 	struct pinfold_guard guard;
 	const void *base;

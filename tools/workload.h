@@ -20,7 +20,8 @@ struct workload_run {
 /** One 64-byte read at a place in the mapping, guarded. 0 or -errno. */
 int workload_touch(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t *sum);
 /** Reads every cache line of [offset, offset+size). 0 or -errno. */
-int workload_sweep(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size, uint64_t *sum);
+int workload_sweep(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,
+		   uint64_t *sum);
 
 /** All published extents, or those of objects only. Owned by the caller. 0 or -errno. */
 int workload_extents(struct pinfold *pf, struct pinfold_extent **ret_extents, size_t *ret_count);

@@ -30,7 +30,8 @@ TEST(quantiles_are_within_one_bucket_of_exact)
 	qsort(values, SAMPLES, sizeof(*values), compare);
 	for (size_t i = 0; i < sizeof(quantiles) / sizeof(*quantiles); i++) {
 		size_t rank = (size_t)(quantiles[i] * SAMPLES);
-		uint64_t exact = values[rank < SAMPLES ? rank : SAMPLES - 1], found = histogram_quantile(h, quantiles[i]);
+		uint64_t exact = values[rank < SAMPLES ? rank : SAMPLES - 1],
+			 found = histogram_quantile(h, quantiles[i]);
 
 		EXPECT_GE(found, exact);
 		EXPECT_LE((double)found, (double)exact * 1.032 + 1) TH_LOG("q %g", quantiles[i]);

@@ -32,10 +32,18 @@ static struct explanation explain_one(const struct pinfold_live_slice *slices, s
 
 TEST(a_pinned_slice_says_how_long_and_why)
 {
-	struct pinfold_live_slice s = {.index = 32, .state = PINFOLD_SLICE_PINNED, .reason = PINFOLD_REASON_TAIL_HOT,
-				       .priority = PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL, .pattern = PINFOLD_ACCESS_RANDOM,
-				       .heat = 0.95f, .confidence = 0.8f, .resident_pages = 512, .pin_age_ms = 3200,
-				       .pin_left_ms = 1800, .minor = 12300, .major = 410};
+	struct pinfold_live_slice s = { .index = 32,
+					.state = PINFOLD_SLICE_PINNED,
+					.reason = PINFOLD_REASON_TAIL_HOT,
+					.priority = PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL,
+					.pattern = PINFOLD_ACCESS_RANDOM,
+					.heat = 0.95f,
+					.confidence = 0.8f,
+					.resident_pages = 512,
+					.pin_age_ms = 3200,
+					.pin_left_ms = 1800,
+					.minor = 12300,
+					.major = 410 };
 	const struct explain_host host = {.huge_state = -1, .node_count = 1};
 	struct watch watch = make_watch();
 	struct explanation e = explain_one(&s, 1, &watch, &host);
@@ -93,7 +101,9 @@ TEST(a_full_budget_gives_its_numbers)
 
 TEST(a_refused_lock_gives_the_kernels_answer)
 {
-	struct pinfold_live_slice s = {.state = PINFOLD_SLICE_CACHED, .reason = PINFOLD_REASON_REFUSED, .refused_errno = -EPERM};
+	struct pinfold_live_slice s = { .state = PINFOLD_SLICE_CACHED,
+					.reason = PINFOLD_REASON_REFUSED,
+					.refused_errno = -EPERM };
 	const struct explain_host host = {0};
 	struct watch watch = make_watch();
 	struct explanation e = explain_one(&s, 1, &watch, &host);
@@ -106,8 +116,9 @@ TEST(folding_is_told_by_its_decision)
 {
 	struct pinfold_live_slice s = {.index = 3, .state = PINFOLD_SLICE_PINNED, .reason = PINFOLD_REASON_HOT};
 	struct pinfold_live_decision decisions[] = {
-		{.index = 3, .slice_count = 1, .action = 1}, {.index = 2, .slice_count = 2, .action = 6, .result = -EAGAIN},
-		{.index = 4, .slice_count = 1, .action = 6},
+		{ .index = 3, .slice_count = 1, .action = 1 },
+		{ .index = 2, .slice_count = 2, .action = 6, .result = -EAGAIN },
+		{ .index = 4, .slice_count = 1, .action = 6 },
 	};
 	const struct explain_host host = {.huge_state = 1};
 	struct watch watch = make_watch();
@@ -116,7 +127,8 @@ TEST(folding_is_told_by_its_decision)
 	watch.decisions = decisions;
 	watch.decision_count = 3;
 	e = explain_one(&s, 1, &watch, &host);
-	EXPECT_NE(NULL, strstr(e.huge, "folding it was refused: Resource temporarily unavailable")) TH_LOG("%s", e.huge);
+	EXPECT_NE(NULL, strstr(e.huge, "folding it was refused: Resource temporarily unavailable"))
+	TH_LOG("%s", e.huge);
 	decisions[1].result = 0;
 	e = explain_one(&s, 1, &watch, &host);
 	EXPECT_EQ(&e.huge[0], strstr(e.huge, "folded 0.0 s after")) TH_LOG("%s", e.huge);

@@ -12,8 +12,12 @@ TEST(places_have_a_file_an_offset_and_perhaps_a_length)
 		uint32_t file;
 		uint64_t offset, len;
 	} cases[] = {
-		{"0:64M", 0, 64ull << 20, 0}, {"3:0", 3, 0, 0}, {"0:128M+2M", 0, 128ull << 20, 2ull << 20},
-		{"1:0x200000", 1, 0x200000, 0}, {"0:4096+0x1000", 0, 4096, 4096}, {"4294967295:1G", UINT32_MAX, 1ull << 30, 0},
+		{ "0:64M", 0, 64ull << 20, 0 },
+		{ "3:0", 3, 0, 0 },
+		{ "0:128M+2M", 0, 128ull << 20, 2ull << 20 },
+		{ "1:0x200000", 1, 0x200000, 0 },
+		{ "0:4096+0x1000", 0, 4096, 4096 },
+		{ "4294967295:1G", UINT32_MAX, 1ull << 30, 0 },
 	};
 	const char *why;
 	struct name name;
@@ -29,8 +33,15 @@ TEST(places_have_a_file_an_offset_and_perhaps_a_length)
 
 TEST(broken_places_are_refused_with_a_reason)
 {
-	static const char *const bad[] = {"0:", "0:x", "0:64M+", "0:64M+0", "0:64M+1+1", "4294967296:0", "99999999999999999999:0",
-					  "0:0x", "0:1+18446744073709551615"};
+	static const char *const bad[] = { "0:",
+					   "0:x",
+					   "0:64M+",
+					   "0:64M+0",
+					   "0:64M+1+1",
+					   "4294967296:0",
+					   "99999999999999999999:0",
+					   "0:0x",
+					   "0:1+18446744073709551615" };
 	struct name name;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -48,15 +59,16 @@ TEST(objects_have_kinds_and_a_bare_name_is_a_blob)
 		enum pinfold_object_kind kind;
 		uint64_t a, b;
 	} cases[] = {
-		{"rowgroup:3/17", "rowgroup:3/17", PINFOLD_OBJECT_ROWGROUP, 3, 17},
-		{"graph:42", "graph:42", PINFOLD_OBJECT_GRAPH_PARTITION, 42, 0},
-		{"vector:0", "vector:0", PINFOLD_OBJECT_VECTOR_LIST, 0, 0},
-		{"time:7/1700000000", "time:7/1700000000", PINFOLD_OBJECT_TIME_BUCKET, 7, 1700000000},
-		{"actor:1/18446744073709551615", "actor:1/18446744073709551615", PINFOLD_OBJECT_ACTOR_STATE, 1, UINT64_MAX},
-		{"blob:a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0},
-		{"a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0},
-		{"x:y", "blob:x:y", PINFOLD_OBJECT_BLOB, 0, 0},
-		{"blob:0:64M", "blob:0:64M", PINFOLD_OBJECT_BLOB, 0, 0},
+		{ "rowgroup:3/17", "rowgroup:3/17", PINFOLD_OBJECT_ROWGROUP, 3, 17 },
+		{ "graph:42", "graph:42", PINFOLD_OBJECT_GRAPH_PARTITION, 42, 0 },
+		{ "vector:0", "vector:0", PINFOLD_OBJECT_VECTOR_LIST, 0, 0 },
+		{ "time:7/1700000000", "time:7/1700000000", PINFOLD_OBJECT_TIME_BUCKET, 7, 1700000000 },
+		{ "actor:1/18446744073709551615", "actor:1/18446744073709551615", PINFOLD_OBJECT_ACTOR_STATE, 1,
+		  UINT64_MAX },
+		{ "blob:a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0 },
+		{ "a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0 },
+		{ "x:y", "blob:x:y", PINFOLD_OBJECT_BLOB, 0, 0 },
+		{ "blob:0:64M", "blob:0:64M", PINFOLD_OBJECT_BLOB, 0, 0 },
 	};
 	char text[NAMES_TEXT_MAX];
 	const char *why;
@@ -74,8 +86,8 @@ TEST(objects_have_kinds_and_a_bare_name_is_a_blob)
 
 TEST(broken_objects_are_refused)
 {
-	static const char *const bad[] = {"", "blob:", "graph:", "graph:x", "graph:1/2", "rowgroup:1", "rowgroup:/", "time:1/",
-					  "actor:1/2/3", "vector:-1"};
+	static const char *const bad[] = { "",           "blob:",      "graph:",  "graph:x",     "graph:1/2",
+					   "rowgroup:1", "rowgroup:/", "time:1/", "actor:1/2/3", "vector:-1" };
 	char longest[300];
 	struct name name;
 	const char *why;

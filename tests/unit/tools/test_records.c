@@ -15,8 +15,8 @@ static FILE *stream_of(const char *text)
 }
 
 /* All of @text as @count records, and then the end. */
-static void expect_records(struct __test_metadata *_metadata, const char *text, enum records_format format, const char *key,
-			   const struct expected *expected, size_t count)
+static void expect_records(struct __test_metadata *_metadata, const char *text, enum records_format format,
+			   const char *key, const struct expected *expected, size_t count)
 {
 	struct records records;
 	FILE *stream = stream_of(text);
@@ -80,7 +80,8 @@ TEST(a_json_line_is_kept_as_it_is)
 		{"x", "{\"key\": \"x\",  \"n\": 1}"}, {"7", "{\"n\": [1, 2], \"key\": 7}"},
 	};
 
-	expect_records(_metadata, "{\"key\": \"x\",  \"n\": 1}\n\n{\"n\": [1, 2], \"key\": 7}", RECORDS_JSONL, NULL, lines, 2);
+	expect_records(_metadata, "{\"key\": \"x\",  \"n\": 1}\n\n{\"n\": [1, 2], \"key\": 7}", RECORDS_JSONL, NULL,
+		       lines, 2);
 	EXPECT_STREQ("line 2: there is no field 'id': the key must be a string or a whole number",
 		     failure_of("{\"id\": 1}\n{\"x\": 1}\n", RECORDS_JSONL, "id"));
 	EXPECT_STREQ("line 1: wrong type of field 'id': the key must be a string or a whole number",
@@ -104,7 +105,8 @@ TEST(broken_stanzas_name_their_line)
 {
 	EXPECT_STREQ("line 3: the stanza from line 1 has no field 'Package'",
 		     failure_of("A: 1\nB: 2\n\nPackage: x\n", RECORDS_DEB822, NULL));
-	EXPECT_STREQ("line 2: 'no colon here' is no 'Field: value'", failure_of("Package: x\nno colon here\n", RECORDS_DEB822, NULL));
+	EXPECT_STREQ("line 2: 'no colon here' is no 'Field: value'",
+		     failure_of("Package: x\nno colon here\n", RECORDS_DEB822, NULL));
 	EXPECT_STREQ("line 1: a continuation line without a field before it", failure_of(" x\n", RECORDS_DEB822, NULL));
 	EXPECT_STREQ("line 2: field 'Package' comes twice in one stanza",
 		     failure_of("Package: x\nPackage: y\n", RECORDS_DEB822, NULL));

@@ -12,9 +12,19 @@ TEST(sizes_are_powers_of_1024_however_they_are_written)
 		const char *text;
 		uint64_t bytes;
 	} cases[] = {
-		{"0", 0}, {"4096", 4096}, {"1k", 1024}, {"64M", 64ull << 20}, {"64MB", 64ull << 20}, {"64MiB", 64ull << 20},
-		{"64 mib", 64ull << 20}, {"2G", 2ull << 30}, {"1.5G", 3ull << 29}, {"16T", 16ull << 40}, {"12b", 12},
-		{"18446744073709551615", UINT64_MAX}, {"9007199254740993", 9007199254740993ull},
+		{ "0", 0 },
+		{ "4096", 4096 },
+		{ "1k", 1024 },
+		{ "64M", 64ull << 20 },
+		{ "64MB", 64ull << 20 },
+		{ "64MiB", 64ull << 20 },
+		{ "64 mib", 64ull << 20 },
+		{ "2G", 2ull << 30 },
+		{ "1.5G", 3ull << 29 },
+		{ "16T", 16ull << 40 },
+		{ "12b", 12 },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "9007199254740993", 9007199254740993ull },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -35,7 +45,8 @@ TEST(what_is_no_size_is_refused_and_leaves_the_output_alone)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		uint64_t bytes = 42;
 
-		EXPECT_EQ(-EINVAL, units_parse_size(bad[i], &bytes)) TH_LOG("'%s' became %llu", bad[i], (unsigned long long)bytes);
+		EXPECT_EQ(-EINVAL, units_parse_size(bad[i], &bytes))
+		TH_LOG("'%s' became %llu", bad[i], (unsigned long long)bytes);
 		EXPECT_EQ(42, bytes);
 	}
 }
@@ -46,8 +57,8 @@ TEST(durations_are_seconds_unless_they_say_otherwise)
 		const char *text;
 		uint64_t ms;
 	} good[] = {
-		{"30", 30000}, {"30s", 30000}, {"1.5s", 1500}, {"500ms", 500}, {"2m", 120000}, {"2min", 120000}, {"1h", 3600000},
-		{"1d", 86400000}, {"0.25", 250},
+		{ "30", 30000 },    { "30s", 30000 },  { "1.5s", 1500 },   { "500ms", 500 }, { "2m", 120000 },
+		{ "2min", 120000 }, { "1h", 3600000 }, { "1d", 86400000 }, { "0.25", 250 },
 	};
 	static const char *const bad[] = {"", "s", "-1s", "5y", "1e3", "5 s s", "99999999999999999999"};
 	uint64_t ms;
@@ -108,7 +119,8 @@ TEST(printed_times_keep_three_digits)
 
 TEST(a_mistyped_command_has_a_nearest_one)
 {
-	static const char *const names[] = {"create", "import", "get", "put", "del", "heatmap", "explain", "pin", "unpin"};
+	static const char *const names[] = { "create",  "import",  "get", "put",  "del",
+					     "heatmap", "explain", "pin", "unpin" };
 	const size_t n = sizeof(names) / sizeof(*names);
 
 	EXPECT_STREQ("create", suggest_nearest("craete", names, n));
