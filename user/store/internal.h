@@ -143,6 +143,7 @@ struct pf_txn_list {
 
 struct pf_segment {
 	int fd;
+	bool direct; /* opened with O_DIRECT */
 };
 
 /* What of a position in the journal is known to recovery and checkpoint. */

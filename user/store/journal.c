@@ -171,6 +171,7 @@ static int open_segment(struct pf_store *store, uint32_t index, uint8_t *block)
 	if (fd < 0)
 		return pf_error(fd == -ENOENT ? -EUCLEAN : fd, "%s/%s/%s: cannot open: %s", store->dir, JOURNAL_DIR, name, strerror(-fd));
 	store->segments[index].fd = fd;
+	store->segments[index].direct = fcntl(fd, F_GETFL) & O_DIRECT;
 	n = pf_io_pread(fd, block, PF_BLOCK_SIZE, 0);
 	if (n < 0)
 		return pf_error((int)n, "%s/%s/%s: offset 0: %s", store->dir, JOURNAL_DIR, name, strerror((int)-n));

@@ -9,8 +9,8 @@
  *  1. A group is written only after the one before is durable. So if a sound group of this epoch
  *     with a higher number stands anywhere behind the stop, the stop is damage, not a torn tail: -EUCLEAN.
  *  2. Records of a torn last group are replayed as far as they are sound: that is a prefix of the commit order.
- *  3. The journal is read through a window, buffered and with the next window's read already
- *     under way.
+ *  3. The journal is read through a window and through the page cache, so that the kernel reads the next
+ *     window while this one is replayed. Before anything is written it is back to direct I/O and out of the cache.
  */
 #include "base/error.h"
 #include "store/internal.h"
@@ -23,6 +23,34 @@
 #include <unistd.h>
 
 #define WINDOW_SIZE (8ull << 20)
+
+/* Directs the segments' reads through the page cache, or past it again. */
+static void set_buffered(struct pf_store *store, bool buffered)
+{
+	for (uint32_t i = 0; i < store->super.segment_count; i++) {
+		int fd = store->segments[i].fd, flags = fcntl(fd, F_GETFL);
+
+		if (!store->segments[i].direct || flags < 0)
+			continue;
+		fcntl(fd, F_SETFL, buffered ? flags & ~O_DIRECT : flags | O_DIRECT);
+		if (!buffered)
+			posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	}
+}
+
+/* Starts reading [@pos, @pos + @size). A hint. */
+static void read_ahead(struct pf_store *store, uint64_t pos, uint64_t size)
+{
+	while (size > 0) {
+		uint64_t offset, room, step;
+		uint32_t index = pf_journal_locate(store, pos, &offset, &room);
+
+		step = size < room ? size : room;
+		posix_fadvise(store->segments[index].fd, (off_t)offset, (off_t)step, POSIX_FADV_WILLNEED);
+		pos += step;
+		size -= step;
+	}
+}
 
 struct window {
 	struct pf_store *store;
@@ -73,6 +101,7 @@ static int window_get(struct window *w, uint64_t pos, uint64_t size, const uint8
 		w->capacity = want;
 	}
 	w->size = 0;
+	read_ahead(w->store, pos, end - pos < 2 * want ? end - pos : 2 * want);
 	r = pf_journal_read(w->store, pos, w->data, want);
 	if (r < 0)
 		return r;
@@ -147,8 +176,11 @@ static int replay_group(struct window *w, struct replay *replay, struct pf_log_p
 static int check_stop(struct window *w, const struct pf_log_point *stop)
 {
 	struct pf_store *store = w->store;
-	const uint64_t end = store->super.start_pos + store->capacity;
+	const uint64_t group_max = store->capacity / 4 + (2u << 20) > PF_PENDING_MAX ? store->capacity / 4 + (2u << 20) : PF_PENDING_MAX;
+	uint64_t end = store->super.start_pos + store->capacity;
 
+	if (end - stop->pos > pf_group_size(group_max) + PF_BLOCK_SIZE) /* the next group's header is not further away */
+		end = stop->pos + pf_group_size(group_max) + PF_BLOCK_SIZE;
 	for (uint64_t pos = stop->pos + PF_BLOCK_SIZE; pos < end; pos += PF_BLOCK_SIZE) {
 		struct pf_group_header header;
 		uint64_t offset, room, found;
@@ -180,12 +212,14 @@ int pf_recover(struct pf_store *store, struct pf_log_point *ret_end)
 	struct window w = { .store = store };
 	int r;
 
+	set_buffered(store, true);
 	do
 		r = replay_group(&w, &replay, &point);
 	while (r == 1);
 	if (r == 0)
 		r = check_stop(&w, &point);
 	free(w.data);
+	set_buffered(store, false);
 	if (r < 0)
 		return r;
 	store->recovered_txns = replay.txns;
