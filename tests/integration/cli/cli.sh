@@ -39,7 +39,7 @@ json() {
 	/usr/bin/python3 -c "
 import json, sys
 j = json.load(open(sys.argv[1]))
-sys.exit(0 if ($1) else 1)" "$top/out"
+sys.exit(0 if ($1) else 1)" "$top/out" 2>/dev/null
 }
 # fails STATUS NAME PATTERN: so the last run ended, with words on stderr and nothing on stdout
 fails() { check "$2" failed_so "$1" "$3"; }
