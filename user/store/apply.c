@@ -43,7 +43,8 @@ const char *pf_record_range_check(const struct pf_store *store, const struct pf_
 {
 	if (range->file_id >= atomic_load(&store->file_count))
 		return "names a data file that does not exist";
-	if (range->offset < PF_BLOCK_SIZE || range->offset > store->file_size || range->length > store->file_size - range->offset)
+	if (range->offset < PF_BLOCK_SIZE || range->offset > store->file_size ||
+	    range->length > store->file_size - range->offset)
 		return "lies outside its data file";
 	return NULL;
 }
@@ -71,8 +72,8 @@ static int store_record(struct pf_store *store, const uint8_t *record)
 	if (sigsetjmp(env, 0) != 0) {
 		uint64_t at = (uint64_t)((const uint8_t *)pf_sigbus_address() - store->rw_base);
 
-		pf_poison(store, "data.%06u: offset %llu: I/O error while applying", (unsigned int)(at / store->file_size),
-			  (unsigned long long)(at % store->file_size));
+		pf_poison(store, "data.%06u: offset %llu: I/O error while applying",
+			  (unsigned int)(at / store->file_size), (unsigned long long)(at % store->file_size));
 		return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
 	}
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);

@@ -13,7 +13,7 @@ struct pf_buddy {
 	uint32_t granule_count;                /* a multiple of 1 << PF_ORDER_MAX */
 	uint32_t free_count[PF_ORDER_MAX + 1]; /* blocks of each order */
 	uint32_t hint[PF_ORDER_MAX + 1];       /* no free block in a lower word */
-	uint64_t *bits[PF_ORDER_MAX + 1];      /* bit b: block b of this order is free and not part of a larger free one */
+	uint64_t *bits[PF_ORDER_MAX + 1]; /* bit b: block b of this order is free and not part of a larger free one */
 };
 
 /** Nothing is free at first. -ENOMEM. */

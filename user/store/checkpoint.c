@@ -46,7 +46,8 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 	else
 		r = n < 0 ? (int)n : -EIO;
 	if (r < 0)
-		pf_poison(store, "super: cannot write copy %u: %s", (unsigned int)(store->super.sequence & 1), strerror(-r));
+		pf_poison(store, "super: cannot write copy %u: %s", (unsigned int)(store->super.sequence & 1),
+			  strerror(-r));
 	pthread_mutex_unlock(&store->super_lock);
 	free(copy);
 	return r < 0 ? pf_error(-EIO, "%s: %s", store->dir, store->poison_reason) : 0;

@@ -20,7 +20,8 @@ static int check_sizes(const struct pinfold_config *c)
 	if (c->max_mapped_size < c->file_size || c->max_mapped_size > (64ull << 40))
 		return pf_error(-EINVAL, "config: max_mapped_size is %llu; allowed: file_size (%llu) to 64 TiB",
 				(unsigned long long)c->max_mapped_size, (unsigned long long)c->file_size);
-	if (!is_power_of_two(c->extent_size) || c->extent_size < PINFOLD_EXTENT_MIN || c->extent_size > PINFOLD_EXTENT_MAX)
+	if (!is_power_of_two(c->extent_size) || c->extent_size < PINFOLD_EXTENT_MIN ||
+	    c->extent_size > PINFOLD_EXTENT_MAX)
 		return pf_error(-EINVAL, "config: extent_size is %llu; allowed: a power of two, 2 MiB to 1 GiB",
 				(unsigned long long)c->extent_size);
 	if (c->journal_size < PF_JOURNAL_SIZE_MIN || c->journal_size > PF_JOURNAL_SIZE_MAX)
@@ -31,7 +32,8 @@ static int check_sizes(const struct pinfold_config *c)
 
 static int check_rest(const struct pinfold_config *c)
 {
-	const uint32_t all = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY;
+	const uint32_t all =
+		PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY;
 
 	if (c->flags & ~all)
 		return pf_error(-EINVAL, "config: flags is 0x%x; known: 0x%x", c->flags, all);
@@ -42,7 +44,8 @@ static int check_rest(const struct pinfold_config *c)
 	if ((unsigned int)c->sync > PINFOLD_SYNC_NONE)
 		return pf_error(-EINVAL, "config: sync is %d; allowed: 0 to %d", (int)c->sync, PINFOLD_SYNC_NONE);
 	if ((unsigned int)c->advice > PINFOLD_ADVICE_SEQUENTIAL)
-		return pf_error(-EINVAL, "config: advice is %d; allowed: 0 to %d", (int)c->advice, PINFOLD_ADVICE_SEQUENTIAL);
+		return pf_error(-EINVAL, "config: advice is %d; allowed: 0 to %d", (int)c->advice,
+				PINFOLD_ADVICE_SEQUENTIAL);
 	if ((unsigned int)c->source > PINFOLD_SOURCE_BPF)
 		return pf_error(-EINVAL, "config: source is %d; allowed: 0 to %d", (int)c->source, PINFOLD_SOURCE_BPF);
 	if (c->flush_interval_ms > 60000)
@@ -62,11 +65,14 @@ static void pin_defaults(struct pinfold_pin_config *pin)
 		[PINFOLD_PRIORITY_QUERY_CRITICAL] = { 30, 30000 },
 		[PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL] = { 50, 5000 },
 	};
-	struct { uint32_t *field, value; } defaults[] = {
-		{ &pin->max_pinned_percent, 40 }, { &pin->pin_heat_percent, 70 }, { &pin->tail_heat_percent, 90 },
-		{ &pin->unpin_heat_percent, 50 }, { &pin->pressure_percent, 85 }, { &pin->fault_spike_per_s, 1000 },
-		{ &pin->learning_window_min, 30 }, { &pin->rebalance_interval_min, 10 }, { &pin->numa_miss_percent, 30 },
-		{ &pin->tick_ms, 500 }, { &pin->sample_rate_per_s, 1000 },
+	struct { uint32_t *field, value;
+	} defaults[] = {
+		{ &pin->max_pinned_percent, 40 },  { &pin->pin_heat_percent, 70 },
+		{ &pin->tail_heat_percent, 90 },   { &pin->unpin_heat_percent, 50 },
+		{ &pin->pressure_percent, 85 },    { &pin->fault_spike_per_s, 1000 },
+		{ &pin->learning_window_min, 30 }, { &pin->rebalance_interval_min, 10 },
+		{ &pin->numa_miss_percent, 30 },   { &pin->tick_ms, 500 },
+		{ &pin->sample_rate_per_s, 1000 },
 	};
 
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
@@ -91,7 +97,8 @@ static int check_pin(const struct pinfold_pin_config *pin)
 
 	for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
 		if (percents[i].value > 100)
-			return pf_error(-EINVAL, "config: pin.%s is %u; allowed: 1 to 100", percents[i].name, percents[i].value);
+			return pf_error(-EINVAL, "config: pin.%s is %u; allowed: 1 to 100", percents[i].name,
+					percents[i].value);
 	if (pin->unpin_heat_percent > pin->pin_heat_percent)
 		return pf_error(-EINVAL, "config: pin.unpin_heat_percent (%u) is above pin.pin_heat_percent (%u)",
 				pin->unpin_heat_percent, pin->pin_heat_percent);

@@ -96,7 +96,8 @@ int pf_store_create(struct pf_store *store)
 	store->granules_per_file = (uint32_t)(store->file_size >> PF_GRANULE_SHIFT);
 	super->root_offset = pf_meta_granules(store->file_size) * PF_GRANULE_SIZE;
 	super->root_gen = 1;
-	store->root = (struct pinfold_extent){ .offset = super->root_offset, .len = PF_GRANULE_SIZE, .gen = super->root_gen };
+	store->root =
+		(struct pinfold_extent){ .offset = super->root_offset, .len = PF_GRANULE_SIZE, .gen = super->root_gen };
 	r = make_marker(store);
 	if (r == 0)
 		r = pf_file_create(store, 0, true);

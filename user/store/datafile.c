@@ -113,9 +113,10 @@ static int map_file(struct pf_store *store, struct pf_file *file)
 	uint64_t at = file->id * store->file_size;
 
 	if (!store->read_only) {
-		if (mmap(store->rw_base + at, store->file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file->fd, 0) ==
-		    MAP_FAILED)
-			return pf_error(-errno, "%s/%s: cannot map for applying: %s", store->dir, file->name, strerror(errno));
+		if (mmap(store->rw_base + at, store->file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 file->fd, 0) == MAP_FAILED)
+			return pf_error(-errno, "%s/%s: cannot map for applying: %s", store->dir, file->name,
+					strerror(errno));
 		madvise(store->rw_base + at, store->file_size, MADV_DONTDUMP);
 	}
 	if (mmap(store->base + at, store->file_size, PROT_READ, MAP_SHARED | MAP_FIXED, file->read_fd, 0) == MAP_FAILED)
@@ -149,7 +150,8 @@ int pf_file_check(struct pf_store *store, struct pf_file *file)
 				(long long)size, (unsigned long long)store->file_size);
 	n = pf_io_pread(file->read_fd, &header, sizeof(header), 0);
 	if (n != (ssize_t)sizeof(header))
-		return pf_error(n < 0 ? (int)n : -EUCLEAN, "%s/%s: offset 0: cannot read the header", store->dir, file->name);
+		return pf_error(n < 0 ? (int)n : -EUCLEAN, "%s/%s: offset 0: cannot read the header", store->dir,
+				file->name);
 	return header_check(store, &header, file->id);
 }
 
@@ -183,7 +185,8 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	if (r < 0)
 		goto err_free;
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
-	r = file->cells ? pf_buddy_init(&file->buddy, store->granules_per_file) : pf_error(-ENOMEM, "no memory for %s", file->name);
+	r = file->cells ? pf_buddy_init(&file->buddy, store->granules_per_file)
+			: pf_error(-ENOMEM, "no memory for %s", file->name);
 	if (r == 0)
 		r = map_file(store, file);
 	if (r < 0)
@@ -213,7 +216,8 @@ int pf_files_open(struct pf_store *store, uint32_t expected)
 		if (r == -ENOENT && id >= expected)
 			return 0;
 		if (r == -ENOENT)
-			return pf_error(-EUCLEAN, "%s/data.%06u: missing; the superblock counts %u data files", store->dir, id, expected);
+			return pf_error(-EUCLEAN, "%s/data.%06u: missing; the superblock counts %u data files",
+					store->dir, id, expected);
 		if (r < 0)
 			return r;
 		file_publish(store, file);
@@ -250,9 +254,11 @@ static int load_entries(struct pf_store *store, struct pf_file *file, const uint
 			what = "an extent where the table itself is";
 		if (what)
 			return pf_error(-EUCLEAN, "%s/%s: offset %llu: granule entry %llu: %s", store->dir, file->name,
-					(unsigned long long)(PF_BLOCK_SIZE + i * sizeof(entry)), (unsigned long long)i, what);
-		file->cells[i] = pf_cell_make(entry.state == PF_ENTRY_PUBLISHED ? PF_GRANULE_PUBLISHED : PF_GRANULE_FREE,
-					      entry.order, entry.flags, entry.gen);
+					(unsigned long long)(PF_BLOCK_SIZE + i * sizeof(entry)), (unsigned long long)i,
+					what);
+		file->cells[i] =
+			pf_cell_make(entry.state == PF_ENTRY_PUBLISHED ? PF_GRANULE_PUBLISHED : PF_GRANULE_FREE,
+				     entry.order, entry.flags, entry.gen);
 	}
 	return 0;
 }
@@ -274,9 +280,12 @@ static int build_buddy(struct pf_store *store, struct pf_file *file)
 		}
 		for (uint32_t k = 1; k < count; k++)
 			if (pf_cell_state(file->cells[i + k]) != PF_GRANULE_FREE)
-				return pf_error(-EUCLEAN, "%s/%s: offset %llu: granule entry %u: overlaps the extent at granule %u",
-						store->dir, file->name,
-						(unsigned long long)(PF_BLOCK_SIZE + (i + k) * sizeof(struct pf_granule_entry)), i + k, i);
+				return pf_error(
+					-EUCLEAN,
+					"%s/%s: offset %llu: granule entry %u: overlaps the extent at granule %u",
+					store->dir, file->name,
+					(unsigned long long)(PF_BLOCK_SIZE + (i + k) * sizeof(struct pf_granule_entry)),
+					i + k, i);
 		pf_buddy_free_run(&file->buddy, free_from, i);
 		store->extent_count++;
 		store->allocated_bytes += count * PF_GRANULE_SIZE;
@@ -366,13 +375,15 @@ int pf_file_create(struct pf_store *store, uint32_t file_id, bool root)
 		return pf_error(fd, "%s/%s: cannot create: %s", store->dir, temporary, strerror(-fd));
 	r = pf_io_ftruncate(fd, store->file_size);
 	if (r < 0)
-		pf_error(r, "%s/%s: cannot set its size to %llu: %s", store->dir, name, (unsigned long long)store->file_size, strerror(-r));
+		pf_error(r, "%s/%s: cannot set its size to %llu: %s", store->dir, name,
+			 (unsigned long long)store->file_size, strerror(-r));
 	if (r == 0) {
 		uint64_t reserve = store->config.preallocate_files ? store->file_size : pf_table_end(store);
 
 		r = pf_io_fallocate(fd, 0, 0, reserve);
 		if (r < 0)
-			pf_error(r, "%s/%s: cannot allocate %llu bytes: %s", store->dir, name, (unsigned long long)reserve, strerror(-r));
+			pf_error(r, "%s/%s: cannot allocate %llu bytes: %s", store->dir, name,
+				 (unsigned long long)reserve, strerror(-r));
 	}
 	if (r == 0)
 		r = write_header(store, fd, file_id, name);
@@ -404,8 +415,9 @@ int pf_file_add(struct pf_store *store, uint32_t seen_count)
 	if (count != seen_count) /* somebody else was faster */
 		goto out;
 	if (count >= store->file_max) {
-		r = pf_error(-ENOSPC, "%s: no free extent, and max_mapped_size (%llu) allows no more than %u data files", store->dir,
-			     (unsigned long long)store->arena_size, store->file_max);
+		r = pf_error(-ENOSPC,
+			     "%s: no free extent, and max_mapped_size (%llu) allows no more than %u data files",
+			     store->dir, (unsigned long long)store->arena_size, store->file_max);
 		goto out;
 	}
 	r = pf_file_create(store, count, false);

@@ -23,8 +23,10 @@ static void unregister(void *value)
 static void make_key(void)
 {
 	key_result = -pthread_key_create(&key, unregister);
-	if (key_result == 0) /* a child that opens a store of its own needs liburcu's thread, which a fork does not copy */
-		key_result = -pthread_atfork(call_rcu_before_fork, call_rcu_after_fork_parent, call_rcu_after_fork_child);
+	if (key_result ==
+	    0) /* a child that opens a store of its own needs liburcu's thread, which a fork does not copy */
+		key_result =
+			-pthread_atfork(call_rcu_before_fork, call_rcu_after_fork_parent, call_rcu_after_fork_child);
 }
 
 int pf_epoch_init(void)

@@ -24,17 +24,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state, uint32_t order,
-		   uint32_t flags, uint32_t gen)
+void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state,
+		   uint32_t order, uint32_t flags, uint32_t gen)
 {
 	const uint32_t place[2] = { file_id, granule };
-	struct pf_granule_entry entry = { .state = state, .order = (uint8_t)order, .flags = (uint16_t)flags, .gen = gen };
+	struct pf_granule_entry entry = {
+		.state = state, .order = (uint8_t)order, .flags = (uint16_t)flags, .gen = gen
+	};
 
 	entry.crc = pf_crc32c_update(pf_crc32c(&entry, 12), place, sizeof(place));
 	*ret_entry = entry;
 }
 
-const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule, uint32_t granule_count)
+const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule,
+			   uint32_t granule_count)
 {
 	static const struct pf_granule_entry never;
 	const uint32_t place[2] = { file_id, granule };
@@ -45,7 +48,8 @@ const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_i
 		return "CRC does not match";
 	if (entry->state > PF_ENTRY_PUBLISHED)
 		return "unknown state";
-	if (entry->order > PF_ORDER_MAX || granule & ((1u << entry->order) - 1) || (1u << entry->order) > granule_count - granule)
+	if (entry->order > PF_ORDER_MAX || granule & ((1u << entry->order) - 1) ||
+	    (1u << entry->order) > granule_count - granule)
 		return "size does not fit its place";
 	if (entry->gen == 0)
 		return "generation 0";
@@ -57,7 +61,8 @@ const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_i
 /* A read-only store has no cells of its own: the writer's table is the truth, seen through the mapping. */
 static uint64_t cell_from_table(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
 {
-	const uint8_t *at = store->base + file->id * store->file_size + PF_BLOCK_SIZE + (uint64_t)granule * sizeof(struct pf_granule_entry);
+	const uint8_t *at = store->base + file->id * store->file_size + PF_BLOCK_SIZE +
+			    (uint64_t)granule * sizeof(struct pf_granule_entry);
 
 	if (granule < file->meta_granules)
 		return pf_cell_make(PF_GRANULE_META, 0, 0, 0);
@@ -69,8 +74,8 @@ static uint64_t cell_from_table(const struct pf_store *store, const struct pf_fi
 		words[1] = atomic_load_explicit((const _Atomic uint64_t *)(at + 8), memory_order_acquire);
 		memcpy(&entry, words, sizeof(entry));
 		if (!pf_entry_check(&entry, file->id, granule, store->granules_per_file))
-			return pf_cell_make(entry.state == PF_ENTRY_PUBLISHED ? PF_GRANULE_PUBLISHED : PF_GRANULE_FREE, entry.order,
-					    entry.flags, entry.gen);
+			return pf_cell_make(entry.state == PF_ENTRY_PUBLISHED ? PF_GRANULE_PUBLISHED : PF_GRANULE_FREE,
+					    entry.order, entry.flags, entry.gen);
 	}
 	return pf_cell_make(PF_GRANULE_FREE, 0, 0, 0);
 }
@@ -94,16 +99,20 @@ static struct pinfold_extent extent_of(const struct pf_file *file, uint32_t gran
 }
 
 /* The cell of a live extent, or an error. Every extent that comes from outside passes here. */
-static int cell_of_extent(const struct pf_store *store, const struct pinfold_extent *extent, struct pf_file **ret_file, uint64_t *ret_cell)
+static int cell_of_extent(const struct pf_store *store, const struct pinfold_extent *extent, struct pf_file **ret_file,
+			  uint64_t *ret_cell)
 {
 	struct pf_file *file = pf_file_get(store, extent->file_id);
 	uint64_t cell;
 
 	if (__builtin_expect(!file || extent->offset >= store->file_size || extent->offset % PF_GRANULE_SIZE, 0))
-		return pf_error(-EINVAL, "extent %u:%llu: there is no such place", extent->file_id, (unsigned long long)extent->offset);
+		return pf_error(-EINVAL, "extent %u:%llu: there is no such place", extent->file_id,
+				(unsigned long long)extent->offset);
 	cell = pf_cell_load(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
-	if (__builtin_expect((pf_cell_state(cell) != PF_GRANULE_PUBLISHED && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED) ||
-				     pf_cell_gen(cell) != extent->gen || PF_GRANULE_SIZE << pf_cell_order(cell) != extent->len, 0))
+	if (__builtin_expect(
+		    (pf_cell_state(cell) != PF_GRANULE_PUBLISHED && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED) ||
+			    pf_cell_gen(cell) != extent->gen || PF_GRANULE_SIZE << pf_cell_order(cell) != extent->len,
+		    0))
 		return pf_error(-ESTALE, "extent %u:%llu generation %u: is not allocated any more", extent->file_id,
 				(unsigned long long)extent->offset, extent->gen);
 	*ret_file = file;
@@ -119,7 +128,8 @@ int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *e
 	return cell_of_extent(store, extent, &file, &cell);
 }
 
-static int take(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file, uint32_t *ret_granule)
+static int take(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file,
+		uint32_t *ret_granule)
 {
 	uint32_t count = atomic_load(&store->file_count);
 	int r = -ENOSPC;
@@ -152,7 +162,8 @@ static bool quarantine_waits(struct pf_store *store)
 	return waits;
 }
 
-static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file, uint32_t *ret_granule)
+static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file,
+			uint32_t *ret_granule)
 {
 	for (;;) {
 		uint32_t count = atomic_load(&store->file_count);
@@ -175,8 +186,9 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 			if (take(store, order, flags, ret_file, ret_granule) == 0)
 				return 0;
 		}
-		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up", store->dir,
-				(unsigned long long)(PF_GRANULE_SIZE << order), (unsigned long long)store->arena_size);
+		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up",
+				store->dir, (unsigned long long)(PF_GRANULE_SIZE << order),
+				(unsigned long long)store->arena_size);
 	}
 }
 
@@ -207,7 +219,8 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 	if (size == 0)
 		size = store->extent_size;
 	if (size > PINFOLD_EXTENT_MAX)
-		return pf_error(-EINVAL, "extent of %llu bytes; allowed: at most %llu", (unsigned long long)size, PINFOLD_EXTENT_MAX);
+		return pf_error(-EINVAL, "extent of %llu bytes; allowed: at most %llu", (unsigned long long)size,
+				PINFOLD_EXTENT_MAX);
 	if (flags & ~PINFOLD_EXTENT_FLAGS_ALL)
 		return pf_error(-EINVAL, "extent flags 0x%x; known: 0x%x", flags, PINFOLD_EXTENT_FLAGS_ALL);
 	while (PF_GRANULE_SIZE << order < size)
@@ -222,7 +235,8 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 	} else {
 		gen = pf_cell_gen(atomic_load(&file->cells[granule])) + 1;
 		gen += gen == 0; /* 0 means never */
-		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen), memory_order_release);
+		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen),
+				      memory_order_release);
 		*ret_extent = extent_of(file, granule, atomic_load(&file->cells[granule]));
 		store->extent_count++;
 		store->allocated_bytes += PF_GRANULE_SIZE << order;
@@ -243,13 +257,15 @@ static void grace_passed(struct rcu_head *head)
 }
 
 /* lock and alloc_lock held. */
-static void quarantine(struct pf_store *store, struct pf_file *file, uint32_t granule, struct pf_quarantine *item, uint64_t lsn)
+static void quarantine(struct pf_store *store, struct pf_file *file, uint32_t granule, struct pf_quarantine *item,
+		       uint64_t lsn)
 {
 	uint64_t cell = atomic_load(&file->cells[granule]);
 
-	atomic_store_explicit(&file->cells[granule],
-			      pf_cell_make(PF_GRANULE_QUARANTINE, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
-			      memory_order_release);
+	atomic_store_explicit(
+		&file->cells[granule],
+		pf_cell_make(PF_GRANULE_QUARANTINE, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
+		memory_order_release);
 	*item = (struct pf_quarantine){
 		.store = store, .file_id = file->id, .granule = granule, .order = pf_cell_order(cell), .lsn = lsn,
 		.next = store->quarantine,
@@ -292,15 +308,17 @@ void pf_extent_published(struct pf_store *store, const struct pinfold_extent *ex
 
 	pthread_mutex_lock(&store->alloc_lock);
 	cell = atomic_load(&file->cells[granule]);
-	atomic_store_explicit(&file->cells[granule],
-			      pf_cell_make(PF_GRANULE_PUBLISHED, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
-			      memory_order_release);
+	atomic_store_explicit(
+		&file->cells[granule],
+		pf_cell_make(PF_GRANULE_PUBLISHED, pf_cell_order(cell), pf_cell_flags(cell), pf_cell_gen(cell)),
+		memory_order_release);
 	store->published_bytes += extent->len;
 	pthread_mutex_unlock(&store->alloc_lock);
 	atomic_fetch_add(&store->layout_version, 1);
 }
 
-void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item, uint64_t lsn)
+void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item,
+		       uint64_t lsn)
 {
 	pthread_mutex_lock(&store->alloc_lock);
 	quarantine(store, store->files[extent->file_id], (uint32_t)(extent->offset >> PF_GRANULE_SHIFT), item, lsn);
@@ -381,7 +399,8 @@ int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
 
 /* ---- bulk load ---- */
 
-int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size)
+int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
+		  size_t size)
 {
 	struct pf_file *file;
 	uint64_t cell;
@@ -396,11 +415,12 @@ int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, u
 		return pf_error(-EPERM, "extent %u:%llu: is published; change it by a transaction", extent->file_id,
 				(unsigned long long)extent->offset);
 	if (offset > extent->len || size > extent->len - offset)
-		return pf_error(-ERANGE, "bulk write of %zu bytes at %llu into an extent of %u", size, (unsigned long long)offset, extent->len);
+		return pf_error(-ERANGE, "bulk write of %zu bytes at %llu into an extent of %u", size,
+				(unsigned long long)offset, extent->len);
 	n = pf_io_pwrite(file->fd, data, size, extent->offset + offset);
 	if (n < 0 || (size_t)n < size)
-		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir, file->name,
-				(unsigned long long)(extent->offset + offset), n, size);
+		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir,
+				file->name, (unsigned long long)(extent->offset + offset), n, size);
 	return 0;
 }
 

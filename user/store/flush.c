@@ -112,7 +112,8 @@ static int write_piece(struct writer *w, const uint8_t *data, size_t size, bool 
 	int r = 0;
 
 	if (flush && !w->unflushed && store->ring) {
-		n = pf_io_ring_write_flush(store->ring, fd, data, size, offset); /* the usual case: a group in one piece */
+		n = pf_io_ring_write_flush(store->ring, fd, data, size,
+					   offset); /* the usual case: a group in one piece */
 	} else {
 		n = pf_io_pwrite(fd, data, size, offset);
 		if (n == (ssize_t)size && flush)
@@ -172,11 +173,16 @@ static int put(struct writer *w, const void *data, size_t size)
 	return 0;
 }
 
-static int write_group(struct pf_store *store, const struct pf_txn_list *group, uint64_t pos, uint64_t number, uint64_t first_lsn)
+static int write_group(struct pf_store *store, const struct pf_txn_list *group, uint64_t pos, uint64_t number,
+		       uint64_t first_lsn)
 {
 	struct writer w = { .store = store, .pos = pos };
 	struct pf_group_header header = {
-		.pos = pos, .number = number, .first_lsn = first_lsn, .length = group->bytes, .epoch = store->super.epoch,
+		.pos = pos,
+		.number = number,
+		.first_lsn = first_lsn,
+		.length = group->bytes,
+		.epoch = store->super.epoch,
 	};
 	size_t tail;
 	int r;
@@ -223,7 +229,8 @@ static void append(struct pf_txn_list *list, struct pf_txn_list *more)
 }
 
 /* Applies or discards @list as far as it goes. Returns the first that could not be applied. No lock. */
-static struct pf_txn *apply_list(struct pf_store *store, struct pf_txn_list *list, struct pf_log_point *point, uint64_t *ret_lsn)
+static struct pf_txn *apply_list(struct pf_store *store, struct pf_txn_list *list, struct pf_log_point *point,
+				 uint64_t *ret_lsn)
 {
 	struct pf_txn *txn;
 
@@ -233,7 +240,9 @@ static struct pf_txn *apply_list(struct pf_store *store, struct pf_txn_list *lis
 				return txn;
 			*ret_lsn = txn->end_lsn;
 			if (txn->group_end_pos)
-				*point = (struct pf_log_point){ .lsn = txn->end_lsn, .pos = txn->group_end_pos, .number = txn->group_number + 1 };
+				*point = (struct pf_log_point){ .lsn = txn->end_lsn,
+								.pos = txn->group_end_pos,
+								.number = txn->group_number + 1 };
 		}
 		for (uint64_t i = 0; i < txn->node_count; i++)
 			pf_overlay_remove(store, &txn->nodes[i]);
@@ -293,7 +302,8 @@ static void apply_all(struct pf_store *store)
 
 bool pf_flush_possible(const struct pf_store *store)
 {
-	return !store->flushing && store->pending.head && store->apply.bytes < APPLY_BACKLOG_MAX && !atomic_load(&store->poisoned);
+	return !store->flushing && store->pending.head && store->apply.bytes < APPLY_BACKLOG_MAX &&
+	       !atomic_load(&store->poisoned);
 }
 
 static void discard(struct pf_txn_list *list)
@@ -352,7 +362,8 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 		if (atomic_load(&store->poisoned)) {
 			pthread_mutex_lock(&store->lock); /* a group in flight still decides about itself */
 			if (!store->flushing) {
-				bool durable = atomic_load(&store->durable_lsn) >= lsn, over = !durable || !applied || store->stuck;
+				bool durable = atomic_load(&store->durable_lsn) >= lsn,
+				     over = !durable || !applied || store->stuck;
 
 				if (!durable)
 					r = pf_error(-EIO, "%s: not durable: %s", store->dir, store->poison_reason);
@@ -540,7 +551,9 @@ int pf_ticket_wait(struct pf_store *store, pinfold_ticket ticket, int timeout_ms
 		return r;
 	if (timeout_ms == 0) {
 		r = pf_ticket_poll(store, ticket);
-		return r == 0 ? pf_error(-ETIMEDOUT, "ticket %llu: not durable yet", (unsigned long long)ticket) : r < 0 ? r : 0;
+		return r == 0  ? pf_error(-ETIMEDOUT, "ticket %llu: not durable yet", (unsigned long long)ticket)
+		       : r < 0 ? r
+			       : 0;
 	}
 	return pf_settle(store, ticket, false, deadline);
 }

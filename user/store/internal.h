@@ -37,7 +37,8 @@
 
 /* ---- cells: the allocation state of a granule, in memory ---- */
 
-/** state | order << 8 | flags << 16 | gen << 32; of the granule an extent starts at. Inner granules keep FREE and their own gen. */
+/** state | order << 8 | flags << 16 | gen << 32; of the granule an extent starts at. Inner granules keep FREE and their
+ * own gen. */
 static inline uint64_t pf_cell_make(enum pf_granule_state state, uint32_t order, uint32_t flags, uint32_t gen)
 {
 	return (uint64_t)state | (uint64_t)order << 8 | (uint64_t)(flags & 0xffff) << 16 | (uint64_t)gen << 32;
@@ -243,13 +244,15 @@ static inline struct pf_file *pf_file_get(const struct pf_store *store, uint32_t
 /* ---- extent.c ---- */
 /** The cell of @granule, from memory or, in a read-only store, from the mapped table. */
 uint64_t pf_cell_load(const struct pf_store *store, const struct pf_file *file, uint32_t granule);
-void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state, uint32_t order,
-		   uint32_t flags, uint32_t gen);
+void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state,
+		   uint32_t order, uint32_t flags, uint32_t gen);
 /** NULL if sound, else what is wrong with it. Pure. */
-const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule, uint32_t granule_count);
+const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_id, uint32_t granule,
+			   uint32_t granule_count);
 /** In-memory effect of an ordered publish or drop. lock held. */
 void pf_extent_published(struct pf_store *store, const struct pinfold_extent *extent);
-void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item, uint64_t lsn);
+void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *extent, struct pf_quarantine *item,
+		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
 /** Makes zeroings of @file so far durable; poisons if the flush fails. */
@@ -294,7 +297,8 @@ void pf_segment_header_make(const struct pf_store *store, uint32_t index, struct
 uint64_t pf_record_max(const struct pf_store *store);
 
 /* ---- flush.c ---- */
-/** Writes, flushes and applies all that is pending. lock held on entry and exit, let go inside; pf_flush_possible() before. */
+/** Writes, flushes and applies all that is pending. lock held on entry and exit, let go inside; pf_flush_possible()
+ * before. */
 void pf_flush_lead(struct pf_store *store);
 bool pf_flush_possible(const struct pf_store *store);
 /** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */

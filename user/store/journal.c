@@ -46,7 +46,8 @@ uint32_t pf_journal_locate(const struct pf_store *store, uint64_t pos, uint64_t 
 
 uint64_t pf_record_max(const struct pf_store *store)
 {
-	return (store->capacity / 4 > store->config.journal_size / 4 ? store->capacity / 4 : store->config.journal_size / 4) +
+	return (store->capacity / 4 > store->config.journal_size / 4 ? store->capacity / 4
+								     : store->config.journal_size / 4) +
 	       PF_BLOCK_SIZE;
 }
 
@@ -102,8 +103,8 @@ static int create_segment(struct pf_store *store, int dirfd, uint32_t index, uin
 		r = pf_io_fsync(fd);
 	close(fd);
 	if (r < 0)
-		return pf_error(r, "%s/%s/%s: cannot write %llu bytes: %s", store->dir, JOURNAL_DIR, name, (unsigned long long)size,
-				strerror(-r));
+		return pf_error(r, "%s/%s/%s: cannot write %llu bytes: %s", store->dir, JOURNAL_DIR, name,
+				(unsigned long long)size, strerror(-r));
 	return 0;
 }
 
@@ -149,7 +150,8 @@ void pf_journal_unlink(struct pf_store *store, uint32_t generation)
 		return;
 	segment_name(name, sizeof(name), generation, 0);
 	if (faccessat(dirfd, name, F_OK, 0) == 0)
-		for (uint32_t i = PF_SEGMENT_COUNT_MAX; i-- > 0;) { /* the first goes last: while it is there, others may be */
+		for (uint32_t i = PF_SEGMENT_COUNT_MAX;
+		     i-- > 0;) { /* the first goes last: while it is there, others may be */
 			segment_name(name, sizeof(name), generation, i);
 			pf_io_unlink(dirfd, name);
 		}
@@ -169,7 +171,8 @@ static int open_segment(struct pf_store *store, uint32_t index, uint8_t *block)
 	if (fd == -EINVAL)
 		fd = pf_io_open(store->journal_dirfd, name, mode, 0);
 	if (fd < 0)
-		return pf_error(fd == -ENOENT ? -EUCLEAN : fd, "%s/%s/%s: cannot open: %s", store->dir, JOURNAL_DIR, name, strerror(-fd));
+		return pf_error(fd == -ENOENT ? -EUCLEAN : fd, "%s/%s/%s: cannot open: %s", store->dir, JOURNAL_DIR,
+				name, strerror(-fd));
 	store->segments[index].fd = fd;
 	store->segments[index].direct = fcntl(fd, F_GETFL) & O_DIRECT;
 	n = pf_io_pread(fd, block, PF_BLOCK_SIZE, 0);
@@ -177,7 +180,8 @@ static int open_segment(struct pf_store *store, uint32_t index, uint8_t *block)
 		return pf_error((int)n, "%s/%s/%s: offset 0: %s", store->dir, JOURNAL_DIR, name, strerror((int)-n));
 	pf_segment_header_make(store, index, expected);
 	if (n != PF_BLOCK_SIZE || memcmp(block, expected, PF_BLOCK_SIZE) != 0)
-		return pf_error(-EUCLEAN, "%s/%s/%s: offset 0: header does not match the superblock", store->dir, JOURNAL_DIR, name);
+		return pf_error(-EUCLEAN, "%s/%s/%s: offset 0: header does not match the superblock", store->dir,
+				JOURNAL_DIR, name);
 	if (lseek(fd, 0, SEEK_END) != (off_t)store->super.segment_size)
 		return pf_error(-EUCLEAN, "%s/%s/%s: is not %llu bytes long", store->dir, JOURNAL_DIR, name,
 				(unsigned long long)store->super.segment_size);
@@ -193,7 +197,8 @@ int pf_journal_open(struct pf_store *store)
 	store->capacity = store->segment_data * store->super.segment_count;
 	r = pf_io_open(store->dirfd, JOURNAL_DIR, O_RDONLY | O_DIRECTORY, 0);
 	if (r < 0)
-		return pf_error(r == -ENOENT ? -EUCLEAN : r, "%s/%s: cannot open: %s", store->dir, JOURNAL_DIR, strerror(-r));
+		return pf_error(r == -ENOENT ? -EUCLEAN : r, "%s/%s: cannot open: %s", store->dir, JOURNAL_DIR,
+				strerror(-r));
 	store->journal_dirfd = r;
 	store->segments = calloc(store->super.segment_count, sizeof(*store->segments));
 	if (!store->segments || posix_memalign((void **)&block, PF_BLOCK_SIZE, 2 * PF_BLOCK_SIZE) != 0)

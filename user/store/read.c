@@ -21,7 +21,8 @@
 #define CHUNK_MAX (64u << 10)
 #define CHUNK_PAGES (CHUNK_MAX / 4096 + 1)
 
-static void lay_page(const struct pf_bucket *bucket, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out, size_t size)
+static void lay_page(const struct pf_bucket *bucket, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		     size_t size)
 {
 	for (const struct pf_node *node = atomic_load_explicit(&bucket->head, memory_order_acquire); node;
 	     node = atomic_load_explicit(&node->next, memory_order_acquire)) {
@@ -61,7 +62,8 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 }
 
 /* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
-static __attribute__((noinline)) void read_chunks(const struct pf_store *store, uint64_t first, uint8_t *out, size_t size)
+static __attribute__((noinline)) void read_chunks(const struct pf_store *store, uint64_t first, uint8_t *out,
+						  size_t size)
 {
 	while (size > 0) {
 		size_t step = size < CHUNK_MAX ? size : CHUNK_MAX;
@@ -81,21 +83,24 @@ static int read_guarded(struct pf_store *store, uint64_t first, uint8_t *out, si
 
 	if (sigsetjmp(env, 0) != 0)
 		return pf_error(-EIO, "%s/data.%06u: offset %llu: I/O error while reading", store->dir,
-				(unsigned int)(first / store->file_size), (unsigned long long)(first % store->file_size));
+				(unsigned int)(first / store->file_size),
+				(unsigned long long)(first % store->file_size));
 	prev = pf_sigbus_arm(&env, store->base, store->arena_size);
 	read_chunks(store, first, out, size);
 	pf_sigbus_disarm(prev);
 	return 0;
 }
 
-int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *ret_data, size_t size)
+int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *ret_data,
+	       size_t size)
 {
 	int r;
 
 	pf_epoch_enter(); /* an extent that is live now keeps its bytes until we leave */
 	r = pf_extent_check(store, extent);
 	if (r == 0 && (offset > extent->len || size > extent->len - offset))
-		r = pf_error(-ERANGE, "read of %zu bytes at %llu from an extent of %u", size, (unsigned long long)offset, extent->len);
+		r = pf_error(-ERANGE, "read of %zu bytes at %llu from an extent of %u", size,
+			     (unsigned long long)offset, extent->len);
 	if (r == 0 && size > 0)
 		r = read_guarded(store, extent->file_id * store->file_size + extent->offset + offset, ret_data, size);
 	pf_epoch_leave();

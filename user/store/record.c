@@ -71,7 +71,8 @@ int64_t pf_record_parse(const void *data, size_t size, uint64_t lsn, struct pf_r
 	struct pf_record_header header;
 
 	if (size < sizeof(header))
-		return pf_error(-EUCLEAN, "%zu bytes left where a record header of %zu is expected", size, sizeof(header));
+		return pf_error(-EUCLEAN, "%zu bytes left where a record header of %zu is expected", size,
+				sizeof(header));
 	memcpy(&header, bytes, sizeof(header));
 	if (header.magic != PF_RECORD_MAGIC ||
 	    header.crc != pf_crc32c(bytes + offsetof(struct pf_record_header, lsn),
@@ -81,8 +82,8 @@ int64_t pf_record_parse(const void *data, size_t size, uint64_t lsn, struct pf_r
 		return pf_error(-EUCLEAN, "record has LSN %llu where %llu is expected", (unsigned long long)header.lsn,
 				(unsigned long long)lsn);
 	if (header.length < sizeof(header) || header.length % 8 || header.length > size)
-		return pf_error(-EUCLEAN, "record at LSN %llu is %llu bytes long; %zu are there", (unsigned long long)lsn,
-				(unsigned long long)header.length, size);
+		return pf_error(-EUCLEAN, "record at LSN %llu is %llu bytes long; %zu are there",
+				(unsigned long long)lsn, (unsigned long long)header.length, size);
 	if (header.body_crc != pf_crc32c(bytes + sizeof(header), header.length - sizeof(header)))
 		return pf_error(-EUCLEAN, "record at LSN %llu does not match its CRC", (unsigned long long)lsn);
 	if (check_ranges(bytes + sizeof(header), header.length - sizeof(header), header.range_count) != 0)

@@ -68,8 +68,8 @@ int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_
 		step = size < room ? size : room;
 		n = pf_io_pread(store->segments[index].fd, data, step, offset);
 		if (n != (ssize_t)step)
-			return pf_error(n < 0 ? (int)n : -EIO, "%s/journal/%08u.%06u: offset %llu: cannot read: %s", store->dir,
-					store->super.journal_generation, index, (unsigned long long)offset,
+			return pf_error(n < 0 ? (int)n : -EIO, "%s/journal/%08u.%06u: offset %llu: cannot read: %s",
+					store->dir, store->super.journal_generation, index, (unsigned long long)offset,
 					n < 0 ? strerror((int)-n) : "it is too short");
 		data += step;
 		pos += step;
@@ -132,7 +132,8 @@ static int replay_record(void *ctx, const struct pf_record_header *header, const
 	int r = pf_record_foreach(record, check_range, replay);
 
 	if (r < 0)
-		return pf_error(r, "%s: record at LSN %llu %s", replay->store->dir, (unsigned long long)header->lsn, replay->what);
+		return pf_error(r, "%s: record at LSN %llu %s", replay->store->dir, (unsigned long long)header->lsn,
+				replay->what);
 	r = pf_apply_record(replay->store, record, header->length, header->range_count);
 	replay->txns++;
 	replay->bytes += header->length;
@@ -161,7 +162,8 @@ static int replay_group(struct window *w, struct replay *replay, struct pf_log_p
 	r = window_get(w, point->pos, sizeof(header) + header.length, &data);
 	if (r < 0)
 		return r;
-	sound = pf_journal_parse(data, sizeof(header) + header.length, store->super.uuid, point->pos, &header, replay_record, replay);
+	sound = pf_journal_parse(data, sizeof(header) + header.length, store->super.uuid, point->pos, &header,
+				 replay_record, replay);
 	if (sound < 0)
 		return (int)sound;
 	point->lsn += (uint64_t)sound;
@@ -176,10 +178,12 @@ static int replay_group(struct window *w, struct replay *replay, struct pf_log_p
 static int check_stop(struct window *w, const struct pf_log_point *stop)
 {
 	struct pf_store *store = w->store;
-	const uint64_t group_max = store->capacity / 4 + (2u << 20) > PF_PENDING_MAX ? store->capacity / 4 + (2u << 20) : PF_PENDING_MAX;
+	const uint64_t group_max =
+		store->capacity / 4 + (2u << 20) > PF_PENDING_MAX ? store->capacity / 4 + (2u << 20) : PF_PENDING_MAX;
 	uint64_t end = store->super.start_pos + store->capacity;
 
-	if (end - stop->pos > pf_group_size(group_max) + PF_BLOCK_SIZE) /* the next group's header is not further away */
+	if (end - stop->pos >
+	    pf_group_size(group_max) + PF_BLOCK_SIZE) /* the next group's header is not further away */
 		end = stop->pos + pf_group_size(group_max) + PF_BLOCK_SIZE;
 	for (uint64_t pos = stop->pos + PF_BLOCK_SIZE; pos < end; pos += PF_BLOCK_SIZE) {
 		struct pf_group_header header;
@@ -198,7 +202,8 @@ static int check_stop(struct window *w, const struct pf_log_point *stop)
 			continue;
 		index = pf_journal_locate(store, stop->pos, &offset, &room);
 		return pf_error(-EUCLEAN,
-				"%s/journal/%08u.%06u: offset %llu: group %llu is damaged: group %llu, which was written after it, is sound",
+				"%s/journal/%08u.%06u: offset %llu: group %llu is damaged: group %llu, which was "
+				"written after it, is sound",
 				store->dir, store->super.journal_generation, index, (unsigned long long)offset,
 				(unsigned long long)stop->number, (unsigned long long)header.number);
 	}

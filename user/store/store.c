@@ -24,7 +24,8 @@
 static int init_locks(struct pf_store *store)
 {
 	pthread_condattr_t attr;
-	pthread_mutex_t *locks[] = { &store->super_lock, &store->ckpt_lock, &store->grow_lock, &store->lock, &store->alloc_lock };
+	pthread_mutex_t *locks[] = { &store->super_lock, &store->ckpt_lock, &store->grow_lock, &store->lock,
+				     &store->alloc_lock };
 
 	for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
 		pthread_mutex_init(locks[i], NULL);
@@ -49,7 +50,8 @@ static int store_new(const char *dir, const struct pinfold_config *config, struc
 	store->read_only = config->flags & PINFOLD_OPEN_READONLY;
 	init_locks(store);
 	store->dir = strdup(dir);
-	buckets = mmap(NULL, PF_BUCKET_COUNT * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buckets = mmap(NULL, PF_BUCKET_COUNT * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buckets == MAP_FAILED || !store->dir) {
 		free(store->dir);
 		free(store);
@@ -216,7 +218,8 @@ static int flush_after_replay(struct pf_store *store)
 			continue;
 		r = pf_io_fdatasync(file->fd);
 		if (r < 0)
-			return pf_error(r, "%s/%s: flush failed after replay: %s", store->dir, file->name, strerror(-r));
+			return pf_error(r, "%s/%s: flush failed after replay: %s", store->dir, file->name,
+					strerror(-r));
 	}
 	return 0;
 }
@@ -268,7 +271,8 @@ static int open_read_only(struct pf_store *store)
 	if (held < 0)
 		return pf_error(held, "%s/lock: %s", store->dir, strerror(-held));
 	if (!held)
-		return pf_error(-EUCLEAN, "%s: was not closed cleanly and no writer is alive: open it for writing once", store->dir);
+		return pf_error(-EUCLEAN, "%s: was not closed cleanly and no writer is alive: open it for writing once",
+				store->dir);
 	return 0;
 }
 
@@ -278,7 +282,8 @@ static void prefault(struct pf_store *store)
 		for (uint32_t granule = 0; granule < store->granules_per_file; granule++) {
 			uint64_t cell = pf_cell_load(store, store->files[id], granule);
 
-			if (pf_cell_state(cell) == PF_GRANULE_PUBLISHED) /* a hint: what cannot be read now answers when it is read */
+			if (pf_cell_state(cell) ==
+			    PF_GRANULE_PUBLISHED) /* a hint: what cannot be read now answers when it is read */
 				madvise(store->base + id * store->file_size + ((uint64_t)granule << PF_GRANULE_SHIFT),
 					PF_GRANULE_SIZE << pf_cell_order(cell), MADV_POPULATE_READ);
 		}
@@ -297,8 +302,9 @@ int pf_store_open(const char *dir, const struct pinfold_config *config, struct p
 	if (r == 0)
 		r = open_dir(store);
 	if (r == 0 && !store->read_only)
-		r = faccessat(store->dirfd, PF_SUPER_FILE, F_OK, 0) == 0 || (store->config.flags & PINFOLD_OPEN_CREATE) ?
-			    pf_lock_acquire(store) : 0; /* no lock file where there is no store */
+		r = faccessat(store->dirfd, PF_SUPER_FILE, F_OK, 0) == 0 || (store->config.flags & PINFOLD_OPEN_CREATE)
+			    ? pf_lock_acquire(store)
+			    : 0; /* no lock file where there is no store */
 	if (r == 0)
 		r = find_super(store);
 	if (r == 0)

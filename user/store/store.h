@@ -58,7 +58,13 @@ uint64_t pf_store_layout_version(const struct pf_store *store);
 void pf_store_root(const struct pf_store *store, struct pinfold_extent *ret_extent);
 
 /** State of a granule (2 MiB unit) for whoever draws or watches slices. */
-enum pf_granule_state { PF_GRANULE_FREE, PF_GRANULE_META, PF_GRANULE_UNPUBLISHED, PF_GRANULE_PUBLISHED, PF_GRANULE_QUARANTINE };
+enum pf_granule_state {
+	PF_GRANULE_FREE,
+	PF_GRANULE_META,
+	PF_GRANULE_UNPUBLISHED,
+	PF_GRANULE_PUBLISHED,
+	PF_GRANULE_QUARANTINE
+};
 /** The extent that holds @offset of @file_id, if any. -ENOENT if free. Any thread. */
 int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset, struct pinfold_extent *ret_extent,
 		       enum pf_granule_state *ret_state);
@@ -71,7 +77,8 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
 /** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
-int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size);
+int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
+		  size_t size);
 int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count);
 
 static inline const void *pf_extent_addr(const void *base, uint64_t file_size, const struct pinfold_extent *extent)
@@ -83,7 +90,8 @@ static inline const void *pf_extent_addr(const void *base, uint64_t file_size, c
 
 struct pf_txn;
 int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn);
-int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size);
+int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
+		 size_t size);
 int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent);
 int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent);
 /**
@@ -118,7 +126,8 @@ int pf_epoch_defer(void (*fn)(void *ctx), void *ctx);
  * Copies the committed bytes (mapping, plus commits that are not yet applied),
  * consistently within @size <= 64 KiB or page by page beyond. Survives SIGBUS: -EIO.
  */
-int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *ret_data, size_t size);
+int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *ret_data,
+	       size_t size);
 
 /**
  * For readers that load from the mapping in place: a change of any byte of page

@@ -40,7 +40,8 @@ static int check_fields(const struct pf_super_disk *s)
 
 	if (s->file_size < PF_FILE_SIZE_MIN || s->file_size > PF_FILE_SIZE_MAX || s->file_size % PF_FILE_SIZE_MIN)
 		return bad("file_size", s->file_size);
-	if (s->extent_size < PINFOLD_EXTENT_MIN || s->extent_size > PINFOLD_EXTENT_MAX || (s->extent_size & (s->extent_size - 1)))
+	if (s->extent_size < PINFOLD_EXTENT_MIN || s->extent_size > PINFOLD_EXTENT_MAX ||
+	    (s->extent_size & (s->extent_size - 1)))
 		return bad("extent_size", s->extent_size);
 	if (s->file_count < 1 || s->file_count > PF_FILE_COUNT_MAX)
 		return bad("file_count", s->file_count);
@@ -50,7 +51,8 @@ static int check_fields(const struct pf_super_disk *s)
 		return bad("root_offset", s->root_offset);
 	if (s->clean > 1)
 		return bad("clean", s->clean);
-	if (s->segment_size < PF_SEGMENT_SIZE_MIN || s->segment_size > PF_SEGMENT_SIZE_MAX || s->segment_size % PF_BLOCK_SIZE)
+	if (s->segment_size < PF_SEGMENT_SIZE_MIN || s->segment_size > PF_SEGMENT_SIZE_MAX ||
+	    s->segment_size % PF_BLOCK_SIZE)
 		return bad("segment_size", s->segment_size);
 	if (s->segment_count < 1 || s->segment_count > PF_SEGMENT_COUNT_MAX)
 		return bad("segment_count", s->segment_count);
@@ -68,15 +70,16 @@ int pf_super_check(const struct pf_super_disk *block)
 	if (block->crc != super_crc(block))
 		return pf_error(-EUCLEAN, "super: CRC is 0x%08x, computed 0x%08x", block->crc, super_crc(block));
 	if (block->version != PF_FORMAT_VERSION)
-		return pf_error(-EPROTONOSUPPORT, "super: format version %u; this library reads version %u", block->version,
-				PF_FORMAT_VERSION);
+		return pf_error(-EPROTONOSUPPORT, "super: format version %u; this library reads version %u",
+				block->version, PF_FORMAT_VERSION);
 	return check_fields(block);
 }
 
 int pf_super_parse(const void *data, size_t size, struct pf_super_disk *ret_super, int *ret_slot)
 {
 	struct pf_super_disk copy, best;
-	int slot = -1, error = pf_error(-EUCLEAN, "super: %zu bytes; two copies of %u are expected", size, PF_BLOCK_SIZE);
+	int slot = -1,
+	    error = pf_error(-EUCLEAN, "super: %zu bytes; two copies of %u are expected", size, PF_BLOCK_SIZE);
 
 	for (int i = 0; i < 2; i++) {
 		int r;

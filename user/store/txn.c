@@ -66,7 +66,9 @@ static int reserve_record(struct pf_txn *txn, uint64_t more)
 	uint8_t *record;
 
 	if (more > limit || txn->length > limit - more)
-		return pf_error(-E2BIG, "transaction of more than %llu bytes; allowed: a quarter of journal_size, or a larger journal_size",
+		return pf_error(-E2BIG,
+				"transaction of more than %llu bytes; allowed: a quarter of journal_size, or a larger "
+				"journal_size",
 				(unsigned long long)limit);
 	if (txn->length + more <= capacity)
 		return 0;
@@ -96,7 +98,8 @@ static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum
 			if (same_extent(&txn->refs[txn->ref_count - 1 - i].extent, extent))
 				return 0;
 	if (txn->ref_count == txn->ref_capacity) {
-		refs = realloc(txn->refs == txn->refs_inline ? NULL : txn->refs, 2ull * txn->ref_capacity * sizeof(*refs));
+		refs = realloc(txn->refs == txn->refs_inline ? NULL : txn->refs,
+			       2ull * txn->ref_capacity * sizeof(*refs));
 		if (!refs)
 			return pf_error(-ENOMEM, "no memory for a transaction over %u extents", txn->ref_count);
 		if (txn->refs == txn->refs_inline)
@@ -128,14 +131,16 @@ static int add_range(struct pf_txn *txn, uint32_t file_id, uint64_t offset, cons
 	return 0;
 }
 
-int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size)
+int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
+		 size_t size)
 {
 	int r = pf_extent_check(txn->store, extent);
 
 	if (r < 0)
 		return r;
 	if (offset > extent->len || size > extent->len - offset)
-		return pf_error(-ERANGE, "write of %zu bytes at %llu into an extent of %u", size, (unsigned long long)offset, extent->len);
+		return pf_error(-ERANGE, "write of %zu bytes at %llu into an extent of %u", size,
+				(unsigned long long)offset, extent->len);
 	if (size == 0)
 		return 0;
 	r = add_ref(txn, extent, PF_REF_WRITE);
@@ -151,10 +156,12 @@ static int add_entry(struct pf_txn *txn, const struct pinfold_extent *extent, ui
 	struct pf_granule_entry entry;
 
 	pf_entry_make(&entry, extent->file_id, granule, state, state == PF_ENTRY_FREE ? 0 : order, flags, extent->gen);
-	return add_range(txn, extent->file_id, PF_BLOCK_SIZE + (uint64_t)granule * sizeof(entry), &entry, sizeof(entry));
+	return add_range(txn, extent->file_id, PF_BLOCK_SIZE + (uint64_t)granule * sizeof(entry), &entry,
+			 sizeof(entry));
 }
 
-static int expect_state(struct pf_store *store, const struct pinfold_extent *extent, enum pf_granule_state state, uint32_t *ret_flags)
+static int expect_state(struct pf_store *store, const struct pinfold_extent *extent, enum pf_granule_state state,
+			uint32_t *ret_flags)
 {
 	struct pf_file *file;
 	uint64_t cell;
@@ -209,7 +216,8 @@ static int make_nodes(void *ctx, const struct pf_record_range *range, const uint
 
 	while (left > 0) {
 		struct pf_node *node = &maker->txn->nodes[maker->count++];
-		uint64_t in_page = at & (PF_BLOCK_SIZE - 1), size = PF_BLOCK_SIZE - in_page < left ? PF_BLOCK_SIZE - in_page : left;
+		uint64_t in_page = at & (PF_BLOCK_SIZE - 1),
+			 size = PF_BLOCK_SIZE - in_page < left ? PF_BLOCK_SIZE - in_page : left;
 
 		node->page = at >> PF_PAGE_SHIFT;
 		node->data = data;
@@ -231,7 +239,8 @@ static int prepare(struct pf_txn *txn, struct pf_quarantine **ret_items)
 		struct pf_node *nodes = calloc(txn->node_count, sizeof(*nodes));
 
 		if (!nodes)
-			return pf_error(-ENOMEM, "no memory for a transaction over %llu pages", (unsigned long long)txn->node_count);
+			return pf_error(-ENOMEM, "no memory for a transaction over %llu pages",
+					(unsigned long long)txn->node_count);
 		txn->nodes = nodes;
 	}
 	*ret_items = NULL;
@@ -270,7 +279,8 @@ static int wait_for_room(struct pf_txn *txn)
 		int r = 0;
 
 		if (atomic_load(&store->poisoned) || store->stop)
-			return pf_error(-EROFS, "%s: %s", store->dir, store->stop ? "is being closed" : store->poison_reason);
+			return pf_error(-EROFS, "%s: %s", store->dir,
+					store->stop ? "is being closed" : store->poison_reason);
 		if (room && (!store->pending.head || store->pending.bytes + txn->length <= store->pending_max))
 			return 0;
 		pthread_mutex_unlock(&store->lock);
@@ -294,7 +304,8 @@ static int check_refs(const struct pf_txn *txn)
 			r = pf_extent_check(txn->store, &ref->extent);
 		else
 			r = expect_state(txn->store, &ref->extent,
-					 ref->kind == PF_REF_DROP ? PF_GRANULE_PUBLISHED : PF_GRANULE_UNPUBLISHED, NULL);
+					 ref->kind == PF_REF_DROP ? PF_GRANULE_PUBLISHED : PF_GRANULE_UNPUBLISHED,
+					 NULL);
 		for (uint32_t k = 0; r == 0 && ref->kind != PF_REF_WRITE && k < i; k++)
 			if (txn->refs[k].kind == ref->kind && same_extent(&txn->refs[k].extent, &ref->extent))
 				r = pf_error(-EINVAL, "extent %u:%llu: named twice", ref->extent.file_id,
@@ -357,7 +368,8 @@ int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
 	if (r == 0)
 		r = check_refs(txn);
 	if (r == 0) {
-		uint64_t before = store->pending.bytes, batch = store->config.sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
+		uint64_t before = store->pending.bytes,
+			 batch = store->config.sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
 
 		order(txn, &items);
 		*ret_lsn = txn->end_lsn;

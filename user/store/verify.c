@@ -29,7 +29,8 @@ struct verify {
 	uint8_t *buffer; /* STEP bytes, aligned */
 };
 
-static void __attribute__((format(printf, 4, 5))) report(struct verify *v, const char *path, int64_t offset, const char *format, ...)
+static void __attribute__((format(printf, 4, 5)))
+report(struct verify *v, const char *path, int64_t offset, const char *format, ...)
 {
 	struct pinfold_problem problem = { .path = path, .offset = offset };
 	char what[PF_ERROR_MAX];
@@ -61,7 +62,8 @@ static void verify_super(struct verify *v)
 		ssize_t n = pf_io_pread(store->super_fd, v->buffer, PF_BLOCK_SIZE, (uint64_t)at);
 
 		if (n != PF_BLOCK_SIZE)
-			report(v, PF_SUPER_FILE, at, "cannot read: %s", n < 0 ? strerror((int)-n) : "the file is too short");
+			report(v, PF_SUPER_FILE, at, "cannot read: %s",
+			       n < 0 ? strerror((int)-n) : "the file is too short");
 		else if (pf_super_check((struct pf_super_disk *)v->buffer) < 0)
 			report(v, PF_SUPER_FILE, at, "copy %d: %s", i, pf_error_text());
 		else if (memcmp(((struct pf_super_disk *)v->buffer)->uuid, store->super.uuid, 16) != 0)
@@ -74,7 +76,8 @@ static void verify_super(struct verify *v)
 static void verify_entries(struct verify *v, struct pf_file *file, uint64_t at, uint64_t size, uint64_t *extent_end)
 {
 	for (uint64_t i = 0; i < size / sizeof(struct pf_granule_entry); i++) {
-		uint64_t offset = at + i * sizeof(struct pf_granule_entry), granule = (offset - PF_BLOCK_SIZE) / sizeof(struct pf_granule_entry);
+		uint64_t offset = at + i * sizeof(struct pf_granule_entry),
+			 granule = (offset - PF_BLOCK_SIZE) / sizeof(struct pf_granule_entry);
 		struct pf_granule_entry entry;
 		const char *what;
 
@@ -83,18 +86,23 @@ static void verify_entries(struct verify *v, struct pf_file *file, uint64_t at, 
 		memcpy(&entry, v->buffer + i * sizeof(entry), sizeof(entry));
 		what = pf_entry_check(&entry, file->id, (uint32_t)granule, v->store->granules_per_file);
 		if (what) /* read while it was being changed? then it is sound now */
-			what = pf_io_pread(file->read_fd, &entry, sizeof(entry), offset) == (ssize_t)sizeof(entry) ?
-				       pf_entry_check(&entry, file->id, (uint32_t)granule, v->store->granules_per_file) : "cannot read";
+			what = pf_io_pread(file->read_fd, &entry, sizeof(entry), offset) == (ssize_t)sizeof(entry)
+				       ? pf_entry_check(&entry, file->id, (uint32_t)granule,
+							v->store->granules_per_file)
+				       : "cannot read";
 		if (what) {
-			report(v, file->name, (int64_t)offset, "granule entry %llu: %s", (unsigned long long)granule, what);
+			report(v, file->name, (int64_t)offset, "granule entry %llu: %s", (unsigned long long)granule,
+			       what);
 			continue;
 		}
 		if (entry.state != PF_ENTRY_PUBLISHED)
 			continue;
 		if (granule < *extent_end)
-			report(v, file->name, (int64_t)offset, "granule entry %llu: overlaps the extent before it", (unsigned long long)granule);
+			report(v, file->name, (int64_t)offset, "granule entry %llu: overlaps the extent before it",
+			       (unsigned long long)granule);
 		else if (granule < file->meta_granules)
-			report(v, file->name, (int64_t)offset, "granule entry %llu: an extent where the table is", (unsigned long long)granule);
+			report(v, file->name, (int64_t)offset, "granule entry %llu: an extent where the table is",
+			       (unsigned long long)granule);
 		*extent_end = granule + (1ull << entry.order);
 	}
 }
@@ -126,11 +134,14 @@ static int check_record(void *ctx, const struct pf_record_header *header, const 
 {
 	int r = pf_record_foreach(record, check_range, ctx);
 
-	return r < 0 ? pf_error(r, "record at LSN %llu names a place that does not exist", (unsigned long long)header->lsn) : 0;
+	return r < 0 ? pf_error(r, "record at LSN %llu names a place that does not exist",
+				(unsigned long long)header->lsn)
+		     : 0;
 }
 
 /* Checks the group at @pos; returns its size, or 0 after reporting. */
-static uint64_t verify_group(struct verify *v, uint64_t pos, uint64_t number, uint64_t lsn, uint64_t limit, uint64_t *ret_length)
+static uint64_t verify_group(struct verify *v, uint64_t pos, uint64_t number, uint64_t lsn, uint64_t limit,
+			     uint64_t *ret_length)
 {
 	struct pf_store *store = v->store;
 	struct pf_group_header header;
@@ -142,15 +153,16 @@ static uint64_t verify_group(struct verify *v, uint64_t pos, uint64_t number, ui
 	snprintf(path, sizeof(path), "journal/%08u.%06u", store->super.journal_generation, index);
 	if (pf_journal_read(store, pos, v->buffer, PF_BLOCK_SIZE) < 0) {
 		report(v, path, (int64_t)offset, "%s", pf_error_text());
-	} else if (!pf_group_check(v->buffer, store->super.uuid, pos, &header) || header.number != number || header.first_lsn != lsn ||
-		   header.length > limit || pf_group_size(header.length) > limit) {
+	} else if (!pf_group_check(v->buffer, store->super.uuid, pos, &header) || header.number != number ||
+		   header.first_lsn != lsn || header.length > limit || pf_group_size(header.length) > limit) {
 		report(v, path, (int64_t)offset, "group %llu: its header is not sound", (unsigned long long)number);
 	} else if (posix_memalign(&data, PF_BLOCK_SIZE, pf_group_size(header.length)) != 0) {
-		report(v, path, (int64_t)offset, "no memory to check a group of %llu bytes", (unsigned long long)header.length);
+		report(v, path, (int64_t)offset, "no memory to check a group of %llu bytes",
+		       (unsigned long long)header.length);
 	} else if (pf_journal_read(store, pos, data, pf_group_size(header.length)) < 0) {
 		report(v, path, (int64_t)offset, "%s", pf_error_text());
-	} else if (pf_journal_parse(data, sizeof(header) + header.length, store->super.uuid, pos, &header, check_record, store) !=
-		   (int64_t)header.length) {
+	} else if (pf_journal_parse(data, sizeof(header) + header.length, store->super.uuid, pos, &header, check_record,
+				    store) != (int64_t)header.length) {
 		report(v, path, (int64_t)offset, "group %llu: %s", (unsigned long long)number, pf_error_text());
 	} else {
 		size = pf_group_size(header.length);
@@ -218,7 +230,8 @@ int pf_store_verify(struct pf_store *store, pinfold_problem_fn problem, pinfold_
 	if (posix_memalign((void **)&v.buffer, PF_BLOCK_SIZE, STEP) != 0)
 		return pf_error(-ENOMEM, "no memory to verify");
 	pthread_mutex_lock(&store->lock);
-	v.total = 2 * PF_BLOCK_SIZE + count * (pf_table_end(store) - PF_BLOCK_SIZE) + store->applied_point.pos - store->start_pos;
+	v.total = 2 * PF_BLOCK_SIZE + count * (pf_table_end(store) - PF_BLOCK_SIZE) + store->applied_point.pos -
+		  store->start_pos;
 	pthread_mutex_unlock(&store->lock);
 	verify_super(&v);
 	for (uint32_t id = 0; id < count; id++)

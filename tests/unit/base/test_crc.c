@@ -22,7 +22,8 @@ TEST(update_continues)
 	for (size_t i = 0; i < sizeof(buffer); i++)
 		buffer[i] = (uint8_t)(i * 31);
 	for (size_t cut = 0; cut <= sizeof(buffer); cut++)
-		ASSERT_EQ(pf_crc32c(buffer, sizeof(buffer)), pf_crc32c_update(pf_crc32c(buffer, cut), buffer + cut, sizeof(buffer) - cut));
+		ASSERT_EQ(pf_crc32c(buffer, sizeof(buffer)),
+			  pf_crc32c_update(pf_crc32c(buffer, cut), buffer + cut, sizeof(buffer) - cut));
 }
 
 TEST_HARNESS_MAIN

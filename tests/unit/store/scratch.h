@@ -45,7 +45,9 @@ static inline bool scratch_make(void)
 
 static inline struct pinfold_config scratch_config(enum pinfold_sync sync, uint32_t flags)
 {
-	struct pinfold_config config = { .flags = flags, .sync = sync, .file_size = GIB, .max_mapped_size = 4 * GIB, .journal_size = 16 * MIB };
+	struct pinfold_config config = {
+		.flags = flags, .sync = sync, .file_size = GIB, .max_mapped_size = 4 * GIB, .journal_size = 16 * MIB
+	};
 
 	return config;
 }
@@ -100,7 +102,8 @@ static inline int scratch_drop(struct pf_store *store, const struct pinfold_exte
 	return pf_txn_commit(txn);
 }
 
-static inline int scratch_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data, size_t size)
+static inline int scratch_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+				const void *data, size_t size)
 {
 	struct pf_txn *txn;
 	int r = pf_txn_begin(store, &txn);

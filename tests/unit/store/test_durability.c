@@ -65,7 +65,8 @@ static int64_t find_commits(struct pf_store *store, bool nothing_else)
 	if (pf_read_at(store, &extent, 0, &last, 8) != 0)
 		return -1;
 	for (uint64_t n = 1; n <= COUNT; n++)
-		if (pf_read_at(store, &extent, n * 512, &value, 8) != 0 || (n <= last ? value != n : nothing_else && value != 0))
+		if (pf_read_at(store, &extent, n * 512, &value, 8) != 0 ||
+		    (n <= last ? value != n : nothing_else && value != 0))
 			return -1;
 	return (int64_t)last;
 }
@@ -229,7 +230,8 @@ TEST_F(durability, damage_in_the_middle_is_told_from_a_torn_tail)
 /* What stands behind a torn group is not replayed after the log has gone on in its place. */
 TEST_F(durability, stale_groups_behind_a_torn_one_stay_dead)
 {
-	struct run run = { .sync = PINFOLD_SYNC_SYNC, .commits = 20 }, one = { .sync = PINFOLD_SYNC_SYNC, .commits = 0 };
+	struct run run = { .sync = PINFOLD_SYNC_SYNC, .commits = 20 },
+		   one = { .sync = PINFOLD_SYNC_SYNC, .commits = 0 };
 	uint8_t block[PF_BLOCK_SIZE];
 	off_t at;
 	int fd, count;
@@ -289,8 +291,9 @@ static int drop_and_die(void *ctx)
 	struct pinfold_extent kept, dropped;
 	struct pf_store *store;
 
-	if (scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &store) != 0 || scratch_extent(store, 4 * MIB, &kept) != 0 ||
-	    scratch_extent(store, 4 * MIB, &dropped) != 0 || scratch_drop(store, &dropped) != 0)
+	if (scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &store) != 0 ||
+	    scratch_extent(store, 4 * MIB, &kept) != 0 || scratch_extent(store, 4 * MIB, &dropped) != 0 ||
+	    scratch_drop(store, &dropped) != 0)
 		return 1;
 	return 0;
 }

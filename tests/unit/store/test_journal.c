@@ -36,7 +36,8 @@ static size_t make_group(uint8_t *at, uint64_t pos, uint64_t first_lsn)
 
 	memset(at, 0, 4096);
 	for (uint64_t i = 0; i < 3; i++)
-		size += make_record(at + size, first_lsn + size - sizeof(header), i, i == 1 ? "a longer text of some bytes" : "short");
+		size += make_record(at + size, first_lsn + size - sizeof(header), i,
+				    i == 1 ? "a longer text of some bytes" : "short");
 	header.length = size - sizeof(header);
 	memcpy(header.magic, PF_GROUP_MAGIC, 8);
 	memcpy(header.uuid, uuid, 16);
@@ -74,7 +75,8 @@ TEST(round_trip)
 	struct seen seen = { 0 };
 	size_t size = make_group(block, 8192, 640);
 
-	EXPECT_EQ((int64_t)(size - sizeof(header)), pf_journal_parse(block, sizeof(block), uuid, 8192, &header, see_record, &seen));
+	EXPECT_EQ((int64_t)(size - sizeof(header)),
+		  pf_journal_parse(block, sizeof(block), uuid, 8192, &header, see_record, &seen));
 	EXPECT_EQ(3, seen.records);
 	EXPECT_EQ(6, seen.ranges);
 	EXPECT_EQ(9, header.number);

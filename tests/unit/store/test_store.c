@@ -149,8 +149,13 @@ TEST(config_defaults_and_ranges)
 	EXPECT_EQ(40, complete.pin.max_pinned_percent);
 	EXPECT_EQ(50, complete.pin.class_[PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL].budget_share_percent);
 	EXPECT_EQ(300000, complete.pin.class_[PINFOLD_PRIORITY_BACKGROUND].max_pin_time_ms);
-#define REFUSED(field, value, name) do { memset(&config, 0, sizeof(config)); config.field = (value); \
-	EXPECT_EQ(-EINVAL, pf_config_complete(&config, &complete)); EXPECT_NE(NULL, strstr(pf_error_text(), name)); } while (0)
+#define REFUSED(field, value, name)                                         \
+	do {                                                                \
+		memset(&config, 0, sizeof(config));                         \
+		config.field = (value);                                     \
+		EXPECT_EQ(-EINVAL, pf_config_complete(&config, &complete)); \
+		EXPECT_NE(NULL, strstr(pf_error_text(), name));             \
+	} while (0)
 	REFUSED(file_size, GIB + 1, "file_size");
 	REFUSED(file_size, 512 * MIB, "file_size");
 	REFUSED(max_mapped_size, GIB, "max_mapped_size");

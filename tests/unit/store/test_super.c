@@ -7,8 +7,16 @@
 static void make(struct pf_super_disk *super, uint64_t sequence)
 {
 	*super = (struct pf_super_disk){
-		.sequence = sequence, .file_size = 1ull << 30, .extent_size = 64ull << 20, .file_count = 1, .root_offset = 2ull << 20,
-		.root_gen = 1, .segment_size = 4ull << 20, .segment_count = 4, .epoch = 1, .journal_generation = 1,
+		.sequence = sequence,
+		.file_size = 1ull << 30,
+		.extent_size = 64ull << 20,
+		.file_count = 1,
+		.root_offset = 2ull << 20,
+		.root_gen = 1,
+		.segment_size = 4ull << 20,
+		.segment_count = 4,
+		.epoch = 1,
+		.journal_generation = 1,
 	};
 	pf_super_seal(super);
 }
@@ -61,7 +69,13 @@ TEST(sealed_but_absurd_fields_are_refused)
 {
 	struct pf_super_disk super;
 
-#define REFUSED(field, value) do { make(&super, 1); super.field = (value); pf_super_seal(&super); EXPECT_EQ(-EUCLEAN, pf_super_check(&super)); } while (0)
+#define REFUSED(field, value)                                \
+	do {                                                 \
+		make(&super, 1);                             \
+		super.field = (value);                       \
+		pf_super_seal(&super);                       \
+		EXPECT_EQ(-EUCLEAN, pf_super_check(&super)); \
+	} while (0)
 	REFUSED(file_size, (1ull << 30) + 4096);
 	REFUSED(file_size, 0);
 	REFUSED(extent_size, 3ull << 20);
