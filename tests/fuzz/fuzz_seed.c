@@ -113,7 +113,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "recover"))
 		seed_patches(8, 192, 8);
 	else if (!strcmp(argv[1], "table"))
-		seed_patches(16, 160, 16);
+		seed_patches(32, 160, 16);
 	else
 		return 2;
 	return 0;

@@ -3,14 +3,14 @@
  * A record table whose extents hold anything: get, put, delete, iterate, verify and reopen end,
  * without a crash and without a read or a write outside; damage is an error with words.
  *
- * Input: one byte: bit 0: patch the directory in the root extent, else the first MiB of the
- * table's heap extent; bits 1-2: unit of places; then patches (fuzz.h).
+ * Input: one byte: bit 0: patch the directory in the root extent, else the table's first heap
+ * extent; bits 1-2: unit of places (1, 4, 16, 64); bit 3: verify first; bit 4: make the checksums
+ * of all that was changed right again; then patches (fuzz.h).
  */
 #include "fuzz.h"
 
 #include "base/error.h"
-#include "store/super.h"
-#include "store/table/table.h"
+#include "store/table/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@
 #define RECORDS 60
 
 static uint64_t heap_offset, root_offset;
-static uint8_t template_bytes[2][1u << 20];
+static uint8_t template_bytes[2][2u << 20];
+static uint64_t seed; /* the table's */
 
 static int fill(struct pf_store *store)
 {
@@ -68,7 +69,77 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	fuzz_file_read("data.000000", heap_offset, template_bytes[0], sizeof(template_bytes[0]));
 	fuzz_file_read("data.000000", root_offset, template_bytes[1], sizeof(template_bytes[1]));
+	memcpy(&seed, template_bytes[1] + PF_SLOT_SIZE + offsetof(struct pf_table_header, seed), sizeof(seed));
 	return 0;
+}
+
+static void seal_directory(uint8_t *bytes)
+{
+	struct pf_root_header *root = (struct pf_root_header *)bytes;
+	struct pf_table_header *header = (struct pf_table_header *)(bytes + PF_SLOT_SIZE);
+
+	root->crc = 0;
+	root->crc = pf_crc32c(root, sizeof(*root));
+	header->crc = pf_table_header_crc(header);
+	header->counts.crc = pf_table_counts_crc(&header->counts);
+}
+
+static void seal_lines(uint8_t *bytes, uint64_t start)
+{
+	for (uint64_t i = 0; i < 1ull << PF_SEG0_SHIFT; i++) {
+		uint64_t at = start + i * PF_LINE_SIZE;
+		struct pf_line line;
+
+		if (memcmp(bytes + at, template_bytes[0] + at, PF_LINE_SIZE) == 0)
+			continue;
+		memcpy(&line, bytes + at, sizeof(line));
+		line.crc = pf_line_crc(&line, seed, i);
+		memcpy(bytes + at, &line, sizeof(line));
+	}
+}
+
+/* Records where the template has them. */
+static void seal_records(uint8_t *bytes, uint64_t start)
+{
+	for (uint64_t i = 0; i < PF_BUCKETS_MIN; i++) {
+		struct pf_line line;
+
+		memcpy(&line, template_bytes[0] + start + i * PF_LINE_SIZE, sizeof(line));
+		for (unsigned k = 0; k < PF_LINE_ENTRIES; k++) {
+			uint64_t at = pf_entry_loc(line.entry[k]);
+			struct pf_record *record;
+			size_t size;
+
+			if (at < heap_offset || at - heap_offset > sizeof(template_bytes[0]) - PF_SLOT_MIN)
+				continue;
+			at -= heap_offset;
+			record = (struct pf_record *)(bytes + at);
+			if (!pf_record_sizes_valid(record->sizes))
+				continue;
+			size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+			if (at + size <= sizeof(template_bytes[0]))
+				record->crc = pf_record_crc(record, size, seed);
+		}
+	}
+}
+
+static void seal_heap(uint8_t *bytes)
+{
+	struct pf_heap_header *header = (struct pf_heap_header *)bytes;
+	const struct pf_heap_header *given = (const struct pf_heap_header *)template_bytes[0];
+	uint64_t start = (uint64_t)given->header_units << PF_UNIT_SHIFT;
+
+	header->crc = 0;
+	header->crc = pf_crc32c(header, sizeof(*header));
+	for (uint64_t at = sizeof(*header); at < start; at += 8) {
+		uint64_t word;
+
+		memcpy(&word, bytes + at, 8);
+		word = pf_word_make(pf_word_bits(word), seed, heap_offset + at);
+		memcpy(bytes + at, &word, 8);
+	}
+	seal_lines(bytes, start);
+	seal_records(bytes, start);
 }
 
 static void use_table(struct pf_table *table)
@@ -122,6 +193,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_store_reset();
 	memcpy(bytes, template_bytes[which], sizeof(bytes));
 	fuzz_patch(data + 1, size - 1, bytes, sizeof(bytes), (size_t)1 << (data[0] >> 1 & 3) * 2);
+	if (data[0] & 16 && which)
+		seal_directory(bytes);
+	else if (data[0] & 16)
+		seal_heap(bytes);
 	fuzz_file_write("data.000000", which ? root_offset : heap_offset, bytes, sizeof(bytes));
 	fuzz_config(0, &config);
 	if (pf_store_open(fuzz_store, &config, &store) < 0)
