@@ -272,7 +272,7 @@ TEST_F(table, empty_slabs_change_class)
 	for (int round = 0; round < 6; round++) {
 		size_t size = 2000 + 5000 * (size_t)round;
 
-		n = (uint32_t)(12000000 / size);
+		n = (uint32_t)(5000000 / size);
 		for (uint32_t i = 0; i < n; i++)
 			ASSERT_EQ(0, pf_table_write_async(self->t, &(struct pinfold_record){ &i, 4, value, size }, 1,
 							  &(pinfold_ticket){ 0 }));

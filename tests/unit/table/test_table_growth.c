@@ -330,8 +330,12 @@ static void victim_run(struct shared *shared, uint64_t state)
 			uint64_t random = env_random(&state);
 
 			keys[i] = (uint32_t)(random % KEYS);
-			records[i] = (struct pinfold_record){ &keys[i], 4, random >> 32 & 3 ? value : NULL,
-							      (random >> 40) % (random >> 36 & 15 ? 200 : sizeof(value)) };
+			records[i] = (struct pinfold_record){
+				.key = &keys[i],
+				.key_size = 4,
+				.value = random >> 32 & 3 ? value : NULL,
+				.value_size = (random >> 40) % (random >> 36 & 15 ? 200 : sizeof(value)),
+			};
 		}
 		if (pf_table_write_async(table, records, 1 + env_random(&state) % 20, &ticket) < 0)
 			_exit(2);
@@ -370,8 +374,8 @@ TEST(killed_writer_leaves_a_sound_table)
 		pid = fork();
 		if (pid == 0) {
 			env = shared->env;
-			if (env_open(&env) < 0 || env_verify(&env) != 0 || pf_table_open(env.store, "t", 0, &shared->table) < 0 ||
-			    pf_table_stat(shared->table, &stats) < 0)
+			if (env_open(&env) < 0 || env_verify(&env) != 0 ||
+			    pf_table_open(env.store, "t", 0, &shared->table) < 0 || pf_table_stat(shared->table, &stats) < 0)
 				_exit(4);
 			shared->gets += (unsigned)stats.record_count;
 			_exit(env_close(&env) < 0 ? 5 : 0);

@@ -203,11 +203,10 @@ static int record_match_small(struct pf_table *table, uint64_t loc, struct looku
 	_Alignas(8) uint8_t buf[SMALL_RECORD];
 	const struct pf_record *record = (const struct pf_record *)buf;
 	uint64_t room = (1ull << PF_GRANULE_SHIFT) - (loc & ((1ull << PF_GRANULE_SHIFT) - 1));
-	size_t wanted = lookup->capacity < SMALL_RECORD ? pf_record_size(lookup->key_size, lookup->capacity) : SMALL_RECORD;
-	size_t size;
+	size_t wanted = SMALL_RECORD, size;
 
-	if (wanted > SMALL_RECORD)
-		wanted = SMALL_RECORD;
+	if (lookup->capacity < SMALL_RECORD && pf_record_size(lookup->key_size, lookup->capacity) < wanted)
+		wanted = pf_record_size(lookup->key_size, lookup->capacity);
 	if (wanted > room)
 		wanted = room;
 	if (pf_table_read(table, loc, buf, wanted) < 0 || !pf_record_sizes_valid(record->sizes))
