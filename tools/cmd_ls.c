@@ -123,8 +123,13 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 	r = pinfold_table_foreach(pf, add_table, &listing);
 	if (!r)
 		r = pinfold_object_foreach(pf, add_object, &listing);
-	if (r < 0)
+	if (r < 0) {
+		json_decref(listing.tables);
+		json_decref(listing.objects);
+		table_done(&listing.table);
+		table_done(&listing.object_table);
 		return cli_fail_call(cli, pf, r, "listing");
+	}
 	if (cli->json)
 		return cli_print_json(cli,
 				      json_pack("{s:o, s:o}", "tables", listing.tables, "objects", listing.objects));
@@ -138,6 +143,8 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 		cli_note(cli, "only the first %llu objects are shown (--limit)", (unsigned long long)limit);
 	if (!listing.table_count && !listing.object_count)
 		cli_note(cli, "the store is empty: 'pinfold import' and 'pinfold load' fill it");
+	table_done(&listing.table);
+	table_done(&listing.object_table);
 	return cli_finish_stdout(cli, CLI_OK);
 }
 

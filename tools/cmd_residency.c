@@ -169,7 +169,10 @@ static int run(struct cli *cli)
 		add_cells(&report.table, "total", "", &report.total);
 		table_print(&report.table, stdout, term_color(cli, stdout));
 		status = cli_finish_stdout(cli, status);
+	} else {
+		json_decref(report.rows);
 	}
+	table_done(&report.table);
 	return cli_close(cli, report.pf, status);
 }
 

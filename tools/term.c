@@ -123,6 +123,11 @@ void table_print(struct table *table, FILE *out, bool bold)
 	}
 	if (table->failed)
 		fputs("(out of memory)\n", out);
+	table_done(table);
+}
+
+void table_done(struct table *table)
+{
 	for (size_t i = 0; i < table->count; i++)
 		free(table->cells[i]);
 	free(table->cells);

@@ -35,5 +35,7 @@ void table_init(struct table *table, int columns, const char *const *names);
 void table_cell(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Prints and frees it; the head is bold where @bold. */
 void table_print(struct table *table, FILE *out, bool bold);
+/** Frees it unprinted. Also after table_print(), and if it is all zero. */
+void table_done(struct table *table);
 
 #endif

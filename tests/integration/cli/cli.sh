@@ -3,6 +3,7 @@
 pinfold=$1
 top=$(mktemp -d /var/tmp/pinfold-cli.XXXXXX)
 count=0
+export LSAN_OPTIONS="suppressions=$(dirname "$(realpath "$0")")/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
 children=
 # Ends only what this script started, each by its own id.
 finish() {
