@@ -5,7 +5,8 @@
 
 struct reading { uint64_t time_ms; double celsius; };
 
-static const struct pinfold_object_id bucket = { .kind = PINFOLD_OBJECT_TIME_BUCKET, .a = 7 /* series */, .b = 1 /* day */ };
+/* Readings of series 7, day 1. */
+static const struct pinfold_object_id bucket = { .kind = PINFOLD_OBJECT_TIME_BUCKET, .a = 7, .b = 1 };
 
 /* A new extent, filled past the journal, becomes an object by one transaction: whole or not at all. */
 static int load(struct pinfold *pf, struct pinfold_extent *extent)
@@ -37,7 +38,7 @@ static int correct(struct pinfold *pf, const struct pinfold_extent *extent, doub
 
 int main(int argc, char **argv)
 {
-	struct pinfold_config config = { .size = sizeof(config), .flags = PINFOLD_OPEN_CREATE, .file_size = 1ull << 30 };
+	struct pinfold_config config = { .size = sizeof(config), .flags = PINFOLD_OPEN_CREATE };
 	struct pinfold_extent extent;
 	struct pinfold *pf;
 	char error[256] = "usage: embed DIRECTORY";

@@ -164,7 +164,8 @@ static void fill_journal(const struct bench *bench, const char *dir)
 	/* a checkpoint begins by itself at half of the journal */
 	for (uint64_t done = 0, i = 0; done < bench->journal / 2 - (16u << 20); done += TXN_BYTES, i++) {
 		if (pf_txn_begin(store, &txn) < 0 ||
-		    pf_txn_write(txn, &extents[i % TARGET_EXTENTS], i / TARGET_EXTENTS % 4 * TXN_BYTES, bytes, TXN_BYTES) < 0)
+		    pf_txn_write(txn, &extents[i % TARGET_EXTENTS], i / TARGET_EXTENTS % 4 * TXN_BYTES, bytes,
+				 TXN_BYTES) < 0)
 			bench_die("write: %s", pf_error_text());
 		commit_or_die(txn);
 	}
@@ -197,8 +198,10 @@ static double fio_rate(const char *journal)
 
 	/* 1 MiB blocks, four in flight: what a sequential reader can ask of the device */
 	snprintf(command, sizeof(command),
-		 "for f in '%s'/*; do list=\"${list:+$list:}$f\"; done; fio --name=journal --readonly --rw=read --bs=1M --direct=1 "
-		 "--ioengine=io_uring --iodepth=4 --filename=\"$list\" --file_service_type=sequential --output-format=terse 2>/dev/null",
+		 "for f in '%s'/*; do list=\"${list:+$list:}$f\"; done; fio --name=journal --readonly --rw=read "
+		 "--bs=1M --direct=1 "
+		 "--ioengine=io_uring --iodepth=4 --filename=\"$list\" --file_service_type=sequential "
+		 "--output-format=terse 2>/dev/null",
 		 journal);
 	pipe = popen(command, "r");
 	if (!pipe)
@@ -247,8 +250,9 @@ static void run_recover(const struct bench *bench, struct bench_summary *ret_rat
 	clear_dir(dir);
 }
 
-static void report_json(const struct pinfold_store_stats *stats, const struct bench_summary *warm, const struct bench_summary *cold,
-			const struct bench_summary *rate, const struct bench_summary *fio, const struct bench_summary *ratio, uint64_t bytes)
+static void report_json(const struct pinfold_store_stats *stats, const struct bench_summary *warm,
+			const struct bench_summary *cold, const struct bench_summary *rate,
+			const struct bench_summary *fio, const struct bench_summary *ratio, uint64_t bytes)
 {
 	struct bench_json json;
 
@@ -277,11 +281,15 @@ static int run(const struct bench *bench)
 	if (bench->json) {
 		report_json(&stats, &warm, &cold, &rate, &fio, &ratio, bytes);
 	} else {
-		printf("open after a clean close, %.2f TiB in %llu files, %llu extents: cold %.1f ms (%.1f to %.1f), warm %.1f ms\n",
-		       (double)(stats.file_size * stats.file_count) / (double)(1ull << 40), (unsigned long long)stats.file_count,
-		       (unsigned long long)stats.extent_count, cold.median, cold.low, cold.high, warm.median);
-		printf("recovery of %llu MiB of journal: %.0f MB/s; the device reads %.0f MB/s; ratio %.2f (%.2f to %.2f)\n",
-		       (unsigned long long)(bytes >> 20), rate.median / 1e6, fio.median / 1e6, ratio.median, ratio.low, ratio.high);
+		printf("open after a clean close, %.2f TiB in %llu files, %llu extents: cold %.1f ms (%.1f to %.1f), "
+		       "warm %.1f ms\n",
+		       (double)(stats.file_size * stats.file_count) / (double)(1ull << 40),
+		       (unsigned long long)stats.file_count, (unsigned long long)stats.extent_count, cold.median,
+		       cold.low, cold.high, warm.median);
+		printf("recovery of %llu MiB of journal: %.0f MB/s; the device reads %.0f MB/s; ratio %.2f (%.2f to "
+		       "%.2f)\n",
+		       (unsigned long long)(bytes >> 20), rate.median / 1e6, fio.median / 1e6, ratio.median, ratio.low,
+		       ratio.high);
 		printf("figure 6: open < 100 ms: %s; recovery ratio >= 0.5: %s\n", cold.median < 100 ? "yes" : "NO",
 		       ratio.median >= 0.5 ? "yes" : "NO");
 	}
@@ -295,7 +303,9 @@ int main(int argc, char **argv)
 		{ "extents", required_argument, NULL, 'e' }, { "journal", required_argument, NULL, 'j' },
 		{ "json", no_argument, NULL, 'J' },          { 0 },
 	};
-	struct bench bench = { .dir = "/var/tmp/pinfold-bench-open", .runs = 5, .extents = 8000, .journal = 1200ull << 20 };
+	struct bench bench = {
+		.dir = "/var/tmp/pinfold-bench-open", .runs = 5, .extents = 8000, .journal = 1200ull << 20
+	};
 	int option, r;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {

@@ -46,10 +46,13 @@ static int check_order(struct ledger *ledger, const struct survival *survivals, 
 			return ledger_fail(ledger, "law 3: writer %u lost ticket %llu while %llu survived", i,
 					   (unsigned long long)s->next_ticket, (unsigned long long)ticket);
 		if (s->next_ended && s->next_ended < began)
-			return ledger_fail(ledger, "law 3: writer %u lost what was acknowledged at %llu while a later one (%llu) survived",
-					   i, (unsigned long long)s->next_ended, (unsigned long long)began);
+			return ledger_fail(
+				ledger,
+				"law 3: writer %u lost what was acknowledged at %llu while a later one (%llu) survived",
+				i, (unsigned long long)s->next_ended, (unsigned long long)began);
 		if (s->next_ticket && s->next_ticket <= atomic_load(&ledger->durable_ticket))
-			return ledger_fail(ledger, "law 2: writer %u lost ticket %llu although %llu was reported durable", i,
+			return ledger_fail(ledger,
+					   "law 2: writer %u lost ticket %llu although %llu was reported durable", i,
 					   (unsigned long long)s->next_ticket,
 					   (unsigned long long)atomic_load(&ledger->durable_ticket));
 	}
@@ -67,11 +70,12 @@ static int check_span(struct ledger *ledger, const char *who, unsigned writer, c
 	uint64_t started = atomic_load(&log->started), acked = atomic_load(&log->acked);
 
 	if (low > started || high < base)
-		return ledger_fail(ledger, "law 2: %s %u holds transaction %llu, but only %llu to %llu were ever started", who, writer,
-				   (unsigned long long)low, (unsigned long long)base, (unsigned long long)started);
+		return ledger_fail(
+			ledger, "law 2: %s %u holds transaction %llu, but only %llu to %llu were ever started", who,
+			writer, (unsigned long long)low, (unsigned long long)base, (unsigned long long)started);
 	if (acked_is_promised(ledger) && high < acked)
-		return ledger_fail(ledger, "law 2: %s %u holds transactions up to %llu, but %llu was acknowledged", who, writer,
-				   (unsigned long long)high, (unsigned long long)acked);
+		return ledger_fail(ledger, "law 2: %s %u holds transactions up to %llu, but %llu was acknowledged", who,
+				   writer, (unsigned long long)high, (unsigned long long)acked);
 	return 0;
 }
 
@@ -85,7 +89,9 @@ static int read_area(struct ledger *ledger, struct pf_store *store, unsigned wri
 	if (r < 0)
 		return ledger_fail(ledger, "read of fixed extent %u: %s: %s", extent, strerror(-r), pf_error_text());
 	if (memcmp(mapped + plan_area(writer), ret_bytes, WORLD_AREA))
-		return ledger_fail(ledger, "extent %u, writer %u: the mapping differs from pf_read_at() with nothing in flight", extent, writer);
+		return ledger_fail(ledger,
+				   "extent %u, writer %u: the mapping differs from pf_read_at() with nothing in flight",
+				   extent, writer);
 	return 0;
 }
 
@@ -95,7 +101,9 @@ static int check_image(struct ledger *ledger, const unsigned char *found, unsign
 
 	for (unsigned i = 0; i < WORLD_AREA; i++)
 		if (found[i] != expected[i])
-			return ledger_fail(ledger, "law 1: writer %u, extent %u, byte %u (extent offset %llu): found %02x, transaction %llu leaves %02x",
+			return ledger_fail(ledger,
+					   "law 1: writer %u, extent %u, byte %u (extent offset %llu): found %02x, "
+					   "transaction %llu leaves %02x",
 					   writer, extent, i, (unsigned long long)plan_area(writer) + i, found[i],
 					   (unsigned long long)ledger->model[writer].sequence, expected[i]);
 	return 0;
@@ -119,8 +127,8 @@ static int check_writer(struct ledger *ledger, struct pf_store *store, unsigned 
 			return ledger_fail(ledger, "law 1: writer %u: its head is not whole", writer);
 	}
 	if (head.sequence < base)
-		return ledger_fail(ledger, "law 2: writer %u holds transaction %llu; %llu was there before this run", writer,
-				   (unsigned long long)head.sequence, (unsigned long long)base);
+		return ledger_fail(ledger, "law 2: writer %u holds transaction %llu; %llu was there before this run",
+				   writer, (unsigned long long)head.sequence, (unsigned long long)base);
 	if (check_span(ledger, "writer", writer, log, base, head.sequence, head.sequence) < 0)
 		return -1;
 	survival_of(log, base, head.sequence, head.sequence, ret_survival);
@@ -144,15 +152,16 @@ static int check_content(struct ledger *ledger, struct pf_store *store, unsigned
 	int r = pf_extent_check(store, &slot->extent);
 
 	if (r < 0)
-		return ledger_fail(ledger, "law 4: writer %u: its extent %u:%llu is not there: %s", writer, slot->extent.file_id,
-				   (unsigned long long)slot->extent.offset, strerror(-r));
+		return ledger_fail(ledger, "law 4: writer %u: its extent %u:%llu is not there: %s", writer,
+				   slot->extent.file_id, (unsigned long long)slot->extent.offset, strerror(-r));
 	plan_make(&ledger->world, writer, slot->made_by, &before, &plan);
 	bulk_image(&ledger->world, writer, slot->made_by, &plan, expected);
 	mapped = pf_extent_addr(pf_store_base(store), pf_store_file_size(store), &slot->extent);
 	for (unsigned i = 0; i < BULK_IMAGE; i++)
 		if (mapped[i] != expected[i])
-			return ledger_fail(ledger, "law 4: writer %u, extent %u:%llu made by %llu: byte %u is %02x, not %02x", writer,
-					   slot->extent.file_id, (unsigned long long)slot->extent.offset,
+			return ledger_fail(ledger,
+					   "law 4: writer %u, extent %u:%llu made by %llu: byte %u is %02x, not %02x",
+					   writer, slot->extent.file_id, (unsigned long long)slot->extent.offset,
 					   (unsigned long long)slot->made_by, i, mapped[i], expected[i]);
 	return 0;
 }
@@ -192,8 +201,8 @@ static int visit_extent(void *ctx, const struct pinfold_extent *extent, bool pub
 	struct extent_walk *walk = ctx;
 
 	if (!published)
-		return ledger_fail(walk->ledger, "law 4: extent %u:%llu is unpublished after a restart", extent->file_id,
-				   (unsigned long long)extent->offset);
+		return ledger_fail(walk->ledger, "law 4: extent %u:%llu is unpublished after a restart",
+				   extent->file_id, (unsigned long long)extent->offset);
 	if (is_known(walk, extent)) {
 		walk->known++;
 		return 0;

@@ -252,8 +252,8 @@ static int put_pending(const struct file *file, const char *name, enum disk_cut 
 		if (all)
 			r = put(fd, version->bytes, DISK_PAGE, (uint64_t)version->page * DISK_PAGE);
 		else if (cut == DISK_CUT_RANDOM && rnd_below(rnd, 8) < keep_of_8)
-			r = rnd_below(rnd, 4) ? put(fd, version->bytes, DISK_PAGE, (uint64_t)version->page * DISK_PAGE) :
-						put_torn(fd, version, rnd);
+			r = rnd_below(rnd, 4) ? put(fd, version->bytes, DISK_PAGE, (uint64_t)version->page * DISK_PAGE)
+					      : put_torn(fd, version, rnd);
 	}
 	return r;
 }
@@ -266,7 +266,8 @@ static int put_file(const struct file *file, const char *name, enum disk_cut cut
 	make_parent(dir, name);
 	fd = openat(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : 0;
-	if (file->size_is_pending && (cut == DISK_CUT_ALL || cut == DISK_CUT_LATE || (cut == DISK_CUT_RANDOM && rnd_below(rnd, 2))))
+	if (file->size_is_pending &&
+	    (cut == DISK_CUT_ALL || cut == DISK_CUT_LATE || (cut == DISK_CUT_RANDOM && rnd_below(rnd, 2))))
 		size = file->size_pending;
 	for (uint32_t page = 0; r == 0 && file->durable && page < file->page_count; page++)
 		if (file->durable[page])

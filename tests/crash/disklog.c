@@ -41,7 +41,8 @@ static struct {
 
 struct disklog *disklog_new(void)
 {
-	struct disklog *log = mmap(NULL, sizeof(*log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct disklog *log =
+		mmap(NULL, sizeof(*log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return log == MAP_FAILED ? NULL : log;
 }
@@ -191,7 +192,9 @@ static unsigned index_of(int fd)
 	}
 	file = &recorder.file[recorder.file_count];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	*file = (struct watched){ .inode = st.st_ino, .fd = open(link, O_RDONLY | O_CLOEXEC), .mapped = !strncmp(name, "data", 4),
+	*file = (struct watched){ .inode = st.st_ino,
+				  .fd = open(link, O_RDONLY | O_CLOEXEC),
+				  .mapped = !strncmp(name, "data", 4),
 				  .shadow = calloc(DISK_FILE_PAGES, sizeof(*file->shadow)) };
 	return recorder.file_count++;
 }

@@ -66,8 +66,8 @@ static bool fault_hits(const struct io_call *call)
 	case FAULT_EIO:
 		return call->op != IO_RING_OPEN;
 	case FAULT_ENOSPC:
-		return call->op == IO_WRITE || call->op == IO_ALLOCATE || call->op == IO_TRUNCATE || call->op == IO_MKDIR ||
-		       (call->op == IO_OPEN && (call->flags & O_CREAT));
+		return call->op == IO_WRITE || call->op == IO_ALLOCATE || call->op == IO_TRUNCATE ||
+		       call->op == IO_MKDIR || (call->op == IO_OPEN && (call->flags & O_CREAT));
 	case FAULT_SHORT:
 		return call->op == IO_WRITE;
 	case FAULT_SYNC:
@@ -267,8 +267,10 @@ static bool behaved(void)
 	else if (proof.fault == FAULT_SYNC && shared->fired && !shared->first_error && proof.ledger->closed)
 		what = "a failed fsync went unnoticed";
 	if (what)
-		tap_note("%s, %s at call %u (%s): %s: %s", script_names[proof.script], fault_names[proof.fault], proof.n,
-			 shared->fired ? shared->fired > IO_OP_COUNT ? "allocation" : io_op_names[shared->fired - 1] : "none",
+		tap_note("%s, %s at call %u (%s): %s: %s", script_names[proof.script], fault_names[proof.fault],
+			 proof.n,
+			 shared->fired ? shared->fired > IO_OP_COUNT ? "allocation" : io_op_names[shared->fired - 1]
+				       : "none",
 			 what, shared->text);
 	return !what;
 }
@@ -308,8 +310,8 @@ static void prove(enum script script, enum fault fault, unsigned stride, uint64_
 	calls = proof.shared->call_count;
 	for (unsigned n = 1 + (stride > 1 ? seed % stride : 0); n <= calls && bad < 3; n += stride, checked++)
 		bad += !one_fault(n);
-	tap_result(!bad && calls, "%s: %s at each of %u calls (%u tried)", script_names[script], fault_names[fault], calls,
-		   checked);
+	tap_result(!bad && calls, "%s: %s at each of %u calls (%u tried)", script_names[script], fault_names[fault],
+		   calls, checked);
 }
 
 static void *shared_memory(size_t size)

@@ -6,9 +6,17 @@
 #include <errno.h>
 
 const char *const io_op_names[IO_OP_COUNT] = {
-	[IO_OPEN] = "open", [IO_MKDIR] = "mkdir", [IO_READ] = "read", [IO_WRITE] = "write", [IO_FDATASYNC] = "fdatasync",
-	[IO_FSYNC] = "fsync", [IO_TRUNCATE] = "truncate", [IO_ALLOCATE] = "allocate", [IO_RENAME] = "rename",
-	[IO_UNLINK] = "unlink", [IO_RING_OPEN] = "open of the ring",
+	[IO_OPEN] = "open",
+	[IO_MKDIR] = "mkdir",
+	[IO_READ] = "read",
+	[IO_WRITE] = "write",
+	[IO_FDATASYNC] = "fdatasync",
+	[IO_FSYNC] = "fsync",
+	[IO_TRUNCATE] = "truncate",
+	[IO_ALLOCATE] = "allocate",
+	[IO_RENAME] = "rename",
+	[IO_UNLINK] = "unlink",
+	[IO_RING_OPEN] = "open of the ring",
 };
 
 static const struct io_hooks *installed;

@@ -17,7 +17,8 @@ enum io_op {
 };
 extern const char *const io_op_names[IO_OP_COUNT];
 
-/** A call about to happen, or that happened. A write-and-flush through the ring shows as IO_WRITE, then IO_FDATASYNC. */
+/** A call about to happen, or that happened. A write-and-flush through the ring shows as IO_WRITE, then IO_FDATASYNC.
+ */
 struct io_call {
 	enum io_op op;
 	int fd;              /* file, or the directory of @path */

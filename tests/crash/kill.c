@@ -124,9 +124,9 @@ static bool new_world(struct proof *proof)
 	/* gigabyte extents only where blocks can be reserved without writing them */
 	if (scratch_make(world->large_extents ? "/var/tmp" : proof->parent, proof->dir) < 0)
 		return false;
-	tap_note("world %016llx: sync mode %d, io_uring %s, %u writers%s%s", (unsigned long long)world->seed, world->sync,
-		 world->no_io_uring ? "off" : "on", world->writer_count, world->large_extents ? ", large extents" : "",
-		 world->tables ? ", tables" : "");
+	tap_note("world %016llx: sync mode %d, io_uring %s, %u writers%s%s", (unsigned long long)world->seed,
+		 world->sync, world->no_io_uring ? "off" : "on", world->writer_count,
+		 world->large_extents ? ", large extents" : "", world->tables ? ", tables" : "");
 	for (unsigned i = 0; i < 3; i++) {
 		if (!kill_after(proof, "creation", do_create, rnd_below(&proof->rnd, 15000), &killed))
 			return false;
@@ -254,7 +254,8 @@ int main(int argc, char **argv)
 	tap_result(ok, "%u kills: nothing acknowledged is lost, nothing is half there", proof.kill_count);
 	if (ok)
 		scratch_clear(proof.dir, true);
-	tap_note("%llu transactions and %llu table changes survived; %llu were recovered from journals; %llu checkpoints and syncs",
+	tap_note("%llu transactions and %llu table changes survived; %llu were recovered from journals; %llu "
+		 "checkpoints and syncs",
 		 (unsigned long long)proof.transactions, (unsigned long long)proof.table_changes,
 		 (unsigned long long)proof.recovered, (unsigned long long)proof.checkpoints);
 	tap_note("killed in creation %u, opening %u, work %u, close %u, after close %u, recovery %u", proof.in_creation,

@@ -27,7 +27,16 @@
 #define PATIENCE_MS 30000
 #define RANDOM_CUTS 3
 
-enum scenario { SCENE_CREATE, SCENE_SYNC, SCENE_ASYNC, SCENE_NONE, SCENE_RECOVER, SCENE_GROW, SCENE_TABLES, SCENE_COUNT };
+enum scenario {
+	SCENE_CREATE,
+	SCENE_SYNC,
+	SCENE_ASYNC,
+	SCENE_NONE,
+	SCENE_RECOVER,
+	SCENE_GROW,
+	SCENE_TABLES,
+	SCENE_COUNT
+};
 static const char *const scene_names[SCENE_COUNT] = {
 	"creation", "sync commits, checkpoint, close", "async commits", "commits of sync mode none",
 	"recovery, then commits", "growth by a file", "record tables",
@@ -119,7 +128,8 @@ static int do_prepare(void *ctx)
 		while (ledger->model[i].sequence < atomic_load(&ledger->log[i].acked)) {
 			uint64_t base = 0, next = ledger->model[i].sequence + 1;
 
-			model_apply(&ledger->world, i, next, &ledger->model[i], &ledger->log[i].entry[next - base - 1].made);
+			model_apply(&ledger->world, i, next, &ledger->model[i],
+				    &ledger->log[i].entry[next - base - 1].made);
 		}
 	ledger_next_run(ledger);
 	return 0; /* and ends without closing */
@@ -136,7 +146,8 @@ static int check_created(struct ledger *ledger, bool was_created)
 	if (r == 0)
 		r = pf_store_open(proof.cut, &config, &store);
 	if (r < 0)
-		return ledger_fail(ledger, "%s: %s: %s", was_created ? "the created store is gone" : "creation cannot be repeated",
+		return ledger_fail(ledger, "%s: %s: %s",
+				   was_created ? "the created store is gone" : "creation cannot be repeated",
 				   strerror(-r), pf_error_text());
 	r = pf_store_verify(store, NULL, NULL, NULL);
 	if (r < 0)
@@ -239,13 +250,16 @@ static bool runs_well(const char *what, int (*fn)(void *))
 
 	if (status == 0 && !late && !atomic_load(&proof.ledger->failed))
 		return true;
-	tap_result(false, "%s: %s %s: %s", scene_names[proof.scene], what, child_status_text(status, late), proof.ledger->text);
+	tap_result(false, "%s: %s %s: %s", scene_names[proof.scene], what, child_status_text(status, late),
+		   proof.ledger->text);
 	return false;
 }
 
 static void prove(enum scenario scene, unsigned limit, uint64_t seed)
 {
-	static const enum pinfold_sync modes[SCENE_COUNT] = { [SCENE_ASYNC] = PINFOLD_SYNC_ASYNC, [SCENE_NONE] = PINFOLD_SYNC_NONE };
+	static const enum pinfold_sync modes[SCENE_COUNT] = {
+		[SCENE_ASYNC] = PINFOLD_SYNC_ASYNC, [SCENE_NONE] = PINFOLD_SYNC_NONE
+	};
 	unsigned cuts;
 	bool ok;
 
@@ -307,7 +321,8 @@ int main(int argc, char **argv)
 	proof.ledger = shared_memory(sizeof(*proof.ledger));
 	proof.probe = shared_memory(sizeof(*proof.probe));
 	proof.log = disklog_new();
-	if (!proof.ledger || !proof.probe || !proof.log || scratch_make(NULL, proof.cut) < 0 || scratch_make(NULL, proof.made) < 0)
+	if (!proof.ledger || !proof.probe || !proof.log || scratch_make(NULL, proof.cut) < 0 ||
+	    scratch_make(NULL, proof.made) < 0)
 		return 1;
 	for (int scene = 0; scene < SCENE_COUNT; scene++)
 		prove((enum scenario)scene, limit, seed);

@@ -59,7 +59,8 @@ static int copy_block(int to, const char *bytes, size_t size, off_t at)
 	for (size_t done = 0; done < size; done += sizeof(zeros)) {
 		size_t part = size - done < sizeof(zeros) ? size - done : sizeof(zeros);
 
-		if (memcmp(bytes + done, zeros, part) && pwrite(to, bytes + done, part, at + (off_t)done) != (ssize_t)part)
+		if (memcmp(bytes + done, zeros, part) &&
+		    pwrite(to, bytes + done, part, at + (off_t)done) != (ssize_t)part)
 			return -EIO;
 	}
 	return 0;

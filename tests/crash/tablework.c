@@ -71,10 +71,12 @@ static int do_cas(struct ledger *ledger, struct table_work *work, const struct t
 		expected[expected_size - 1] ^= 1;
 	if (!change->delete)
 		value_size = table_value(&ledger->world, writer, change->key, sequence, value);
-	r = pf_table_cas(work->table, key, key_size, made_by ? expected : NULL, expected_size, change->delete ? NULL : value,
-			 value_size);
+	r = pf_table_cas(work->table, key, key_size, made_by ? expected : NULL, expected_size,
+			 change->delete ? NULL : value, value_size);
 	if (plan->op == TABLE_CAS_REFUSED)
-		return r == -EAGAIN ? 0 : r < 0 ? r : ledger_fail(ledger, "table: a compare-and-swap with another value succeeded");
+		return r == -EAGAIN ? 0
+		       : r < 0      ? r
+				    : ledger_fail(ledger, "table: a compare-and-swap with another value succeeded");
 	return r;
 }
 
@@ -129,8 +131,10 @@ static int look_back(struct ledger *ledger, struct table_work *work, const struc
 	if (r == 0 && !made_by)
 		return ledger_fail(ledger, "table: the record of key %u of writer %u is not whole", key_number, writer);
 	if (made_by != model->made_by[key_number])
-		return ledger_fail(ledger, "table: key %u of writer %u is of change %llu, not %llu, right after its change", key_number,
-				   writer, (unsigned long long)made_by, (unsigned long long)model->made_by[key_number]);
+		return ledger_fail(ledger,
+				   "table: key %u of writer %u is of change %llu, not %llu, right after its change",
+				   key_number, writer, (unsigned long long)made_by,
+				   (unsigned long long)model->made_by[key_number]);
 	return 0;
 }
 
@@ -157,7 +161,8 @@ int table_work_step(struct ledger *ledger, struct table_work *work, struct table
 /* ---- what is left ---- */
 
 /* Which change each key holds; 0: absent. */
-static int read_keys(struct ledger *ledger, struct pf_table *table, unsigned writer, uint64_t *ret_made_by, uint64_t *ret_count)
+static int read_keys(struct ledger *ledger, struct pf_table *table, unsigned writer, uint64_t *ret_made_by,
+		     uint64_t *ret_count)
 {
 	for (uint32_t i = 0; i < WORLD_KEYS; i++) {
 		unsigned char value[TABLE_VALUE_BYTES];
@@ -172,14 +177,16 @@ static int read_keys(struct ledger *ledger, struct pf_table *table, unsigned wri
 			return ledger_fail(ledger, "table: get of key %u: %s: %s", i, strerror(-r), pf_error_text());
 		ret_made_by[i] = table_value_made_by(&ledger->world, writer, i, value, size);
 		if (!ret_made_by[i])
-			return ledger_fail(ledger, "law 1: table writer %u: the record of key %u is not whole", writer, i);
+			return ledger_fail(ledger, "law 1: table writer %u: the record of key %u is not whole", writer,
+					   i);
 		++*ret_count;
 	}
 	return 0;
 }
 
 /* The changes after which the model looks like what was found: law 1 asks for at least one. */
-static int find_state(struct ledger *ledger, unsigned writer, const uint64_t *found, uint64_t *ret_low, uint64_t *ret_high)
+static int find_state(struct ledger *ledger, unsigned writer, const uint64_t *found, uint64_t *ret_low,
+		      uint64_t *ret_high)
 {
 	static struct table_model model, at_high;
 	struct writer_log *log = &ledger->table_log[writer];
@@ -206,8 +213,10 @@ static int find_state(struct ledger *ledger, unsigned writer, const uint64_t *fo
 		table_model_apply(&model, model.sequence + 1, &plan);
 	}
 	if (!met)
-		return ledger_fail(ledger, "law 1: table writer %u: what is there is the result of no number of changes (%llu to %llu)", writer,
-				   (unsigned long long)ledger->table_model[writer].sequence, (unsigned long long)started);
+		return ledger_fail(
+			ledger,
+			"law 1: table writer %u: what is there is the result of no number of changes (%llu to %llu)",
+			writer, (unsigned long long)ledger->table_model[writer].sequence, (unsigned long long)started);
 	ledger->table_model[writer] = at_high;
 	return 0;
 }
@@ -220,11 +229,12 @@ static int check_table_writer(struct ledger *ledger, struct pf_table *table, uns
 	static uint64_t found[WORLD_KEYS];
 	bool promised = ledger->world.sync == PINFOLD_SYNC_SYNC || atomic_load(&ledger->closed);
 
-	if (read_keys(ledger, table, writer, found, ret_count) < 0 || find_state(ledger, writer, found, &low, &high) < 0)
+	if (read_keys(ledger, table, writer, found, ret_count) < 0 ||
+	    find_state(ledger, writer, found, &low, &high) < 0)
 		return -1;
 	if (promised && high < acked)
-		return ledger_fail(ledger, "law 2: table writer %u holds changes up to %llu, but %llu was acknowledged", writer,
-				   (unsigned long long)high, (unsigned long long)acked);
+		return ledger_fail(ledger, "law 2: table writer %u holds changes up to %llu, but %llu was acknowledged",
+				   writer, (unsigned long long)high, (unsigned long long)acked);
 	/* Several numbers of changes may look alike: what is surely there, and what is surely missing. */
 	if (low > base)
 		ret_survival->last_began = atomic_load(&log->entry[low - base - 1].began);
@@ -253,7 +263,8 @@ static int count_records(struct ledger *ledger, struct pf_table *table, uint64_t
 
 static void note_problem(void *ctx, const struct pinfold_problem *problem)
 {
-	ledger_fail(ctx, "law 5: verify of tables: %s offset %lld: %s", problem->path, (long long)problem->offset, problem->what);
+	ledger_fail(ctx, "law 5: verify of tables: %s offset %lld: %s", problem->path, (long long)problem->offset,
+		    problem->what);
 }
 
 int table_check(struct ledger *ledger, struct pf_store *store, uint64_t table_bytes,
@@ -279,8 +290,10 @@ int table_check(struct ledger *ledger, struct pf_store *store, uint64_t table_by
 		if (r < 0 || count_records(ledger, table, &iterated) < 0)
 			return ledger_fail(ledger, "table: stat: %s", pf_error_text());
 		if (iterated != held || stats.record_count != held)
-			return ledger_fail(ledger, "law 1: table: get finds %llu records, iteration %llu, its count says %llu",
-					   (unsigned long long)held, (unsigned long long)iterated, (unsigned long long)stats.record_count);
+			return ledger_fail(ledger,
+					   "law 1: table: get finds %llu records, iteration %llu, its count says %llu",
+					   (unsigned long long)held, (unsigned long long)iterated,
+					   (unsigned long long)stats.record_count);
 	}
 	if (stats.extent_bytes != table_bytes)
 		return ledger_fail(ledger, "law 4: the table holds %llu bytes of extents; %llu belong to nobody else",

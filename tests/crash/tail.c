@@ -124,8 +124,8 @@ static bool ended_well(const char *what, int (*fn)(void *))
 
 	if (status == 0 && !late && !proof.shared->failed && !proof.ledger->failed)
 		return true;
-	tap_note("%s %s, at journal offset %llu: %s%s", what, child_status_text(status, late), (unsigned long long)proof.shared->at,
-		 proof.shared->text, proof.ledger->text);
+	tap_note("%s %s, at journal offset %llu: %s%s", what, child_status_text(status, late),
+		 (unsigned long long)proof.shared->at, proof.shared->text, proof.ledger->text);
 	return false;
 }
 
@@ -168,8 +168,8 @@ static bool find_groups(void)
 		struct pf_group_header header;
 		unsigned records = 0;
 
-		if (at + PF_BLOCK_SIZE > REGION_MAX ||
-		    pf_journal_parse(proof.journal + at, REGION_MAX - at, found.uuid, pos, &header, count_record, &records) < 0)
+		if (at + PF_BLOCK_SIZE > REGION_MAX || pf_journal_parse(proof.journal + at, REGION_MAX - at, found.uuid,
+									pos, &header, count_record, &records) < 0)
 			break;
 		group->start = at;
 		group->records_end = at + sizeof(header) + header.length;
@@ -266,14 +266,14 @@ static int judge_content(struct pf_store *store, unsigned least, unsigned most, 
 		return fail("read: %s", pf_error_text());
 	s = (unsigned)head.sequence;
 	if (s < least || s > most)
-		return fail("%s at %llu: %u transactions recovered; %u to %u expected", damage_names[proof.damage], (unsigned long long)at, s,
-			    least, most);
+		return fail("%s at %llu: %u transactions recovered; %u to %u expected", damage_names[proof.damage],
+			    (unsigned long long)at, s, least, most);
 	for (unsigned i = 0; i < WORLD_EXTENTS; i++) {
 		if (pf_read_at(store, &proof.ledger->fixed[i], plan_area(0), found, WORLD_AREA) < 0)
 			return fail("read: %s", pf_error_text());
 		if (memcmp(found, proof.expected[s].image[i], WORLD_AREA))
-			return fail("%s at %llu: extent %u is not what %u transactions leave", damage_names[proof.damage],
-				    (unsigned long long)at, i, s);
+			return fail("%s at %llu: extent %u is not what %u transactions leave",
+				    damage_names[proof.damage], (unsigned long long)at, i, s);
 	}
 	if (s == proof.transactions)
 		proof.shared->recovered_all++;
@@ -300,20 +300,21 @@ static int one_damage(uint64_t at)
 	if (r == -EUCLEAN) {
 		proof.shared->refused++;
 		if (!strstr(pf_error_text(), "journal") || !strpbrk(pf_error_text(), "0123456789"))
-			return fail("%s at %llu: refused without naming file and offset: \"%s\"", damage_names[proof.damage],
-				    (unsigned long long)at, pf_error_text());
+			return fail("%s at %llu: refused without naming file and offset: \"%s\"",
+				    damage_names[proof.damage], (unsigned long long)at, pf_error_text());
 		/* torn at the end is what a power cut leaves: no reason to refuse */
 		if (proof.damage != DAMAGE_CUT && (hit >= last || proof.damage == DAMAGE_TEAR))
-			return fail("%s at %llu: refused although nothing sound follows: %s", damage_names[proof.damage],
-				    (unsigned long long)at, pf_error_text());
+			return fail("%s at %llu: refused although nothing sound follows: %s",
+				    damage_names[proof.damage], (unsigned long long)at, pf_error_text());
 		return 0;
 	}
 	if (r < 0)
-		return fail("%s at %llu: open: %s: %s", damage_names[proof.damage], (unsigned long long)at, strerror(-r), pf_error_text());
+		return fail("%s at %llu: open: %s: %s", damage_names[proof.damage], (unsigned long long)at,
+			    strerror(-r), pf_error_text());
 	/* what was acknowledged and is provably damaged must not vanish in silence */
 	if (hit < last && proof.damage != DAMAGE_TEAR)
-		r = fail("%s at %llu: group %u of %u is damaged, sound ones follow, and nothing was said", damage_names[proof.damage],
-			 (unsigned long long)at, hit, proof.group_count);
+		r = fail("%s at %llu: group %u of %u is damaged, sound ones follow, and nothing was said",
+			 damage_names[proof.damage], (unsigned long long)at, hit, proof.group_count);
 	else
 		r = judge_content(store, least, proof.transactions, at);
 	if (r == 0 && pf_store_verify(store, NULL, NULL, NULL) < 0)

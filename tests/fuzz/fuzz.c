@@ -22,8 +22,13 @@ static void give_up(const char *what)
 void fuzz_config(uint32_t flags, struct pinfold_config *ret_config)
 {
 	struct pinfold_config config = {
-		.size = sizeof(config), .flags = flags | PINFOLD_OPEN_STORE_ONLY, .file_size = 1ull << 30,
-		.max_mapped_size = 2ull << 30, .extent_size = 2ull << 20, .journal_size = 16ull << 20, .no_io_uring = true,
+		.size = sizeof(config),
+		.flags = flags | PINFOLD_OPEN_STORE_ONLY,
+		.file_size = 1ull << 30,
+		.max_mapped_size = 2ull << 30,
+		.extent_size = 2ull << 20,
+		.journal_size = 16ull << 20,
+		.no_io_uring = true,
 	};
 
 	if (pf_config_complete(&config, ret_config) < 0)

@@ -37,7 +37,8 @@ static int fill(struct pf_store *store)
 		if (r == 0 && i < 2)
 			r = pf_txn_publish(txn, &extents[i]);
 		for (int k = 0; k < 3 && r == 0; k++)
-			r = pf_txn_write(txn, &extents[i & i / 2 & 1], (uint64_t)i * 5000 + k * 100, bytes, 1 + i * 300 + k);
+			r = pf_txn_write(txn, &extents[i & i / 2 & 1], (uint64_t)i * 5000 + k * 100, bytes,
+					 1 + i * 300 + k);
 		if (r == 0)
 			r = pf_txn_commit(txn);
 	}
@@ -72,10 +73,12 @@ static void seal_journal(uint8_t *bytes, size_t size)
 			struct pf_record_header record;
 
 			memcpy(&record, bytes + at + record_at, sizeof(record));
-			if (record.length < sizeof(record) || record.length % 8 || record.length > group_size - record_at)
+			if (record.length < sizeof(record) || record.length % 8 ||
+			    record.length > group_size - record_at)
 				break;
 			pf_record_seal_body(bytes + at + record_at, record.length);
-			pf_record_seal(bytes + at + record_at, header.first_lsn + record_at - sizeof(header), record.txn_id);
+			pf_record_seal(bytes + at + record_at, header.first_lsn + record_at - sizeof(header),
+				       record.txn_id);
 			record_at += record.length;
 		}
 		at += (group_size + PF_BLOCK_SIZE - 1) & ~(size_t)(PF_BLOCK_SIZE - 1);

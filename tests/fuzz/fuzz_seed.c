@@ -28,9 +28,20 @@ static void seed_super(void)
 {
 	static struct { uint8_t flags; struct pf_super_disk copies[2]; } __attribute__((packed)) input;
 	struct pf_super_disk super = {
-		.sequence = 6, .file_size = PF_FILE_SIZE_MIN, .extent_size = 2u << 20, .file_count = 2, .root_offset = PF_GRANULE_SIZE,
-		.root_gen = 1, .start_lsn = 4096, .start_pos = 8192, .start_group = 3, .epoch = 1, .journal_generation = 1,
-		.segment_size = 4u << 20, .segment_count = 4, .next_txn_id = 9,
+		.sequence = 6,
+		.file_size = PF_FILE_SIZE_MIN,
+		.extent_size = 2u << 20,
+		.file_count = 2,
+		.root_offset = PF_GRANULE_SIZE,
+		.root_gen = 1,
+		.start_lsn = 4096,
+		.start_pos = 8192,
+		.start_group = 3,
+		.epoch = 1,
+		.journal_generation = 1,
+		.segment_size = 4u << 20,
+		.segment_count = 4,
+		.next_txn_id = 9,
 	};
 
 	for (int i = 0; i < 2; i++) {
@@ -71,7 +82,8 @@ static void seed_journal(void)
 	memcpy(header.magic, PF_GROUP_MAGIC, sizeof(header.magic));
 	memcpy(header.uuid, uuid, sizeof(header.uuid));
 	for (unsigned i = 0; i < 5; i++)
-		header.length += add_record(input + 1 + sizeof(header) + header.length, header.first_lsn + header.length, i);
+		header.length +=
+			add_record(input + 1 + sizeof(header) + header.length, header.first_lsn + header.length, i);
 	pf_group_seal(&header);
 	memcpy(input + 1, &header, sizeof(header));
 	put("group", input, sizeof(input));
@@ -87,7 +99,9 @@ static void seed_journal(void)
 /* Patches (fuzz.h): a few bytes at every place of a structure of @size bytes. */
 static void seed_patches(unsigned selectors, unsigned size, unsigned step)
 {
-	static const uint8_t bytes[][8] = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, { 0 }, { 1 }, { 0, 0, 0, 0x80 } };
+	static const uint8_t bytes[][8] = {
+		{ 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, { 0 }, { 1 }, { 0, 0, 0, 0x80 }
+	};
 
 	for (unsigned selector = 0; selector < selectors; selector++) {
 		for (unsigned place = 0; place < size; place += step) {

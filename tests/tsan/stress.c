@@ -304,7 +304,8 @@ static void read_generation(struct stress *stress, const struct generation *gene
 						       &generation->extent);
 
 	for (unsigned i = 0, turns = 1 + rnd_below(rnd, 4000); i < turns && running(stress); i++) {
-		uint64_t word = atomic_load_explicit(&words[rnd_below(rnd, PINFOLD_EXTENT_MIN / 8)], memory_order_relaxed);
+		uint64_t word =
+			atomic_load_explicit(&words[rnd_below(rnd, PINFOLD_EXTENT_MIN / 8)], memory_order_relaxed);
 
 		if (word != generation->fill)
 			fail(stress, "law 4: other content inside an epoch", word, generation->fill);
@@ -377,8 +378,9 @@ static int prepare(struct stress *stress, const char *dir)
 
 static void run(struct stress *stress, unsigned seconds)
 {
-	static void *(*const mains[])(void *) = { writer_main, writer_main, window_reader_main, window_reader_main,
-						  page_reader_main, recycler_main, epoch_reader_main, epoch_reader_main };
+	static void *(*const mains[])(void *) = { writer_main,        writer_main,      window_reader_main,
+						  window_reader_main, page_reader_main, recycler_main,
+						  epoch_reader_main,  epoch_reader_main };
 	struct thread_arg args[8];
 	pthread_t threads[8];
 
@@ -419,8 +421,10 @@ int main(int argc, char **argv)
 	r = prepare(stress, dir);
 	if (tap_result(r == 0, "prepare: %s", r < 0 ? pf_error_text() : "done")) {
 		run(stress, seconds);
-		tap_result(!stress->failed, "readers beside writers: %s", stress->failed ? stress->text : "no law broken");
-		tap_note("%llu transactions; reads: window %llu, own %llu, large %llu, in place %llu, epochs %llu, stale %llu",
+		tap_result(!stress->failed, "readers beside writers: %s",
+			   stress->failed ? stress->text : "no law broken");
+		tap_note("%llu transactions; reads: window %llu, own %llu, large %llu, in place %llu, epochs %llu, "
+			 "stale %llu",
 			 (unsigned long long)stress->txns, (unsigned long long)stress->window_reads,
 			 (unsigned long long)stress->own_reads, (unsigned long long)stress->page_reads,
 			 (unsigned long long)stress->inplace_reads, (unsigned long long)stress->epoch_reads,

@@ -44,8 +44,8 @@ static struct {
 static void fail(const char *what, uint64_t key, uint64_t a, uint64_t b)
 {
 	if (atomic_fetch_add(&stress.failed, 1) == 0)
-		snprintf(stress.text, sizeof(stress.text), "%s: key %llu: %llu against %llu (%s)", what, (unsigned long long)key,
-			 (unsigned long long)a, (unsigned long long)b, pf_error_text());
+		snprintf(stress.text, sizeof(stress.text), "%s: key %llu: %llu against %llu (%s)", what,
+			 (unsigned long long)key, (unsigned long long)a, (unsigned long long)b, pf_error_text());
 	atomic_store(&stress.stop, true);
 }
 
@@ -129,7 +129,8 @@ static int put_pair(uint32_t key, uint64_t count)
 	struct pinfold_record records[2];
 
 	for (int i = 0; i < 2; i++)
-		records[i] = (struct pinfold_record){ &keys[i], sizeof(keys[i]), words[i], make_value(keys[i], count, words[i]) };
+		records[i] = (struct pinfold_record){ &keys[i], sizeof(keys[i]), words[i],
+						      make_value(keys[i], count, words[i]) };
 	atomic_fetch_add(&stress.batches, 1);
 	return pf_table_write(stress.table, records, 2);
 }
@@ -246,7 +247,8 @@ static int prepare(const char *dir)
 {
 	struct pinfold_config wish = {
 		.size = sizeof(wish), .flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_STORE_ONLY, .file_size = 1ull << 30,
-		.max_mapped_size = 1ull << 30, .extent_size = 2ull << 20, .journal_size = 16ull << 20, .sync = PINFOLD_SYNC_ASYNC,
+		.max_mapped_size = 1ull << 30, .extent_size = 2ull << 20, .journal_size = 16ull << 20,
+		.sync = PINFOLD_SYNC_ASYNC,
 	}, config;
 	int r = pf_config_complete(&wish, &config);
 
@@ -304,10 +306,12 @@ int main(int argc, char **argv)
 		run(seconds);
 		tap_result(!stress.failed, "readers beside writers: %s", stress.failed ? stress.text : "no law broken");
 		tap_note("%llu puts, %llu deletes, %llu swaps, %llu batches; %llu gets, %llu misses, %llu scans",
-			 (unsigned long long)stress.puts, (unsigned long long)stress.deletes, (unsigned long long)stress.swaps,
-			 (unsigned long long)stress.batches, (unsigned long long)stress.gets, (unsigned long long)stress.misses,
+			 (unsigned long long)stress.puts, (unsigned long long)stress.deletes,
+			 (unsigned long long)stress.swaps, (unsigned long long)stress.batches,
+			 (unsigned long long)stress.gets, (unsigned long long)stress.misses,
 			 (unsigned long long)stress.scans);
-		tap_result(stress.gets && stress.scans && stress.deletes && stress.swaps && stress.batches, "every kind of call was made");
+		tap_result(stress.gets && stress.scans && stress.deletes && stress.swaps && stress.batches,
+			   "every kind of call was made");
 		r = pf_table_verify(stress.store, NULL, NULL, NULL);
 		tap_result(r == 0, "verify: %s", r < 0 ? pf_error_text() : "sound");
 		pf_table_close(stress.table);
