@@ -91,7 +91,7 @@ struct pinfold_config {
 	enum pinfold_sync sync;
 	enum pinfold_source source;
 	uint32_t flush_interval_ms;   /* sync = async: longest time to durability [10] */
-	uint64_t journal_size;        /* total journal; 16 MiB .. 64 GiB [256 MiB] */
+	uint64_t journal_size;        /* total journal; 16 MiB .. 64 GiB [as it is; 256 MiB when created] */
 	uint32_t io_queue_depth;      /* [128] */
 	struct pinfold_pin_config pin;
 	pinfold_log_fn log;           /* called from any thread; must not call back into pinfold */

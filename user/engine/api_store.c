@@ -5,6 +5,7 @@
  * A public transaction *is* the store's; the two names keep its type opaque.
  */
 #include "engine/engine.h"
+#include "store/table/table.h"
 
 static struct pf_txn *inner(struct pinfold_txn *txn)
 {
@@ -46,8 +47,11 @@ int pinfold_txn_begin(struct pinfold *pf, struct pinfold_txn **ret_txn)
 int pinfold_txn_write(struct pinfold_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		      size_t size)
 {
+	int r;
+
 	REQUIRE(txn && extent && (data || !size));
-	return pf_txn_write(inner(txn), extent, offset, data, size);
+	r = pf_catalog_extent_written(pf_txn_store(inner(txn)), extent);
+	return r ? r : pf_txn_write(inner(txn), extent, offset, data, size);
 }
 
 int pinfold_txn_publish(struct pinfold_txn *txn, const struct pinfold_extent *extent)

@@ -46,8 +46,14 @@ static int watch_new_files(struct pinfold *pf)
 	uint32_t count = pf_store_file_count(pf->store);
 	int r = 0;
 
-	for (; pf->watched_files < count && r == 0; pf->watched_files += r == 0)
-		r = pf_telemetry_add_file(pf->telemetry, pf->watched_files, pf_store_file_fd(pf->store, pf->watched_files));
+	for (; pf->watched_files < count && r == 0; pf->watched_files += r == 0) {
+		uint32_t file_id = pf->watched_files;
+		int fd = pf_store_file_fd(pf->store, file_id);
+
+		r = pf_pin_map_add(pf->pins, file_id * pf->file_size, pf->file_size, fd);
+		if (r == 0)
+			r = pf_telemetry_add_file(pf->telemetry, file_id, fd);
+	}
 	return r;
 }
 
@@ -307,9 +313,12 @@ int pf_controller_start(struct pinfold *pf)
 	r = pf_slices_new(pf->file_size, slice_size, &pf->slices);
 	if (r)
 		goto err_policy;
-	r = pf_board_new(pf->opened_ms, pf->slices->per_file, &pf->board);
+	r = pf_pin_map_new(watch.arena_size, &pf->pins);
 	if (r)
 		goto err_slices;
+	r = pf_board_new(pf->opened_ms, pf->slices->per_file, &pf->board);
+	if (r)
+		goto err_pins;
 	pf->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (pf->stop_fd < 0) {
 		r = pf_error(-errno, "eventfd: %s", strerror(errno));
@@ -338,6 +347,8 @@ err_control:
 	close(pf->stop_fd);
 err_board:
 	pf_board_free(pf->board);
+err_pins:
+	pf_pin_map_free(pf->pins);
 err_slices:
 	pf_slices_free(pf->slices);
 err_policy:
@@ -361,6 +372,7 @@ void pf_controller_stop(struct pinfold *pf)
 	pf_control_close(pf);
 	close(pf->stop_fd);
 	pf_board_free(pf->board);
+	pf_pin_map_free(pf->pins);
 	pf_slices_free(pf->slices);
 	pf_policy_free(pf->policy);
 	pf_telemetry_free(pf->telemetry);

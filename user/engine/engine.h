@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "policy/policy.h"
+#include "residency/pin_map.h"
 #include "residency/residency.h"
 #include "store/store.h"
 #include "telemetry/telemetry.h"
@@ -41,11 +42,12 @@ struct pinfold {
 	struct pf_telemetry *telemetry;
 	struct pf_policy *policy;
 	struct pf_slices *slices;
+	struct pf_pin_map *pins;
 	struct pf_board *board;
 	struct pf_memory_limits limits; /* as of the last budget reading */
 	struct pf_budget budget;
 	uint64_t budget_read_ms;
-	uint32_t watched_files;
+	_Atomic uint32_t watched_files; /* known to telemetry and pins */
 	struct pf_snapshot last;        /* the latest; slices owned by telemetry */
 
 	pthread_t controller;

@@ -56,6 +56,31 @@ int pf_slice_span(struct pinfold *pf, const struct pinfold_extent *extent, uint6
 	return 0;
 }
 
+/* Locks a run of slices for good (@onfault false), or, page by page as they are touched, where readers touch them. */
+static int lock_run(struct pinfold *pf, uint32_t file_id, const struct pf_range *range, bool onfault)
+{
+	return onfault ? pf_pin(range, true) : pf_pin_map_pin(pf->pins, file_id * pf->file_size + range->offset, range);
+}
+
+static int unlock_run(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
+{
+	int direct = pf_unpin(range); /* of a pin on fault; nothing to do for the others */
+	int alias = pf_pin_map_unpin(pf->pins, file_id * pf->file_size + range->offset, range);
+
+	return direct ? direct : alias;
+}
+
+/* Huge pages take the place of small ones, which must not be locked meanwhile. */
+static int fold_run(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
+{
+	int folded, locked;
+
+	unlock_run(pf, file_id, range);
+	folded = pf_fold(range);
+	locked = lock_run(pf, file_id, range, false);
+	return locked ? locked : folded;
+}
+
 int pf_act(struct pinfold *pf, const struct pf_decision *decision)
 {
 	uint64_t slice_size = pf->slices->slice_size;
@@ -65,15 +90,15 @@ int pf_act(struct pinfold *pf, const struct pf_decision *decision)
 
 	switch (decision->action) {
 	case PF_ACTION_PIN:
-		return pf_pin(&range, false);
+		return lock_run(pf, decision->file_id, &range, false);
 	case PF_ACTION_UNPIN:
-		return pf_unpin(&range);
+		return unlock_run(pf, decision->file_id, &range);
 	case PF_ACTION_PREFETCH:
 		return pf_prefetch_ranges(pf->prefetcher, &range, 1, false);
 	case PF_ACTION_MIGRATE:
 		return pf_migrate(&range, decision->node, &moved);
 	case PF_ACTION_FOLD:
-		return pf_fold(&range);
+		return fold_run(pf, decision->file_id, &range);
 	case PF_ACTION_UNFOLD:
 		return pf_unfold(&range);
 	case PF_ACTION_RENEW:
@@ -117,6 +142,31 @@ static void prefetch_adjacent(struct pinfold *pf, const struct pinfold_extent *e
 	free(links);
 }
 
+/* Takes the run's room out of the budget; learned pins that stand in its way go at once. */
+static int spend_on(struct pinfold *pf, uint32_t file_id, uint32_t index, uint32_t count,
+		    const struct pinfold_pin_opts *opts)
+{
+	const struct pf_decision *evictions;
+	size_t eviction_count = 0;
+	int r = 0;
+
+	if (file_id >= pf->watched_files) /* added since the last turn */
+		r = pinfold_controller_turn(pf);
+	if (r)
+		return r;
+	pthread_mutex_lock(&pf->turn_lock);
+	pthread_mutex_lock(&pf->lock);
+	pf_budget_refresh(pf, pf_now_ms());
+	r = pf_policy_pin(pf->policy, file_id, index, count, opts, pf_now_ms(), &pf->budget);
+	if (r == 0)
+		r = pf_policy_make_room(pf->policy, &pf->budget, pf_now_ms(), &evictions, &eviction_count);
+	pthread_mutex_unlock(&pf->lock);
+	for (size_t i = 0; r == 0 && i < eviction_count; i++)
+		pf_act(pf, &evictions[i]); /* what cannot be let go shows as a refused lock below */
+	pthread_mutex_unlock(&pf->turn_lock);
+	return r;
+}
+
 int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,
 		      const struct pinfold_pin_opts *opts, pinfold_pin_key *ret_key)
 {
@@ -144,10 +194,7 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	if (r)
 		return r;
 
-	pthread_mutex_lock(&pf->lock);
-	pf_budget_refresh(pf, pf_now_ms());
-	r = pf_policy_pin(pf->policy, extent->file_id, index, count, opts, pf_now_ms(), &pf->budget);
-	pthread_mutex_unlock(&pf->lock);
+	r = spend_on(pf, extent->file_id, index, count, opts);
 	if (r)
 		return r;
 
@@ -158,19 +205,23 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	range = pf_range_of(pf, extent->file_id, index * pf->slices->slice_size, count * pf->slices->slice_size);
 	if (opts->use_hugepages && !pf->config.no_huge_pages)
 		pf_fold(&range); /* a preference: residency shows whether it took */
-	r = pf_pin(&range, opts->onfault);
-	if (r == 0 && opts->numa_prefer_plus_1 > 0) {
+	if (opts->numa_prefer_plus_1 > 0) {
 		uint64_t moved;
 
-		r = pf_migrate(&range, opts->numa_prefer_plus_1 - 1, &moved);
+		/* Pages that two mappings share move only with CAP_SYS_NICE: so before the lock adds its own. */
+		r = pf_prefetch_ranges(pf->prefetcher, &range, 1, true);
+		if (r == 0)
+			r = pf_migrate(&range, opts->numa_prefer_plus_1 - 1, &moved);
 	}
+	if (r == 0)
+		r = lock_run(pf, extent->file_id, &range, opts->onfault);
 	pthread_mutex_lock(&pf->lock);
 	pf_policy_result(pf->policy, &decision, r, pf_now_ms());
 	if (r)
 		pf_policy_unpin(pf->policy, extent->file_id, index, count, pf_now_ms());
 	pthread_mutex_unlock(&pf->lock);
 	if (r) {
-		pf_unpin(&range);
+		unlock_run(pf, extent->file_id, &range);
 		return r;
 	}
 	if (opts->prefetch_adjacent)
@@ -192,7 +243,7 @@ int pf_unpin_span(struct pinfold *pf, uint32_t file_id, uint32_t index, uint32_t
 	pthread_mutex_lock(&pf->lock);
 	r = pf_policy_unpin(pf->policy, file_id, index, count, pf_now_ms());
 	pthread_mutex_unlock(&pf->lock);
-	return r ? r : pf_unpin(&range);
+	return r ? r : unlock_run(pf, file_id, &range);
 }
 
 int pinfold_unpin_slice(struct pinfold *pf, pinfold_pin_key key)

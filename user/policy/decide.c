@@ -258,8 +258,8 @@ static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, co
 	if (!left->folds || *plan != PF_ACTION_NONE || state->fold_asked ||
 	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * PF_FOLD_PERCENT)
 		return;
-	if (!state->want_huge && !(view->extent_flags & PINFOLD_EXTENT_HUGEPAGE) &&
-	    pf_time_add(state->since_ms, PF_FOLD_AGE_MS) >= policy->now_ms)
+	/* Only where asked for: while a slice is folded its readers wait for up to 2 MiB from the device. */
+	if (!state->want_huge && !(view->extent_flags & PINFOLD_EXTENT_HUGEPAGE))
 		return;
 	state->fold_asked = state->folded = true;
 	policy->folded_bytes += policy->slice_size;

@@ -53,6 +53,11 @@ int pf_pagemap_read(struct pf_pagemap *pagemap, void *addr, size_t pages, uint8_
 /** Bytes of [addr, addr+size) mapped by PMD entries. -ENOTTY before Linux 6.7. */
 int pf_pagemap_huge_bytes(struct pf_pagemap *pagemap, void *addr, size_t size, uint64_t *ret_bytes);
 
+/* pin.c */
+
+/** Bytes of @range in pieces that are locked: msync(MS_INVALIDATE) says EBUSY there, and does nothing else. */
+uint64_t pf_locked_pieces(const struct pf_range *range);
+
 /* limits.c */
 
 /** pf_memory_limits_read() on a tree of files below @root (tests); "" is the running system. */

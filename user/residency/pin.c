@@ -68,8 +68,7 @@ static int limits_recent(struct pf_memory_limits *ret_limits)
 	return r;
 }
 
-/** Bytes of @range in pieces that are locked already: msync(MS_INVALIDATE) says EBUSY there, and does nothing else. */
-static uint64_t already_locked(const struct pf_range *range)
+uint64_t pf_locked_pieces(const struct pf_range *range)
 {
 	uint64_t bytes = 0;
 
@@ -93,7 +92,7 @@ static int refuse_above_cgroup(const struct pf_range *range)
 	room = limits.cgroup_bytes - limits.cgroup_bytes / CGROUP_RESERVE_DIVISOR;
 	if (locked <= room && range->size <= room - locked)
 		return 0;
-	if (range->size - already_locked(range) <= (locked <= room ? room - locked : 0))
+	if (range->size - pf_locked_pieces(range) <= (locked <= room ? room - locked : 0))
 		return 0; /* a pin again, which asks for nothing new */
 	return pf_error(-ENOMEM,
 			"pin of %zu bytes: the cgroup limit is %llu bytes (%s), of which pins may use %llu; %llu are "

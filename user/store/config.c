@@ -24,7 +24,8 @@ static int check_sizes(const struct pinfold_config *c)
 	    c->extent_size > PINFOLD_EXTENT_MAX)
 		return pf_error(-EINVAL, "config: extent_size is %llu; allowed: a power of two, 2 MiB to 1 GiB",
 				(unsigned long long)c->extent_size);
-	if (c->journal_size < PF_JOURNAL_SIZE_MIN || c->journal_size > PF_JOURNAL_SIZE_MAX)
+	/* 0 is the store's own, PF_JOURNAL_SIZE_DEFAULT where it is created */
+	if (c->journal_size && (c->journal_size < PF_JOURNAL_SIZE_MIN || c->journal_size > PF_JOURNAL_SIZE_MAX))
 		return pf_error(-EINVAL, "config: journal_size is %llu; allowed: 16 MiB to 64 GiB",
 				(unsigned long long)c->journal_size);
 	return 0;
@@ -125,7 +126,6 @@ int pf_config_complete(const struct pinfold_config *config, struct pinfold_confi
 	if (!c.max_mapped_size)
 		c.max_mapped_size = c.file_size > 1024 * GIB ? c.file_size : 1024 * GIB;
 	c.extent_size = c.extent_size ? c.extent_size : PINFOLD_EXTENT_DEFAULT;
-	c.journal_size = c.journal_size ? c.journal_size : 256ull << 20;
 	c.flush_interval_ms = c.flush_interval_ms ? c.flush_interval_ms : 10;
 	c.io_queue_depth = c.io_queue_depth ? c.io_queue_depth : 128;
 	pin_defaults(&c.pin);

@@ -26,6 +26,7 @@
 #define PF_FILE_SIZE_MAX (16ull << 40)
 #define PF_FILE_COUNT_MAX 65536u
 #define PF_JOURNAL_SIZE_MIN (16ull << 20)
+#define PF_JOURNAL_SIZE_DEFAULT (256ull << 20)
 #define PF_JOURNAL_SIZE_MAX (64ull << 30)
 #define PF_SEGMENT_SIZE_MIN (1ull << 20)
 #define PF_SEGMENT_SIZE_MAX (4ull << 30)

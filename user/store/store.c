@@ -240,6 +240,8 @@ static int open_for_writing(struct pf_store *store)
 		r = pf_file_load(store, store->files[id]);
 	if (r < 0)
 		return r;
+	if (!store->config.journal_size)
+		store->config.journal_size = store->super.segment_size * store->super.segment_count;
 	pf_journal_geometry(store->config.journal_size, &segment_count, &segment_size);
 	if (segment_count != store->super.segment_count || segment_size != store->super.segment_size) {
 		r = pf_super_update(store, &end, true); /* the old journal holds nothing any more */

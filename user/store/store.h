@@ -90,6 +90,7 @@ static inline const void *pf_extent_addr(const void *base, uint64_t file_size, c
 
 struct pf_txn;
 int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn);
+struct pf_store *pf_txn_store(const struct pf_txn *txn);
 int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		 size_t size);
 int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent);

@@ -54,6 +54,11 @@ void pf_txn_free(struct pf_txn *txn)
 	free(txn);
 }
 
+struct pf_store *pf_txn_store(const struct pf_txn *txn)
+{
+	return txn->store;
+}
+
 void pf_txn_abort(struct pf_txn *txn)
 {
 	if (txn)
