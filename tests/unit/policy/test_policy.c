@@ -354,7 +354,7 @@ static int no_huge_pages(struct world *w, const struct pf_decision *decision)
 	return decision->action == PF_ACTION_FOLD ? -EINVAL : 0;
 }
 
-TEST_F(policy, folds_once_after_ten_seconds_at_most_60_percent)
+TEST_F(policy, folds_once_where_asked_for_at_most_60_percent)
 {
 	struct pinfold_pin_stats stats;
 	uint32_t folds = 0;
@@ -362,12 +362,14 @@ TEST_F(policy, folds_once_after_ten_seconds_at_most_60_percent)
 	self->w->budget.huge_allowed = true;
 	for (uint32_t i = 0; i < 20; i++)
 		world_slice(self->w, i, 4, 1);
-	self->w->slices[3].extent_flags = PINFOLD_EXTENT_HUGEPAGE;
+	for (int t = 0; t < 30; t++) {
+		ASSERT_TURN(self->w, 500);
+		EXPECT_EQ(0, world_count(self->w, PF_ACTION_FOLD));
+	}
+	for (uint32_t i = 0; i < 16; i++)
+		self->w->slices[i].extent_flags = PINFOLD_EXTENT_HUGEPAGE;
 	ASSERT_TURN(self->w, 500);
-	EXPECT_EQ(0, world_count(self->w, PF_ACTION_FOLD));
-	ASSERT_TURN(self->w, 500);
-	ASSERT_EQ(1, world_count(self->w, PF_ACTION_FOLD));
-	EXPECT_EQ(3, self->w->decisions[0].index);
+	ASSERT_EQ(1, world_count(self->w, PF_ACTION_FOLD)); /* one until it is known to work */
 	for (int t = 0; t < 60; t++) {
 		ASSERT_TURN(self->w, 500);
 		folds += world_count(self->w, PF_ACTION_FOLD);
@@ -384,8 +386,10 @@ TEST_F(policy, refused_folds_are_not_asked_again)
 
 	self->w->budget.huge_allowed = true;
 	self->w->kernel = no_huge_pages;
-	for (uint32_t i = 0; i < 20; i++)
+	for (uint32_t i = 0; i < 20; i++) {
 		world_slice(self->w, i, 4, 1);
+		self->w->slices[i].extent_flags = PINFOLD_EXTENT_HUGEPAGE;
+	}
 	for (int t = 0; t < 100; t++) {
 		ASSERT_TURN(self->w, 500);
 		folds += world_count(self->w, PF_ACTION_FOLD);
