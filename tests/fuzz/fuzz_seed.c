@@ -76,6 +76,7 @@ static size_t add_record(uint8_t *at, uint64_t lsn, unsigned ranges)
 static void seed_journal(void)
 {
 	static const uint8_t uuid[16] = "a store's uuid!";
+	static _Alignas(8) uint8_t group[PF_BLOCK_SIZE];
 	static uint8_t input[1 + PF_BLOCK_SIZE];
 	struct pf_group_header header = { .pos = 8192, .number = 3, .first_lsn = 640 };
 
@@ -83,9 +84,10 @@ static void seed_journal(void)
 	memcpy(header.uuid, uuid, sizeof(header.uuid));
 	for (unsigned i = 0; i < 5; i++)
 		header.length +=
-			add_record(input + 1 + sizeof(header) + header.length, header.first_lsn + header.length, i);
+			add_record(group + sizeof(header) + header.length, header.first_lsn + header.length, i);
 	pf_group_seal(&header);
-	memcpy(input + 1, &header, sizeof(header));
+	memcpy(group, &header, sizeof(header));
+	memcpy(input + 1, group, sizeof(group));
 	put("group", input, sizeof(input));
 	for (uint8_t flags = 1; flags < 4; flags++) {
 		char name[16];

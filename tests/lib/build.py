@@ -26,7 +26,8 @@ def configs(root):
         Config("default", [], env={"MALLOC_PERTURB_": "165"}),
         Config("asan", SANITIZED + ["-Db_sanitize=address,undefined"], 4, asan),
         Config("tsan", SANITIZED + ["-Db_sanitize=thread"], 10, tsan),
-        Config("fuzz", SANITIZED + ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=enabled"], 4, asan,
+        Config("fuzz", SANITIZED + ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=enabled",
+                                    "-Dc_args=-fsanitize=fuzzer-no-link"], 4, asan,
                {"CC": "clang-14", "CXX": "clang++-14"}),
     )}
 
