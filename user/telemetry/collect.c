@@ -58,6 +58,8 @@ static void collect_samples(struct pf_telemetry *telemetry, const struct pf_slic
 
 	if (before && (changed || !telemetry->ops->counts_faults))
 		touched = pf_sampler_harvest(telemetry->sampler, pf_slice_addr(telemetry, view), &slice->sample);
+	if (slice->pinned)
+		telemetry->pinned_hits += touched;
 	/* a touched block stood revoked for half of the turn, on average */
 	delta->exposure = (float)(dt_s * (before - 0.5 * touched));
 	slice->touched = slice->touched * keep + (float)touched;
@@ -141,7 +143,7 @@ static void collect_file(struct pf_telemetry *telemetry, uint32_t file_id, doubl
 void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx)
 {
 	telemetry->view_count = 0;
-	telemetry->pinned_majors = 0;
+	telemetry->pinned_majors = telemetry->pinned_hits = 0;
 	pf_heat_begin(&telemetry->heat, dt_s);
 	for (uint32_t f = 0; f < telemetry->file_end; f++) {
 		if (telemetry->files[f].fd >= 0)

@@ -13,8 +13,10 @@
  *
  *   A pinned slice does not fault. The value it was pinned with is carried on,
  *   scaled by how many of its revoked blocks are touched at random against how many
- *   would be if it were still accessed as then. Untouched blocks stay revoked, so
- *   the longer a slice is quiet the more is known about it.
+ *   would be if it were still accessed as then. A pinned slice is sampled rarely (each touched sample
+ *   costs its reader a fault), so what "as then" means is learnt from all pinned slices together:
+ *   a slice of mean value is expected to be touched at half the rate of their pool. Untouched
+ *   blocks stay revoked, so the longer a slice is quiet the more is known about it.
  *
  *   A resident slice that is not pinned is seen through faults and through revoked
  *   blocks; where the latter show more touches than faults do, they count.
@@ -54,6 +56,9 @@
 /* Hits from which a measured touch rate replaces the one assumed at pinning. */
 #define RATE_HITS 8.0
 #define PIN_RATE_HALFLIFE_S 60.0
+/* Decayed hits from which the pool's rate is believed, and the part of it that one slice must show. */
+#define POOL_HITS 3.0
+#define POOL_SHARE 0.5
 /* The price of a touch is remembered this many half-lives. */
 #define PRICE_HALFLIVES 10.0
 /* A fault on a page that another is reading waits for half of a read, on average. */
@@ -89,13 +94,25 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->sum_square = 0;
 	heat->sum_random = heat->sum_random_square = 0;
 	heat->sum_stall = 0;
-	heat->in_use_count = 0;
+	heat->sum_pin_value = 0;
+	heat->in_use_count = heat->pinned_count = 0;
+	heat->pool_hits *= heat->keep_fast;
+	heat->pool_exposure *= heat->keep_fast;
+	heat->pool_rate *= heat->keep_pin_rate;
+}
+
+/* Random touches per block and second to be expected of a pinned slice that is still what it was. */
+static double expected_rate(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	double part = heat->mean_pin_value > 0 ? fmin(1.0, slice->pin_value / heat->mean_pin_value) : 0;
+
+	return fmax(slice->pin_block_rate, POOL_SHARE * part * heat->pool_rate);
 }
 
 /* Share of the value it was pinned with that samples still support. */
 static double carried_share(struct pf_heat *heat, struct pf_heat_slice *slice)
 {
-	double expected, slow, fast;
+	double rate_now, expected, slow, fast;
 
 	if (slice->hits >= RATE_HITS) {
 		double rate = slice->hits / slice->exposure;
@@ -105,9 +122,10 @@ static double carried_share(struct pf_heat *heat, struct pf_heat_slice *slice)
 		else
 			slice->pin_block_rate = rate + (slice->pin_block_rate - rate) * heat->keep_pin_rate;
 	}
-	expected = slice->pin_block_rate * slice->exposure;
+	rate_now = expected_rate(heat, slice);
+	expected = rate_now * slice->exposure;
 	slow = (slice->hits + CARRY_PRIOR) / (expected + CARRY_PRIOR);
-	expected = slice->pin_block_rate * slice->exposure_fast;
+	expected = rate_now * slice->exposure_fast;
 	fast = (slice->hits_fast + CARRY_PRIOR_FAST) / (expected + CARRY_PRIOR_FAST);
 	return fmin(1.0, fmin(slow, fast));
 }
@@ -189,6 +207,10 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 	if (slice->pinned) {
 		slice->value = slice->pin_value * carried_share(heat, slice);
 		heat->sum_stall += slice->value;
+		heat->sum_pin_value += slice->pin_value;
+		heat->pinned_count++;
+		heat->pool_hits += delta->hits;
+		heat->pool_exposure += delta->exposure;
 	} else {
 		slice->value = touches_of(heat, slice) * price_of(heat, slice) / heat->span_s;
 		heat->sum_stall += slice->random_stall_s / heat->span_s;
@@ -226,6 +248,9 @@ static void set_prior(struct pf_heat *heat)
 
 void pf_heat_end(struct pf_heat *heat)
 {
+	if (heat->pool_hits >= POOL_HITS && heat->pool_exposure > 0)
+		heat->pool_rate = fmax(heat->pool_rate, heat->pool_hits / heat->pool_exposure);
+	heat->mean_pin_value = heat->pinned_count ? heat->sum_pin_value / (double)heat->pinned_count : 0;
 	heat->sum_stall += heat->unnamed_stall_s / heat->span_s;
 	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
 	heat->cost_s = heat->touches > 0 ? heat->stall_s / heat->touches : 0;
@@ -238,12 +263,12 @@ void pf_heat_end(struct pf_heat *heat)
 		heat->stalling = false;
 }
 
-static double observations(const struct pf_heat_slice *slice)
+static double observations(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
 	double n = slice->random;
 
 	if (slice->pinned)
-		n += slice->exposure * slice->pin_block_rate; /* blocks not touched are observations too */
+		n += slice->exposure * expected_rate(heat, slice); /* blocks not touched are observations too */
 	return n;
 }
 
@@ -275,7 +300,7 @@ static uint8_t pattern_of(const struct pf_heat_slice *slice, const struct pf_hea
 void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_slice *before,
 		  struct pf_slice_view *ret_view)
 {
-	double n = observations(slice), span = heat->span_s > 0 ? heat->span_s : 1;
+	double n = observations(heat, slice), span = heat->span_s > 0 ? heat->span_s : 1;
 
 	ret_view->value = slice->value;
 	ret_view->heat = heat_of(heat, slice);

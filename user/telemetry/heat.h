@@ -37,7 +37,7 @@ struct pf_heat_slice {
 	float hits_fast, exposure_fast; /* with a quarter of it */
 	float value;
 	float pin_value;      /* when it was pinned */
-	float pin_block_rate; /* random touches per block and second that pin_value stands for */
+	float pin_block_rate; /* random touches per block and second that were seen of it at most, lately */
 	float slow_heat;
 	uint8_t pattern;
 	bool pinned, in_use;
@@ -54,13 +54,17 @@ struct pf_heat {
 	double touches, stall_s;        /* slowly decayed, of slices that are not pinned: give the cost of a touch */
 	double unnamed_stall_s;         /* decayed: pf_heat_add_stall() */
 	double majors, major_stall_s;   /* slowly decayed: give the cost of a wait */
+	double pool_hits, pool_exposure;  /* of all pinned slices, decayed with a quarter of the half-life */
+	double pool_rate;               /* touches per block and second of the mean pinned slice, at most, lately */
+	double mean_pin_value;          /* of the turn before */
 	double cost_s;                  /* stall per random touch */
 	double wait_s;
 	/* sums of this turn */
 	double sum_value, sum_square;
 	double sum_random, sum_random_square;
 	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
-	uint64_t in_use_count;
+	double sum_pin_value;
+	uint64_t in_use_count, pinned_count;
 	double mean_value;
 	double typical;                 /* touches of the slice that a touch falls into, on average */
 	double touches_per_value, mean_touches;

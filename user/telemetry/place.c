@@ -5,6 +5,12 @@
  * Pinned slices first: they show nothing of themselves otherwise. Then
  * resident ones, round-robin. Both are bounded per turn, whatever the store's size.
  *
+ * What a sample of a pinned slice costs is the fault of the reader that touches it, a microsecond
+ * that such a slice would never have taken; a sample that nobody touches costs no reader anything. So
+ * what is bounded is touches: while all that is pinned is in use a few samples per second
+ * suffice, and as soon as they stay untouched there are more, twice as many each turn. A slice
+ * with an untouched sample is a suspect and gets a further one each turn.
+ *
  * A page stays locked only while a locked mapping maps it. If the mapping that
  * is revoked is itself the one that locks, memory pressure can take a revoked page before it
  * is touched again, and the touch becomes a major fault. Lock through a second
@@ -16,15 +22,19 @@
 #include "telemetry/internal.h"
 
 /* New samples per slice and turn. */
-#define SAMPLES_PINNED 2
+#define SAMPLES_PINNED 1
 #define SAMPLES_RESIDENT 1
 /* Major faults in pinned slices per turn that are put down to chance, and how the rate of samples answers more. */
 #define PINNED_MAJORS_MAX 2
 #define PINNED_RATE_FALL 0.5
-#define PINNED_RATE_RISE 1.1
+#define PINNED_RATE_RISE 2.0
 #define PINNED_RATE_MIN 8.0
-/* Bytes whose residency is asked for per turn: 256 slices of 2 MiB at up to 3 us. */
-#define SCAN_BYTES (256ull * (2ull << 20))
+/* Touched samples of pinned slices per second that are thought harmless: one read in a thousand at 8000 reads/s. */
+#define PINNED_HITS_MAX 8.0
+/* Untouched samples of a suspect that are enough. */
+#define SUSPECT_SAMPLES 4
+/* Bytes whose residency is asked for per turn: 128 slices of 2 MiB at up to 3 us. */
+#define SCAN_BYTES (128ull * (2ull << 20))
 /* Credit never exceeds this much time of sampling. */
 #define CREDIT_S 1.0
 /* Slices looked at per sample placed: bounds the search among slices that hold nothing. */
@@ -55,6 +65,34 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 	return placed;
 }
 
+/* One more sample for each pinned slice whose samples were not touched. */
+static uint64_t place_suspects(struct pf_telemetry *telemetry, uint64_t budget)
+{
+	uint64_t placed = 0;
+
+	for (uint64_t i = 0; i < telemetry->view_count && placed < budget; i++) {
+		const struct pf_slice *slice = telemetry->order[i];
+
+		if (slice->in_use && slice->pinned && slice->sample.count && slice->sample.count < SUSPECT_SAMPLES)
+			placed += place_in(telemetry, i, 1);
+	}
+	return placed;
+}
+
+/* The rate of samples that keeps touches harmless. */
+static void adapt_pinned_rate(struct pf_telemetry *telemetry, double dt_s)
+{
+	double hits = (double)telemetry->pinned_hits / dt_s;
+
+	if (telemetry->pinned_majors > PINNED_MAJORS_MAX)
+		telemetry->pinned_rate *= PINNED_RATE_FALL;
+	else if (hits > PINNED_HITS_MAX)
+		telemetry->pinned_rate *= fmax(PINNED_HITS_MAX / hits, PINNED_RATE_FALL * PINNED_RATE_FALL);
+	else if (hits < PINNED_HITS_MAX / 2)
+		telemetry->pinned_rate *= PINNED_RATE_RISE;
+	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_RATE_MIN), telemetry->sample_rate_per_s);
+}
+
 /* Goes round all slices once from *cursor, or until @budget samples stand. */
 static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_t per_slice, uint64_t budget,
 			    uint64_t *cursor)
@@ -83,17 +121,16 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
 	uint64_t budget, pinned_budget, placed;
 
-	if (telemetry->pinned_majors > PINNED_MAJORS_MAX)
-		telemetry->pinned_rate *= PINNED_RATE_FALL;
-	else
-		telemetry->pinned_rate *= PINNED_RATE_RISE;
-	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_RATE_MIN), telemetry->sample_rate_per_s);
+	adapt_pinned_rate(telemetry, dt_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
 	if (telemetry->sample_credit > most)
 		telemetry->sample_credit = most;
 	budget = (uint64_t)telemetry->sample_credit;
 	pinned_budget = (uint64_t)fmin((double)budget, ceil(telemetry->pinned_rate * dt_s));
-	placed = place_round(telemetry, true, SAMPLES_PINNED, pinned_budget, &telemetry->pinned_cursor);
+	placed = place_suspects(telemetry, budget);
+	placed += place_round(telemetry, true, SAMPLES_PINNED,
+			      pinned_budget < budget - placed ? pinned_budget : budget - placed,
+			      &telemetry->pinned_cursor);
 	if (placed < budget)
 		placed += place_round(telemetry, false, SAMPLES_RESIDENT, budget - placed, &telemetry->resident_cursor);
 	pf_sampler_flush(telemetry->sampler);
