@@ -33,7 +33,8 @@ const char *watch_pattern_name(unsigned int pattern)
 
 const char *watch_action_name(unsigned int action)
 {
-	static const char *const names[] = {"none", "pin", "unpin", "renew", "prefetch", "migrate", "fold", "unfold"};
+	static const char *const names[] = {"none", "pin", "unpin", "renew", "prefetch", "migrate", "fold", "unfold",
+					    "readahead-off", "readahead-on"};
 
 	return action < COUNT_OF(names) ? names[action] : "unknown";
 }
@@ -59,6 +60,7 @@ const char *watch_reason_name(unsigned int reason)
 		[PINFOLD_REASON_REFUSED] = "refused",
 		[PINFOLD_REASON_DROPPED] = "dropped",
 		[PINFOLD_REASON_ADAPTIVE_OFF] = "adaptive-off",
+		[PINFOLD_REASON_RANDOM_MISSES] = "random-misses",
 	};
 
 	return reason < PINFOLD_REASON_COUNT && names[reason] ? names[reason] : "unknown";

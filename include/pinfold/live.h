@@ -51,6 +51,7 @@ enum pinfold_reason {
 	PINFOLD_REASON_REFUSED,        /* the kernel refused mlock2 */
 	PINFOLD_REASON_DROPPED,        /* its extent was dropped */
 	PINFOLD_REASON_ADAPTIVE_OFF,
+	PINFOLD_REASON_RANDOM_MISSES,  /* read at random: what readahead brings in around a miss is wasted */
 	PINFOLD_REASON_COUNT
 };
 /** A sentence for @reason. Static. */
@@ -99,7 +100,8 @@ struct pinfold_live_decision {
 	uint64_t sequence;
 	uint64_t time_ms;       /* since open */
 	uint32_t file_id, index, slice_count;
-	uint8_t action;         /* 1 pin, 2 unpin, 3 renew, 4 prefetch, 5 migrate, 6 fold, 7 unfold */
+	/* 1 pin, 2 unpin, 3 renew, 4 prefetch, 5 migrate, 6 fold, 7 unfold, 8 readahead off, 9 readahead on */
+	uint8_t action;
 	uint8_t priority;
 	uint8_t reason;
 	int32_t result;         /* 0 or -errno */

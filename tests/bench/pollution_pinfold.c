@@ -223,12 +223,13 @@ static void print_state(struct kept *kept, uint32_t second)
 
 		pinned[hot] += slices[i].state >= PINFOLD_SLICE_PINNED;
 		reasons[hot][slices[i].reason % PINFOLD_REASON_COUNT]++;
-		heat[hot] += (double)slices[i].heat;
+		if (hot || slices[i].state >= PINFOLD_SLICE_PINNED)
+			heat[hot] += (double)slices[i].heat;
 	}
-	fprintf(stderr, "  %2u s: pinned %zu of %u hot (mean heat %.2f), %zu of %zu cold (%.2f); "
+	fprintf(stderr, "  %2u s: pinned %zu of %u hot (mean heat %.2f), %zu of %zu cold (theirs %.2f); "
 		"turns %llu, %.1f ms each; source %s;",
 		second, pinned[1], kept->hot_count, kept->hot_count ? heat[1] / kept->hot_count : 0, pinned[0],
-		count - kept->hot_count, heat[0] / (double)(count - kept->hot_count + 1),
+		count - kept->hot_count, pinned[0] ? heat[0] / (double)pinned[0] : 0,
 		(unsigned long long)info.turn_count,
 		info.turn_count ? (double)info.turn_ns_total / (double)info.turn_count / 1e6 : 0, info.source);
 	for (int h = 1; h >= 0; h--) {

@@ -60,4 +60,5 @@ void pf_budget_refresh(struct pinfold *pf, uint64_t now_ms)
 					  (double)unreclaimable_bytes(limits->cgroup_path) / (double)limit : 0;
 	budget->node_count = pf_node_count();
 	budget->huge_allowed = !pf->config.no_huge_pages;
+	budget->advice_allowed = pf->config.advice == PINFOLD_ADVICE_NORMAL;
 }

@@ -101,6 +101,10 @@ int pf_act(struct pinfold *pf, const struct pf_decision *decision)
 		return fold_run(pf, decision->file_id, &range);
 	case PF_ACTION_UNFOLD:
 		return pf_unfold(&range);
+	case PF_ACTION_ADVISE_RANDOM:
+		return pf_advise(&range, true);
+	case PF_ACTION_ADVISE_NORMAL:
+		return pf_advise(&range, false);
 	case PF_ACTION_RENEW:
 	case PF_ACTION_NONE:
 		break;

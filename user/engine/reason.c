@@ -24,6 +24,7 @@ const char *pinfold_reason_text(enum pinfold_reason reason)
 		[PINFOLD_REASON_PRESSURE] = "memory or the pin budget is under pressure",
 		[PINFOLD_REASON_REFUSED] = "the kernel refused to lock it",
 		[PINFOLD_REASON_DROPPED] = "its extent was dropped",
+		[PINFOLD_REASON_RANDOM_MISSES] = "it is read at random, where readahead around a miss is wasted",
 		[PINFOLD_REASON_ADAPTIVE_OFF] = "adaptive pinning is off and the program did not ask for it",
 	};
 

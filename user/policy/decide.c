@@ -267,7 +267,43 @@ static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, co
 	left->folds--;
 }
 
-/* What is left to do about pins that stay: place them on the node that uses them, ask for huge pages. */
+/*
+ * Readahead around a random miss costs what it reads, wastes memory, and hides the other random accesses
+ * that telemetry needs to see. One random miss too many is enough to stop it; to be wrong about a slice costs a
+ * scan of it single-page reads, for PF_ADVISE_TURNS.
+ */
+static void tune_advice(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view)
+{
+	const float random = sane(view->random_stall_rate);
+	const bool scanned = random < sane(view->stall_rate) / 2;
+	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
+
+	if (*plan != PF_ACTION_NONE || policy->config.adaptive_off)
+		return;
+	if (!state->advised) {
+		if (!view->in_use || random < PF_ADVISE_STALL || scanned || policy->advised_count >= PF_ADVISED_MAX)
+			return;
+		state->advised = true;
+		state->advice_turns = 0;
+		policy->advised_count++;
+		*plan = PF_ACTION_ADVISE_RANDOM;
+		return;
+	}
+	if (view->in_use && random > 0 && !scanned) {
+		state->advice_turns = 0;
+		return;
+	}
+	if (++state->advice_turns < PF_ADVISE_TURNS)
+		return;
+	state->advised = false;
+	policy->advised_count--;
+	*plan = PF_ACTION_ADVISE_NORMAL;
+}
+
+/*
+ * What is left to do: place pins that stay on the node that uses them, ask for huge pages, and tell the
+ * kernel where readahead helps.
+ */
 static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, const struct pf_budget *budget,
 		 bool budget_ended)
 {
@@ -292,8 +328,11 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 			if (budget_ended)
 				state->reason = (uint8_t)pf_state_no_room(policy, state);
 		}
-		if (!state->pinned)
+		if (!state->pinned) {
+			if (budget->advice_allowed)
+				tune_advice(policy, state, view);
 			continue;
+		}
 		tune_node(policy, state, view, &left);
 		tune_fold(policy, state, view, &left);
 	}

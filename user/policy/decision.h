@@ -18,6 +18,8 @@ enum pf_action {
 	PF_ACTION_MIGRATE,  /* to @node */
 	PF_ACTION_FOLD,     /* ask for huge pages */
 	PF_ACTION_UNFOLD,
+	PF_ACTION_ADVISE_RANDOM, /* a miss reads its own page, nothing around it */
+	PF_ACTION_ADVISE_NORMAL, /* readahead as the kernel thinks best */
 };
 
 struct pf_decision {

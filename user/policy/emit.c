@@ -2,21 +2,30 @@
 /*
  * emit.c - plans of single slices to decisions on runs of them.
  *
- * Unpins come first: whoever carries the decisions out in order never has more pinned than the budget.
+ * Advice against readahead comes first: until it holds, each random miss may read megabytes. Then unpins: whoever carries the decisions out in order never has more pinned than the budget.
  */
 #include "policy/state.h"
 
 #include "base/error.h"
 
 static const uint8_t action_order[] = {
-	PF_ACTION_UNPIN, PF_ACTION_RENEW, PF_ACTION_PIN, PF_ACTION_MIGRATE, PF_ACTION_FOLD,
+	PF_ACTION_ADVISE_RANDOM, PF_ACTION_UNPIN, PF_ACTION_RENEW, PF_ACTION_PIN, PF_ACTION_MIGRATE, PF_ACTION_FOLD,
+	PF_ACTION_ADVISE_NORMAL,
 };
+
+/* A slice's own reason says why it is pinned or not; advice has reasons of its own. */
+static enum pinfold_reason reason_of(uint8_t action, const struct pf_slice_state *state)
+{
+	return action == PF_ACTION_ADVISE_RANDOM ? PINFOLD_REASON_RANDOM_MISSES :
+	       action == PF_ACTION_ADVISE_NORMAL ? PINFOLD_REASON_SEQUENTIAL :
+						   (enum pinfold_reason)state->reason;
+}
 
 static bool same_run(const struct pf_decision *run, const struct pf_slice_state *state, uint32_t file_id,
 		     uint32_t index)
 {
 	return run->file_id == file_id && run->index + run->slice_count == index && run->priority == state->priority &&
-	       run->reason == state->reason && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
+	       run->reason == reason_of(run->action, state) && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
 }
 
 static void emit_slice(struct pf_policy *policy, uint8_t action, size_t first, uint32_t file_id, uint32_t index)
@@ -39,7 +48,7 @@ static void emit_slice(struct pf_policy *policy, uint8_t action, size_t first, u
 		.index = index,
 		.slice_count = 1,
 		.priority = state->priority,
-		.reason = state->reason,
+		.reason = reason_of(action, state),
 		.node = action == PF_ACTION_MIGRATE ? state->node : -1,
 		.heat = state->heat,
 	};

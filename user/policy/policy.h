@@ -24,6 +24,7 @@ struct pf_budget {
 	double memory_pressure;    /* used / limit, 0..1; 0 if not known */
 	uint32_t node_count;
 	bool huge_allowed;
+	bool advice_allowed;       /* the program left readahead to us */
 };
 
 int pf_policy_new(const struct pinfold_pin_config *config, uint64_t slice_size, struct pf_policy **ret_policy);

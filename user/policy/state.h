@@ -15,13 +15,16 @@
 #define PF_SMOOTH_MIN 0.2f           /* weight of one turn's view of a pin that is hardly observed ... */
 #define PF_SMOOTH_MAX 0.6f           /* ... and of one that is well observed */
 #define PF_CONFIDENCE_MIN 0.5f       /* four observations (see telemetry/snapshot.h) */
-#define PF_SIGMAS 2.0f               /* heat must be above the mean by so many standard errors */
+#define PF_SIGMAS 1.0f               /* heat must be above the mean by so many standard errors */
 #define PF_STALL_MIN 0.0002          /* seconds per second: below it the store does not stall */
 #define PF_MEMORY_PRESSURE 0.85      /* RFC memory_pressure_threshold */
 #define PF_FOLD_PERCENT 60u          /* RFC huge_page_allocation: at most, of pinned bytes */
 #define PF_FOLDS_PER_TURN 16u        /* each copies a slice while its readers wait */
 #define PF_FOLD_REFUSALS_MAX 3u      /* in a row, then this kernel or filesystem cannot ... */
 #define PF_FOLD_REST_MS 600000u      /* ... and is not asked for so long */
+#define PF_ADVISE_STALL 0.001f       /* seconds per second that random misses of a slice stall: no readahead above it */
+#define PF_ADVISE_TURNS 20u          /* turns without random misses, or of more scanning, until it is back */
+#define PF_ADVISED_MAX 16384u        /* slices; each may split the mapping in three (vm.max_map_count is 65530) */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */
 #define PF_BACKOFF_SHIFT_MAX 10u
 #define PF_REFUSALS_MAX 3u           /* in a row, then what is pinned is all the budget there is ... */
@@ -44,6 +47,8 @@ struct pf_slice_state {
 	bool pinned, explicit_;
 	bool released;                 /* explicit and past its TTL: unpinned by the next turn */
 	bool fold_asked, folded, want_huge;
+	bool advised;                  /* random: no readahead around misses */
+	uint8_t advice_turns;          /* in a row that spoke against it */
 	bool stray;                    /* pinned by an action that was overtaken by an unpin: to be undone */
 	bool redo;                     /* unpinned by an action that was overtaken by a pin: to be pinned again */
 };
@@ -88,6 +93,7 @@ struct pf_policy {
 	uint32_t file_count;
 	struct pf_class_account account[PINFOLD_PRIORITY_COUNT];
 	uint64_t pinned_count, folded_bytes, refused_count;
+	uint32_t advised_count;
 	struct pf_spend spend;
 
 	/* refusals */

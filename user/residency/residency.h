@@ -30,6 +30,14 @@ struct pf_range {
 int pf_pin(const struct pf_range *range, bool onfault);
 int pf_unpin(const struct pf_range *range);
 
+/* ---- advise.c ---- */
+
+/**
+ * Readahead around misses in @range off (@random) or as the kernel thinks best. Splits the mapping at the range's ends;
+ * -ENOMEM if that would be one mapping too many. Any thread.
+ */
+int pf_advise(const struct pf_range *range, bool random);
+
 /* ---- prefetch.c: bring many ranges in at the device's queue depth ---- */
 
 struct pf_prefetcher;

@@ -58,8 +58,6 @@ static void collect_samples(struct pf_telemetry *telemetry, const struct pf_slic
 
 	if (before && (changed || !telemetry->ops->counts_faults))
 		touched = pf_sampler_harvest(telemetry->sampler, pf_slice_addr(telemetry, view), &slice->sample);
-	if (slice->pinned)
-		telemetry->pinned_hits += touched;
 	/* a touched block stood revoked for half of the turn, on average */
 	delta->exposure = (float)(dt_s * (before - 0.5 * touched));
 	slice->touched = slice->touched * keep + (float)touched;
@@ -111,6 +109,8 @@ static void collect_slice(struct pf_telemetry *telemetry, uint32_t file_id, uint
 		collect_samples(telemetry, view, slice, changed, dt_s, &delta);
 	if (status->pinned && slice->sample.count + delta.hits > 0)
 		telemetry->pinned_majors += (uint64_t)delta.majors;
+	if (status->pinned)
+		telemetry->pinned_hits += delta.hits;
 	delta.hints = slice->hints;
 	slice->hints = 0;
 	pf_heat_add(&telemetry->heat, &slice->heat, &delta);
@@ -143,7 +143,8 @@ static void collect_file(struct pf_telemetry *telemetry, uint32_t file_id, doubl
 void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx)
 {
 	telemetry->view_count = 0;
-	telemetry->pinned_majors = telemetry->pinned_hits = 0;
+	telemetry->pinned_majors = 0;
+	telemetry->pinned_hits = 0;
 	pf_heat_begin(&telemetry->heat, dt_s);
 	for (uint32_t f = 0; f < telemetry->file_end; f++) {
 		if (telemetry->files[f].fd >= 0)

@@ -11,7 +11,7 @@
  *   move that price, but only by PRICE_RANGE and only as far as there are
  *   enough of them. Sequential faults are evidence of nothing: readahead serves them.
  *
- *   A pinned slice does not fault. The value it was pinned with is carried on,
+ *   A pinned slice does not fault. The touches that it was pinned for are carried on, at today's price,
  *   scaled by how many of its revoked blocks are touched at random against how many
  *   would be if it were still accessed as then. A pinned slice is sampled rarely (each touched sample
  *   costs its reader a fault), so what "as then" means is learnt from all pinned slices together:
@@ -50,17 +50,20 @@
 #define PRICE_RANGE 3.0
 /* Most by which sampled touches can raise what faults show. */
 #define BOOST_MAX 8.0
-/* Expected hits at which half of a pin's carried value is open to what samples say. */
-#define CARRY_PRIOR 2.0
-#define CARRY_PRIOR_FAST 0.5
+/* What one touched sample and one due but missing touch do to the belief that a pin is still used. */
+#define ALIVE_PER_HIT 0.5
+#define SILENCE_WEIGHT 0.35
+#define ALIVE_MIN 0.001
 /* Hits from which a measured touch rate replaces the one assumed at pinning. */
 #define RATE_HITS 8.0
 #define PIN_RATE_HALFLIFE_S 60.0
 /* Decayed hits from which the pool's rate is believed, and the part of it that one slice must show. */
-#define POOL_HITS 3.0
+#define POOL_HITS 1.5
 #define POOL_SHARE 0.5
 /* The price of a touch is remembered this many half-lives. */
 #define PRICE_HALFLIVES 10.0
+/* Touches (decayed) without which the price stays what it was. */
+#define PRICE_TOUCHES_MIN 0.01
 /* A fault on a page that another is reading waits for half of a read, on average. */
 #define WAIT_SHARE 0.5
 #define FLOOR_ON 0.001
@@ -94,7 +97,7 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->sum_square = 0;
 	heat->sum_random = heat->sum_random_square = 0;
 	heat->sum_stall = 0;
-	heat->sum_pin_value = 0;
+	heat->sum_pin_touches = 0;
 	heat->in_use_count = heat->pinned_count = 0;
 	heat->pool_hits *= heat->keep_fast;
 	heat->pool_exposure *= heat->keep_fast;
@@ -104,16 +107,19 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 /* Random touches per block and second to be expected of a pinned slice that is still what it was. */
 static double expected_rate(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
-	double part = heat->mean_pin_value > 0 ? fmin(1.0, slice->pin_value / heat->mean_pin_value) : 0;
+	double part = heat->mean_pin_touches > 0 ? fmin(1.0, slice->pin_touches / heat->mean_pin_touches) : 0;
 
 	return fmax(slice->pin_block_rate, POOL_SHARE * part * heat->pool_rate);
 }
 
-/* Share of the value it was pinned with that samples still support. */
-static double carried_share(struct pf_heat *heat, struct pf_heat_slice *slice)
+/*
+ * Updates how likely it is that the slice is still what it was pinned for. A touch proves it;
+ * silence where n touches were due kills by e^-wn (the chance of missing them all is e^-n; w is for doubt
+ * about n). Nothing revives
+ * but a touch: to be unseen is not to be used again.
+ */
+static void update_alive(struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_delta *delta)
 {
-	double rate_now, expected, slow, fast;
-
 	if (slice->hits >= RATE_HITS) {
 		double rate = slice->hits / slice->exposure;
 
@@ -122,12 +128,19 @@ static double carried_share(struct pf_heat *heat, struct pf_heat_slice *slice)
 		else
 			slice->pin_block_rate = rate + (slice->pin_block_rate - rate) * heat->keep_pin_rate;
 	}
-	rate_now = expected_rate(heat, slice);
-	expected = rate_now * slice->exposure;
-	slow = (slice->hits + CARRY_PRIOR) / (expected + CARRY_PRIOR);
-	expected = rate_now * slice->exposure_fast;
-	fast = (slice->hits_fast + CARRY_PRIOR_FAST) / (expected + CARRY_PRIOR_FAST);
-	return fmin(1.0, fmin(slow, fast));
+	slice->alive += ALIVE_PER_HIT * delta->hits;
+	if (delta->hits < 1)
+		slice->alive *= exp(-SILENCE_WEIGHT * expected_rate(heat, slice) * delta->exposure);
+	slice->alive = fmin(fmax(slice->alive, ALIVE_MIN), 1.0);
+}
+
+/*
+ * Random touches per second of a pinned slice: at least those it was pinned for, which misses may have
+ * throttled, or what its pool shows now that nothing holds its readers up.
+ */
+static double pinned_touches(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	return slice->alive * fmax(slice->pin_touches, expected_rate(heat, slice) * heat->blocks_per_slice);
 }
 
 /* Random touches that the slice's faults and samples show, as a decayed count. */
@@ -159,9 +172,10 @@ static double price_of(const struct pf_heat *heat, const struct pf_heat_slice *s
 static void pin_changed(const struct pf_heat *heat, struct pf_heat_slice *slice, bool pinned)
 {
 	slice->pinned = pinned;
-	slice->hits = slice->exposure = slice->hits_fast = slice->exposure_fast = 0;
+	slice->hits = slice->exposure = 0;
 	if (pinned) {
-		slice->pin_value = slice->value;
+		slice->alive = 1;
+		slice->pin_touches = heat->cost_s > 0 ? slice->value / heat->cost_s : 0;
 		slice->pin_block_rate = slice->random / heat->span_s / heat->blocks_per_slice;
 		return;
 	}
@@ -172,7 +186,7 @@ static void pin_changed(const struct pf_heat *heat, struct pf_heat_slice *slice,
 
 static void add_counts(struct pf_heat *heat, struct pf_heat_slice *slice, const struct pf_heat_delta *delta)
 {
-	float keep = heat->keep, keep_fast = heat->keep_fast;
+	float keep = heat->keep;
 	float waited_s = delta->waits * heat->wait_s;
 	float random_share = delta->faults > 0 ? delta->random / delta->faults : 0;
 
@@ -184,8 +198,6 @@ static void add_counts(struct pf_heat *heat, struct pf_heat_slice *slice, const 
 	slice->random_stall_s = slice->random_stall_s * keep + delta->random_stall_s + waited_s * random_share;
 	slice->hits = slice->hits * keep + delta->hits;
 	slice->exposure = slice->exposure * keep + delta->exposure;
-	slice->hits_fast = slice->hits_fast * keep_fast + delta->hits;
-	slice->exposure_fast = slice->exposure_fast * keep_fast + delta->exposure;
 	heat->majors += delta->majors;
 	heat->major_stall_s += delta->stall_s;
 	if (!delta->pinned) {
@@ -205,9 +217,10 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 		pin_changed(heat, slice, delta->pinned);
 	add_counts(heat, slice, delta);
 	if (slice->pinned) {
-		slice->value = slice->pin_value * carried_share(heat, slice);
+		update_alive(heat, slice, delta);
+		slice->value = pinned_touches(heat, slice) * heat->cost_s;
 		heat->sum_stall += slice->value;
-		heat->sum_pin_value += slice->pin_value;
+		heat->sum_pin_touches += slice->pin_touches;
 		heat->pinned_count++;
 		heat->pool_hits += delta->hits;
 		heat->pool_exposure += delta->exposure;
@@ -250,10 +263,11 @@ void pf_heat_end(struct pf_heat *heat)
 {
 	if (heat->pool_hits >= POOL_HITS && heat->pool_exposure > 0)
 		heat->pool_rate = fmax(heat->pool_rate, heat->pool_hits / heat->pool_exposure);
-	heat->mean_pin_value = heat->pinned_count ? heat->sum_pin_value / (double)heat->pinned_count : 0;
+	heat->mean_pin_touches = heat->pinned_count ? heat->sum_pin_touches / (double)heat->pinned_count : 0;
 	heat->sum_stall += heat->unnamed_stall_s / heat->span_s;
 	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
-	heat->cost_s = heat->touches > 0 ? heat->stall_s / heat->touches : 0;
+	if (heat->touches > PRICE_TOUCHES_MIN) /* else the last price holds: pins may leave nothing that stalls */
+		heat->cost_s = heat->stall_s / heat->touches;
 	heat->mean_value = heat->in_use_count ? heat->sum_value / (double)heat->in_use_count : 0;
 	heat->typical = heat->sum_random > 0 ? heat->sum_random_square / heat->sum_random : 0;
 	set_prior(heat);
@@ -311,6 +325,7 @@ void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const
 					slice->hits / slice->exposure * heat->blocks_per_slice :
 					touches_of(heat, slice) / span;
 	ret_view->stall_rate = slice->stall_s / span;
+	ret_view->random_stall_rate = slice->random_stall_s / span;
 	ret_view->pattern = slice->pattern;
 	slice->slow_heat += (ret_view->heat - slice->slow_heat) * (1 - heat->keep_slow);
 	ret_view->slow_heat = slice->slow_heat;

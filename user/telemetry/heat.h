@@ -33,10 +33,10 @@ struct pf_heat_delta {
 struct pf_heat_slice {
 	float faults, random, writes, majors; /* decayed counts */
 	float stall_s, random_stall_s;
-	float hits, exposure;           /* decayed with the half-life */
-	float hits_fast, exposure_fast; /* with a quarter of it */
+	float hits, exposure; /* of samples, decayed */
 	float value;
-	float pin_value;      /* when it was pinned */
+	float alive;          /* 0..1: belief that a pinned slice is still used as when it was pinned */
+	float pin_touches;    /* random touches per second, when it was pinned */
 	float pin_block_rate; /* random touches per block and second that were seen of it at most, lately */
 	float slow_heat;
 	uint8_t pattern;
@@ -56,14 +56,14 @@ struct pf_heat {
 	double majors, major_stall_s;   /* slowly decayed: give the cost of a wait */
 	double pool_hits, pool_exposure;  /* of all pinned slices, decayed with a quarter of the half-life */
 	double pool_rate;               /* touches per block and second of the mean pinned slice, at most, lately */
-	double mean_pin_value;          /* of the turn before */
+	double mean_pin_touches;        /* of the turn before */
 	double cost_s;                  /* stall per random touch */
 	double wait_s;
 	/* sums of this turn */
 	double sum_value, sum_square;
 	double sum_random, sum_random_square;
 	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
-	double sum_pin_value;
+	double sum_pin_touches;
 	uint64_t in_use_count, pinned_count;
 	double mean_value;
 	double typical;                 /* touches of the slice that a touch falls into, on average */

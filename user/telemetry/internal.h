@@ -48,7 +48,7 @@ struct pf_telemetry {
 	double sample_credit;
 	double pinned_rate;              /* samples of pinned slices per second, see place.c */
 	uint64_t pinned_majors;          /* of this turn */
-	uint64_t pinned_hits;            /* samples of pinned slices found touched in this turn */
+	double pinned_hits;              /* samples of pinned slices found touched at random in this turn */
 	uint64_t sample_hit_count, sample_ns_total;
 	double baseline; /* touches per block-second of the median slice, for sources that cannot class */
 	/* round-robin places, as positions in the list of all slices */

@@ -8,7 +8,7 @@
  * What a sample of a pinned slice costs is the fault of the reader that touches it, a microsecond
  * that such a slice would never have taken; a sample that nobody touches costs no reader anything. So
  * what is bounded is touches: while all that is pinned is in use a few samples per second
- * suffice, and as soon as they stay untouched there are more, twice as many each turn. A slice
+ * suffice, and as soon as they stay untouched there are more, four times as many each turn. A slice
  * with an untouched sample is a suspect and gets a further one each turn.
  *
  * A page stays locked only while a locked mapping maps it. If the mapping that
@@ -27,10 +27,10 @@
 /* Major faults in pinned slices per turn that are put down to chance, and how the rate of samples answers more. */
 #define PINNED_MAJORS_MAX 2
 #define PINNED_RATE_FALL 0.5
-#define PINNED_RATE_RISE 2.0
-#define PINNED_RATE_MIN 8.0
-/* Touched samples of pinned slices per second that are thought harmless: one read in a thousand at 8000 reads/s. */
-#define PINNED_HITS_MAX 8.0
+#define PINNED_RATE_RISE 4.0
+#define PINNED_RATE_MIN 2.0
+/* Touched samples of pinned slices per second that are thought harmless: one read in a thousand at 2000 reads/s. */
+#define PINNED_HITS_MAX 2.0
 /* Untouched samples of a suspect that are enough. */
 #define SUSPECT_SAMPLES 4
 /* Bytes whose residency is asked for per turn: 128 slices of 2 MiB at up to 3 us. */
@@ -82,7 +82,7 @@ static uint64_t place_suspects(struct pf_telemetry *telemetry, uint64_t budget)
 /* The rate of samples that keeps touches harmless. */
 static void adapt_pinned_rate(struct pf_telemetry *telemetry, double dt_s)
 {
-	double hits = (double)telemetry->pinned_hits / dt_s;
+	double hits = telemetry->pinned_hits / dt_s;
 
 	if (telemetry->pinned_majors > PINNED_MAJORS_MAX)
 		telemetry->pinned_rate *= PINNED_RATE_FALL;

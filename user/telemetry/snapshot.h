@@ -27,6 +27,7 @@ struct pf_slice_view {
 	float fault_rate;      /* all faults */
 	float random_rate;     /* random faults and sampled touches scaled up */
 	float stall_rate;      /* seconds per second, all faults */
+	float random_stall_rate; /* the part of it in random faults, as measured */
 	float slow_heat;       /* heat averaged over the learning window */
 	uint8_t pattern;       /* enum pinfold_access */
 	bool in_use;           /* an allocated extent covers it */
