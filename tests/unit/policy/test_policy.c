@@ -421,6 +421,46 @@ TEST_F(policy, stats_average_the_time_of_pins)
 	EXPECT_EQ(SLICE, stats.budget_used_bytes);
 }
 
+/* A slice with @random seconds of random stall a second beside @sequential ones. */
+static void stalls(struct world *w, uint32_t i, double random, double sequential)
+{
+	world_slice(w, i, 0.5, 1);
+	w->slices[i].random_stall_rate = (float)random;
+	w->slices[i].stall_rate = (float)(random + sequential);
+}
+
+TEST_F(policy, readahead_stops_where_misses_are_random_and_comes_back_for_scans)
+{
+	self->w->budget.advice_allowed = true;
+	stalls(self->w, 3, 0.01, 0);
+	stalls(self->w, 4, 0.0005, 0); /* too little to matter */
+	stalls(self->w, 5, 0.01, 0.05); /* scanned more than read at random */
+	ASSERT_TURN(self->w, 500);
+	ASSERT_EQ(1, world_count(self->w, PF_ACTION_ADVISE_RANDOM));
+	EXPECT_EQ(3, self->w->decisions[0].index);
+	EXPECT_EQ(PINFOLD_REASON_RANDOM_MISSES, self->w->decisions[0].reason);
+	EXPECT_EQ(PINFOLD_REASON_COLD, world_reason(self->w, 3)); /* why it is not pinned is another matter */
+	for (int t = 0; t < 50; t++) {
+		ASSERT_TURN(self->w, 500);
+		EXPECT_EQ(0, self->w->decision_count);
+	}
+	stalls(self->w, 3, 0.01, 0.05);
+	for (int t = 0; t < 19; t++) {
+		ASSERT_TURN(self->w, 500);
+		ASSERT_EQ(0, world_count(self->w, PF_ACTION_ADVISE_NORMAL));
+	}
+	ASSERT_TURN(self->w, 500);
+	ASSERT_EQ(1, world_count(self->w, PF_ACTION_ADVISE_NORMAL));
+	EXPECT_EQ(3, self->w->decisions[0].index);
+}
+
+TEST_F(policy, readahead_is_the_programs_if_it_says_so)
+{
+	stalls(self->w, 3, 0.01, 0);
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(0, self->w->decision_count);
+}
+
 TEST_F(policy, bad_input_is_refused_and_changes_nothing)
 {
 	struct pinfold_pin_config config = { .class_ = { { 50, 0 }, { 50, 0 }, { 50, 0 } } };

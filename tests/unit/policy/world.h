@@ -90,16 +90,20 @@ static inline void world_free(struct world *w)
 static inline int world_order(enum pf_action action)
 {
 	switch (action) {
-	case PF_ACTION_UNPIN:
+	case PF_ACTION_ADVISE_RANDOM:
 		return 0;
-	case PF_ACTION_RENEW:
+	case PF_ACTION_UNPIN:
 		return 1;
-	case PF_ACTION_PIN:
+	case PF_ACTION_RENEW:
 		return 2;
-	case PF_ACTION_MIGRATE:
+	case PF_ACTION_PIN:
 		return 3;
-	case PF_ACTION_FOLD:
+	case PF_ACTION_MIGRATE:
 		return 4;
+	case PF_ACTION_FOLD:
+		return 5;
+	case PF_ACTION_ADVISE_NORMAL:
+		return 6;
 	default:
 		return -1;
 	}
