@@ -71,7 +71,8 @@ void pf_board_decision(struct pf_board *board, const struct pinfold_live_decisio
  * Folds one slice's turn into the current history row: @faults new faults of
  * this turn, @heat 0..1, @state enum pinfold_slice_state.
  */
-void pf_board_cell(struct pf_board *board, uint32_t file_id, uint32_t index, uint64_t faults, float heat, uint8_t state);
+void pf_board_cell(struct pf_board *board, uint32_t file_id, uint32_t index, uint64_t faults, float heat,
+		   uint8_t state);
 /** Ends a turn at @now_ms: starts a new row when the current one is @row_ms old. */
 void pf_board_row(struct pf_board *board, uint64_t now_ms);
 

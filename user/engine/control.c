@@ -148,7 +148,8 @@ void pf_control_serve(struct pinfold *pf)
 	ready = (struct pollfd){ .fd = fd, .events = POLLIN };
 	if (!peer_allowed(fd)) {
 		answer.result = -EPERM;
-		snprintf(answer.message, sizeof(answer.message), "only the user that runs the store's process, or root, may ask");
+		snprintf(answer.message, sizeof(answer.message),
+			 "only the user that runs the store's process, or root, may ask");
 	} else if (poll(&ready, 1, CONTROL_TIMEOUT_MS) != 1) {
 		goto out;
 	} else {
@@ -156,7 +157,8 @@ void pf_control_serve(struct pinfold *pf)
 		if (got != (ssize_t)sizeof(request) || request.magic != CONTROL_MAGIC ||
 		    request.version != CONTROL_VERSION || request.reserved != 0) {
 			answer.result = -EPROTO;
-			snprintf(answer.message, sizeof(answer.message), "malformed request, or another version of pinfold");
+			snprintf(answer.message, sizeof(answer.message),
+				 "malformed request, or another version of pinfold");
 		} else {
 			answer.result = carry_out(pf, &request, answer.message, sizeof(answer.message));
 			if (answer.result)

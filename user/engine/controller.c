@@ -254,7 +254,8 @@ static void *controller_main(void *arg)
 	pthread_setname_np(pthread_self(), "pinfold-ctl");
 	lower_priority();
 	for (;;) {
-		struct pollfd fds[] = { { .fd = pf->stop_fd, .events = POLLIN }, { .fd = pf->control_fd, .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = pf->stop_fd, .events = POLLIN },
+					{ .fd = pf->control_fd, .events = POLLIN } };
 		uint64_t now = pf_now_ms();
 		int r;
 
@@ -338,7 +339,8 @@ int pf_controller_start(struct pinfold *pf)
 		goto err_control;
 	}
 	pf_telemetry_info(pf->telemetry, &info);
-	pf_log(pf, PINFOLD_LOG_INFO, "telemetry: %s%s%s", info.source, info.missing[0] ? "; missing: " : "", info.missing);
+	pf_log(pf, PINFOLD_LOG_INFO, "telemetry: %s%s%s", info.source, info.missing[0] ? "; missing: " : "",
+	       info.missing);
 	return 0;
 
 err_control:

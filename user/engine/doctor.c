@@ -73,6 +73,7 @@ int pinfold_residency_query(struct pinfold *pf, const struct pinfold_extent *ext
 	range = pf_range_of(pf, extent->file_id, extent->offset + offset, size ? size : extent->len - offset);
 	r = pf_residency_query(&range, ret_residency);
 	if (r == 0 && pf->controlled)
-		ret_residency->locked = pf_pin_map_locked(pf->pins, extent->file_id * pf->file_size + range.offset, &range);
+		ret_residency->locked =
+			pf_pin_map_locked(pf->pins, extent->file_id * pf->file_size + range.offset, &range);
 	return r;
 }

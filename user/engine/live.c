@@ -148,7 +148,8 @@ int pinfold_live_slices(struct pinfold_live *live, struct pinfold_live_slice *re
 		for (uint64_t n = 0; n < count && n < capacity; n++) {
 			ret_slices[n] = slices[n].view;
 			ret_slices[n].pin_age_ms = clamp_ms(now - slices[n].since_ms);
-			ret_slices[n].pin_left_ms = slices[n].expires_ms > now ? clamp_ms(slices[n].expires_ms - now) : 0;
+			ret_slices[n].pin_left_ms =
+				slices[n].expires_ms > now ? clamp_ms(slices[n].expires_ms - now) : 0;
 		}
 		if (look_end(live, seq)) {
 			*ret_count = count;

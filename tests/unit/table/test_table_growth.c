@@ -375,7 +375,8 @@ TEST(killed_writer_leaves_a_sound_table)
 		if (pid == 0) {
 			env = shared->env;
 			if (env_open(&env) < 0 || env_verify(&env) != 0 ||
-			    pf_table_open(env.store, "t", 0, &shared->table) < 0 || pf_table_stat(shared->table, &stats) < 0)
+			    pf_table_open(env.store, "t", 0, &shared->table) < 0 ||
+			    pf_table_stat(shared->table, &stats) < 0)
 				_exit(4);
 			shared->gets += (unsigned)stats.record_count;
 			_exit(env_close(&env) < 0 ? 5 : 0);
