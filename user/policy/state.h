@@ -15,7 +15,7 @@
 #define PF_SMOOTH_MIN 0.2f           /* weight of one turn's view of a pin that is hardly observed ... */
 #define PF_SMOOTH_MAX 0.6f           /* ... and of one that is well observed */
 #define PF_CONFIDENCE_MIN 0.5f       /* four observations (see telemetry/snapshot.h) */
-#define PF_SIGMAS 1.0f               /* heat must be above the mean by so many standard errors */
+#define PF_SIGMAS 2.0f               /* heat must be above the mean by so many standard errors */
 #define PF_STALL_MIN 0.0002          /* seconds per second: below it the store does not stall */
 #define PF_MEMORY_PRESSURE 0.85      /* RFC memory_pressure_threshold */
 #define PF_FOLD_PERCENT 60u          /* RFC huge_page_allocation: at most, of pinned bytes */

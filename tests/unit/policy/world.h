@@ -121,7 +121,8 @@ static inline const char *world_broken(struct world *w, const char *what, const 
 static inline const char *world_apply(struct world *w, const struct pf_decision *d, int result)
 {
 	for (uint32_t i = d->index; i < d->index + d->slice_count; i++) {
-		const bool want_pinned = d->action != PF_ACTION_PIN;
+		const bool want_pinned = d->action == PF_ACTION_UNPIN || d->action == PF_ACTION_RENEW ||
+					 d->action == PF_ACTION_MIGRATE || d->action == PF_ACTION_FOLD;
 
 		if (d->file_id || i >= w->snapshot.slice_count)
 			return world_broken(w, "no such slice", d, i);
