@@ -68,7 +68,8 @@ struct pinfold_live_slice {
 	float stall_rate;          /* seconds stalled per second */
 	uint64_t minor, major, write, stall_ns; /* since the engine opened */
 	uint64_t refaulted, evicted;
-	uint32_t resident_pages, huge_pages;
+	uint32_t resident_pages;   /* of 4 KiB; UINT32_MAX: not known */
+	uint32_t huge_pages;       /* of 2 MiB that folding made */
 	int32_t refused_errno;     /* what mlock2 or madvise answered */
 	uint32_t pin_age_ms, pin_left_ms;
 	uint32_t node_faults[8];

@@ -75,7 +75,7 @@ static void slice_status(void *ctx, uint32_t file_id, uint32_t index, struct pf_
 static uint8_t slice_state(const struct pf_slice_view *view, const struct pf_pin_view *pin)
 {
 	if (pin->pinned)
-		return PINFOLD_SLICE_PINNED;
+		return pin->folded ? PINFOLD_SLICE_FOLDED : PINFOLD_SLICE_PINNED;
 	return view->resident_pages && view->resident_pages != UINT32_MAX ? PINFOLD_SLICE_CACHED : PINFOLD_SLICE_ABSENT;
 }
 
@@ -99,6 +99,7 @@ static void fill_slice(struct pinfold *pf, const struct pf_slice_view *view, con
 		.fault_rate = view->fault_rate,
 		.stall_rate = view->stall_rate,
 		.resident_pages = view->resident_pages,
+		.huge_pages = pin->folded ? (uint32_t)(pf->slices->slice_size / (2ull << 20)) : 0,
 		.refused_errno = pin->refused_errno,
 	};
 	if (!slot)

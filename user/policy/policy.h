@@ -59,7 +59,7 @@ int pf_policy_make_room(struct pf_policy *policy, const struct pf_budget *budget
 
 /** State of one slice's pin, for explain and the board. */
 struct pf_pin_view {
-	bool pinned, explicit_;
+	bool pinned, explicit_, folded;
 	enum pinfold_priority priority;
 	enum pinfold_reason reason; /* last word, also for slices that are not pinned */
 	uint64_t since_ms, expires_ms;  /* UINT64_MAX: never */

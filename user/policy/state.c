@@ -241,6 +241,7 @@ void pf_policy_view(const struct pf_policy *policy, uint32_t file_id, uint32_t i
 		return;
 	ret_view->pinned = state->pinned;
 	ret_view->explicit_ = state->explicit_;
+	ret_view->folded = state->pinned && state->folded;
 	ret_view->priority = state->priority;
 	ret_view->reason = state->reason;
 	ret_view->since_ms = state->pinned ? state->since_ms : 0;
