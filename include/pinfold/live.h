@@ -118,8 +118,8 @@ struct pinfold_live_history {
 	uint32_t row_ms, row_count;
 	uint32_t column_count;
 	uint64_t first_row_ms; /* since open */
-	/* row_count x column_count, 16 x log2(1 + n), n = faults of the column's busiest slice in its busiest controller
-	 * turn; owned, pinfold_live_history_done() */
+	/* row_count x column_count, 16 x log2(1 + n), n = faults of the column's busiest slice in its busiest
+	 * controller turn; owned, pinfold_live_history_done() */
 	uint8_t *faults;
 	uint8_t *heat;         /* heat x 255 */
 	uint8_t *state;        /* enum pinfold_slice_state */

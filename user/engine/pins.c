@@ -187,7 +187,8 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	if (!opts)
 		opts = &defaults;
 	if ((unsigned)opts->priority >= PINFOLD_PRIORITY_COUNT)
-		return pf_error(-EINVAL, "priority %d is none of 0..%d", (int)opts->priority, PINFOLD_PRIORITY_COUNT - 1);
+		return pf_error(-EINVAL, "priority %d is none of 0..%d", (int)opts->priority,
+				PINFOLD_PRIORITY_COUNT - 1);
 	for (size_t i = 0; i < 4; i++)
 		if (opts->reserved[i])
 			return pf_error(-EINVAL, "reserved fields of pinfold_pin_opts must be 0");
@@ -319,7 +320,8 @@ int pinfold_pin_stat(struct pinfold *pf, struct pinfold_pin_stats *ret_stats)
 	pthread_mutex_lock(&pf->lock);
 	pf_budget_refresh(pf, pf_now_ms());
 	pf_policy_stat(pf->policy, &pf->budget, ret_stats);
-	strncpy(ret_stats->effective_memory_limit, pf->limits.limit_name, sizeof(ret_stats->effective_memory_limit) - 1);
+	strncpy(ret_stats->effective_memory_limit, pf->limits.limit_name,
+		sizeof(ret_stats->effective_memory_limit) - 1);
 	pthread_mutex_unlock(&pf->lock);
 	return 0;
 }

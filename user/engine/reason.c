@@ -15,7 +15,8 @@ const char *pinfold_reason_text(enum pinfold_reason reason)
 		[PINFOLD_REASON_RENEWED] = "its pin time ran out and its heat earned it a new one",
 		[PINFOLD_REASON_COLD] = "its heat is below the pin threshold",
 		[PINFOLD_REASON_UNSURE] = "too little was seen of it to be sure",
-		[PINFOLD_REASON_SEQUENTIAL] = "it is read in sequence, where readahead serves and pinning saves nothing",
+		[PINFOLD_REASON_SEQUENTIAL] =
+			"it is read in sequence, where readahead serves and pinning saves nothing",
 		[PINFOLD_REASON_NO_STALLS] = "reads of the store do not stall, so there is nothing to save",
 		[PINFOLD_REASON_BUDGET] = "hotter slices use the pin budget",
 		[PINFOLD_REASON_CLASS_BUDGET] = "the share of its priority class is used",
