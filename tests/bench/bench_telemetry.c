@@ -148,7 +148,10 @@ static void compare(struct bench *bench, double (*run)(struct bench *), struct b
 			struct pf_telemetry *telemetry = on ? attach(bench, bench->map, FILE_BYTES, bench->fd) : NULL;
 			uint64_t state = bench->random_state;
 
-			(on ? with : without)[i] = run(bench);
+			if (on)
+				with[i] = run(bench);
+			else
+				without[i] = run(bench);
 			if (!half)
 				bench->random_state = state; /* both halves read the same places */
 			pf_telemetry_free(telemetry);

@@ -53,7 +53,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_file_read(PF_SUPER_FILE, 0, super, sizeof(super));
 	if (pf_super_parse(super, sizeof(super), &template_super, NULL) < 0)
 		abort();
-	snprintf(segment, sizeof(segment), "journal/%08u.%06u", template_super.journal_generation, 0);
+	snprintf(segment, sizeof(segment), "journal/%08u.000000", template_super.journal_generation);
 	return 0;
 }
 

@@ -128,9 +128,11 @@ static int put_pair(uint32_t key, uint64_t count)
 	uint64_t words[2][VALUE_WORDS];
 	struct pinfold_record records[2];
 
-	for (int i = 0; i < 2; i++)
-		records[i] = (struct pinfold_record){ &keys[i], sizeof(keys[i]), words[i],
-						      make_value(keys[i], count, words[i]) };
+	for (int i = 0; i < 2; i++) {
+		size_t size = make_value(keys[i], count, words[i]);
+
+		records[i] = (struct pinfold_record){ &keys[i], sizeof(keys[i]), words[i], size };
+	}
 	atomic_fetch_add(&stress.batches, 1);
 	return pf_table_write(stress.table, records, 2);
 }
