@@ -45,22 +45,39 @@ class Build:
         proc = subprocess.run(cmd, cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         return proc.returncode, proc.stdout.decode("utf-8", errors="replace")
 
-    def make(self):
-        """Configures if needed and compiles. Returns (ok, output)."""
+    def configure(self):
+        """Makes the build directory what meson.build says. Returns (ok, output)."""
         if not os.path.exists(os.path.join(self.dir, "build.ninja")):
             # What an interrupted configuration left there is in Meson's way.
             shutil.rmtree(os.path.join(self.dir, "meson-private"), ignore_errors=True)
             status, output = self.run(["meson", "setup", self.dir] + self.config.options)
-            if status:
-                return False, output
-        status, output = self.run(["ninja", "--quiet", "-C", self.dir])
+            return status == 0, output
+        status, output = self.run(["ninja", "--quiet", "-C", self.dir, "build.ninja"])
         return status == 0, output
+
+    def make(self, choose=None):
+        """Configures and compiles: everything, or what those tests need that choose(test) is true for.
+        Returns (ok, output)."""
+        ok, output = self.configure()
+        targets = self.programs(filter(choose, self.tests())) if ok and choose else []
+        if not ok or choose and not targets:
+            return ok, output
+        status, output = self.run(["ninja", "--quiet", "-C", self.dir] + targets)
+        return status == 0, output
+
+    def introspect(self, what):
+        return json.loads(subprocess.run(["meson", "introspect", what, self.dir], cwd=self.root, check=True,
+                                         stdout=subprocess.PIPE).stdout)
+
+    def programs(self, tests):
+        """What is built for the tests, as ninja names it."""
+        ids = {i for test in tests for i in test["depends"]}
+        return [os.path.relpath(os.path.realpath(path), os.path.realpath(self.dir))
+                for target in self.introspect("--targets") if target["id"] in ids for path in target["filename"]]
 
     def tests(self):
         """The build's tests as Meson introspects them, suites without the project's name."""
-        text = subprocess.run(["meson", "introspect", "--tests", self.dir], cwd=self.root, check=True,
-                              stdout=subprocess.PIPE).stdout
-        tests = json.loads(text)
+        tests = self.introspect("--tests")
         for test in tests:
             test["suite"] = {s.partition(":")[2] or s for s in test["suite"]}
         return tests
