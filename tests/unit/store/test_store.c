@@ -136,6 +136,28 @@ TEST_F(store, journal_size_may_change)
 	}
 }
 
+TEST_F(store, journal_size_stays_as_it_is)
+{
+	struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE);
+
+	ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+	ASSERT_EQ(0, pf_store_close(self->store));
+	config.journal_size = 0;
+	ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+	EXPECT_EQ(16 * MIB, scratch_stat(self->store).journal_size);
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
+TEST_F(store, journal_has_256_mib_when_created)
+{
+	struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE);
+
+	config.journal_size = 0;
+	ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+	EXPECT_EQ(256 * MIB, scratch_stat(self->store).journal_size);
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
 TEST(config_defaults_and_ranges)
 {
 	struct pinfold_config config = { 0 }, complete;
@@ -144,7 +166,7 @@ TEST(config_defaults_and_ranges)
 	EXPECT_EQ(32 * GIB, complete.file_size);
 	EXPECT_EQ(1024 * GIB, complete.max_mapped_size);
 	EXPECT_EQ(64 * MIB, complete.extent_size);
-	EXPECT_EQ(256 * MIB, complete.journal_size);
+	EXPECT_EQ(0, complete.journal_size); /* as it is */
 	EXPECT_EQ(10, complete.flush_interval_ms);
 	EXPECT_EQ(40, complete.pin.max_pinned_percent);
 	EXPECT_EQ(50, complete.pin.class_[PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL].budget_share_percent);
