@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+# dpkg writes it at each change of a package.
+PACKAGES = "/var/lib/dpkg/status"
 SANITIZED = ["-Doptimization=1", "-Ddebug=true"]
 
 
@@ -52,8 +54,20 @@ class Build:
             shutil.rmtree(os.path.join(self.dir, "meson-private"), ignore_errors=True)
             status, output = self.run(["meson", "setup", self.dir] + self.config.options)
             return status == 0, output
+        if self.outdated():
+            status, output = self.run(["meson", "setup", "--reconfigure", self.dir])
+            if status:
+                return False, output
+            os.utime(os.path.join(self.dir, "build.ninja"))
         status, output = self.run(["ninja", "--quiet", "-C", self.dir, "build.ninja"])
         return status == 0, output
+
+    def outdated(self):
+        """Did packages change since the configuration? It may lack what is there now, such as the test harness."""
+        try:
+            return os.stat(PACKAGES).st_mtime > os.stat(os.path.join(self.dir, "build.ninja")).st_mtime
+        except FileNotFoundError:
+            return False
 
     def make(self, choose=None):
         """Configures and compiles: everything, or what those tests need that choose(test) is true for.
