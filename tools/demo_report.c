@@ -326,6 +326,7 @@ static int report_text(struct demo *demo)
 static json_t *phase_json(const struct demo_phase *phase)
 {
 	json_t *seconds = json_array();
+	uint64_t scan_rate = phase->seconds ? phase->scan_bytes / phase->seconds : 0;
 
 	for (uint32_t i = 0; i < phase->seconds; i++)
 		json_array_append_new(seconds, json_pack("{s:o, s:o, s:o}", "page_reads",
@@ -337,7 +338,7 @@ static json_t *phase_json(const struct demo_phase *phase)
 			 "settled", "page_reads", histogram_json(&phase->settled[DEMO_READ]), "record_gets",
 			 histogram_json(&phase->settled[DEMO_GET]), "all", "page_reads",
 			 histogram_json(&phase->all[DEMO_READ]), "record_gets", histogram_json(&phase->all[DEMO_GET]),
-			 "scan_bytes_per_s", cli_json_u64(phase->scan_bytes / phase->seconds), "per_second", seconds);
+			 "scan_bytes_per_s", cli_json_u64(scan_rate), "per_second", seconds);
 }
 
 static json_t *decisions_json(const struct watch *watch)

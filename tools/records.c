@@ -59,8 +59,10 @@ int records_line(struct records *records, size_t *ret_size)
 		return -EIO;
 	}
 	records->line_number++;
-	if (n > RECORDS_LINE_MAX)
-		return records_fail(records, "the line has %zd bytes: at most %u are taken", n, RECORDS_LINE_MAX);
+	if (n > RECORDS_LINE_MAX) {
+		records_fail(records, "the line has %zd bytes: at most %u are taken", n, RECORDS_LINE_MAX);
+		return -EINVAL;
+	}
 	if (n && records->line[n - 1] == '\n')
 		n--;
 	if (n && records->line[n - 1] == '\r')

@@ -88,7 +88,7 @@ static int read_row(struct records *records, size_t *ret_count)
 		}
 		if (!r)
 			r = records_text_add(&records->row, "", 1);
-		if (r)
+		if (r < 0)
 			return r;
 		count++;
 		if (!*p)
