@@ -64,10 +64,11 @@ static int store_range(void *ctx, const struct pf_record_range *range, const uin
 }
 
 /* The stores of a record under the guard. 0, or -EIO with the store poisoned. */
-static int store_record(struct pf_store *store, const uint8_t *record)
+static int store_record(struct pf_store *store, const uint8_t *record, pf_range_fn fn)
 {
 	sigjmp_buf env;
 	void *prev;
+	int r;
 
 	if (sigsetjmp(env, 0) != 0) {
 		uint64_t at = (uint64_t)((const uint8_t *)pf_sigbus_address() - store->rw_base);
@@ -77,9 +78,9 @@ static int store_record(struct pf_store *store, const uint8_t *record)
 		return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
 	}
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);
-	pf_record_foreach(record, store_range, store);
+	r = pf_record_foreach(record, fn, store);
 	pf_sigbus_disarm(prev);
-	return 0;
+	return r;
 }
 
 /* Several nodes may share a stripe: the first makes it odd, the first of the way back even. */
@@ -111,14 +112,38 @@ int pf_apply(struct pf_store *store, struct pf_txn *txn)
 	int r;
 
 	stripes_begin(store, txn);
-	r = store_record(store, txn->record);
+	r = store_record(store, txn->record, store_range);
 	stripes_end(store, txn);
 	return r;
 }
 
-int pf_apply_record(struct pf_store *store, const uint8_t *record, uint64_t length, uint32_t range_count)
+/* As store_range(), when nobody reads yet: whole pages go past the mapping, so that they are not read first. */
+static int replay_range(void *ctx, const struct pf_record_range *range, const uint8_t *data)
 {
-	return store_record(store, record);
+	struct pf_store *store = ctx;
+	struct pf_file *file = store->files[range->file_id];
+	const uint64_t skip = -range->offset & (PF_BLOCK_SIZE - 1);
+	uint8_t *to = store->rw_base + range->file_id * store->file_size + range->offset;
+	ssize_t n;
+	uint64_t whole;
+
+	if (range->length < skip + PF_BLOCK_SIZE)
+		return store_range(ctx, range, data);
+	whole = (range->length - skip) & ~(uint64_t)(PF_BLOCK_SIZE - 1);
+	store_bytes(to, data, skip);
+	n = pf_io_pwrite(file->fd, data + skip, whole, range->offset + skip);
+	store_bytes(to + skip + whole, data + skip + whole, range->length - skip - whole);
+	atomic_store(&file->dirty, true);
+	if (n == (ssize_t)whole)
+		return 0;
+	return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: cannot replay %llu bytes: %s", store->dir, file->name,
+			(unsigned long long)(range->offset + skip), (unsigned long long)whole,
+			n < 0 ? strerror((int)-n) : "short write");
+}
+
+int pf_apply_record(struct pf_store *store, const uint8_t *record)
+{
+	return store_record(store, record, replay_range);
 }
 
 /* ---- the reading side ---- */

@@ -37,6 +37,8 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 	}
 	pthread_mutex_lock(&store->lock);
 	store->super.next_txn_id = store->next_txn_id;
+	store->super.group_blocks =
+		(uint32_t)((store->group_max < store->capacity ? store->group_max : store->capacity) / PF_BLOCK_SIZE);
 	pthread_mutex_unlock(&store->lock);
 	pf_super_seal(&store->super);
 	memcpy(copy, &store->super, sizeof(*copy));

@@ -13,7 +13,9 @@
  *     were ordered suffices, and at most one block per group is wasted.
  *  3. Applying follows in LSN order by one thread (applying), while the next group may
  *     already be written. It is what removes overlay nodes.
- *  4. After a failed write or flush nothing is written any more: the group and all
+ *  4. A group that is larger than the superblock admits, which only a single large transaction makes, is written
+ *     after the superblock admits it: recovery looks no further for what follows a damaged one.
+ *  5. After a failed write or flush nothing is written any more: the group and all
  *     behind it are discarded (they leave the overlay), their waiters get -EIO.
  */
 #include "base/clock.h"
@@ -312,11 +314,23 @@ static void discard(struct pf_txn_list *list)
 		txn->discard = true;
 }
 
+/* Makes the superblock admit groups as large as any can be. lock held, let go inside; we lead, so nobody else does. */
+static int admit_largest(struct pf_store *store)
+{
+	int r;
+
+	store->group_max = pf_group_size(pf_record_max(store));
+	pthread_mutex_unlock(&store->lock);
+	r = pf_super_update(store, NULL, false);
+	pthread_mutex_lock(&store->lock);
+	return r;
+}
+
 void pf_flush_lead(struct pf_store *store)
 {
 	struct pf_txn_list group = store->pending;
 	uint64_t pos = store->head_pos, number = store->next_group, first_lsn = atomic_load(&store->durable_lsn);
-	int r;
+	int r = 0;
 
 	store->pending = (struct pf_txn_list){ 0 };
 	store->head_pos += pf_group_size(group.bytes);
@@ -324,8 +338,11 @@ void pf_flush_lead(struct pf_store *store)
 	store->flushing = true;
 	group.tail->group_end_pos = store->head_pos;
 	group.tail->group_number = number;
+	if (pf_group_size(group.bytes) > store->group_max)
+		r = admit_largest(store);
 	pthread_mutex_unlock(&store->lock);
-	r = write_group(store, &group, pos, number, first_lsn);
+	if (r == 0)
+		r = write_group(store, &group, pos, number, first_lsn);
 	pthread_mutex_lock(&store->lock);
 	store->flushing = false;
 	if (r == 0) {

@@ -59,7 +59,7 @@ struct pf_super_disk {
 	uint32_t journal_generation; /* part of the segments' names */
 	uint64_t segment_size;
 	uint32_t segment_count;
-	uint32_t reserved0;
+	uint32_t group_blocks;    /* no group of this epoch has more blocks; 0: not stated */
 	uint64_t next_txn_id;
 	uint8_t reserved[PF_BLOCK_SIZE - 136];
 };

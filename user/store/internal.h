@@ -191,6 +191,7 @@ struct pf_store {
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
 	struct pf_log_point applied_point; /* end of the last applied group */
+	uint64_t group_max;                /* what the superblock admits as a group's size; the leader raises it */
 	_Atomic uint64_t ordered_lsn, durable_lsn, applied_lsn, checkpoint_lsn;
 	_Atomic bool poisoned;
 	char poison_reason[120];
@@ -271,7 +272,7 @@ void pf_overlay_remove(struct pf_store *store, struct pf_node *node);
 /** Stores @txn's ranges into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
 int pf_apply(struct pf_store *store, struct pf_txn *txn);
 /** Same for a record read back by recovery. Ranges were checked by the parser and pf_record_range_check(). */
-int pf_apply_record(struct pf_store *store, const uint8_t *record, uint64_t length, uint32_t range_count);
+int pf_apply_record(struct pf_store *store, const uint8_t *record);
 /** Whether a range read from disk lies in an existing file. NULL or what is wrong. */
 const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range);
 

@@ -9,54 +9,19 @@
  *  1. A group is written only after the one before is durable. So if a sound group of this epoch
  *     with a higher number stands anywhere behind the stop, the stop is damage, not a torn tail: -EUCLEAN.
  *  2. Records of a torn last group are replayed as far as they are sound: that is a prefix of the commit order.
- *  3. The journal is read through a window and through the page cache, so that the kernel reads the next
- *     window while this one is replayed. Before anything is written it is back to direct I/O and out of the cache.
+ *  3. The next group begins at most as far behind as the largest group that the superblock admits: it is raised
+ *     durably before a larger one is written (flush.c). So the search for 1 reads that much and no more.
+ *  4. The journal is read ahead (window.c) while groups are replayed; a group's records are judged first, then the
+ *     pages that it changes in part are asked for all at once, then it is applied.
  */
 #include "base/error.h"
 #include "store/internal.h"
 #include "store/record.h"
+#include "store/window.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define WINDOW_SIZE (8ull << 20)
-
-/* Directs the segments' reads through the page cache, or past it again. */
-static void set_buffered(struct pf_store *store, bool buffered)
-{
-	for (uint32_t i = 0; i < store->super.segment_count; i++) {
-		int fd = store->segments[i].fd, flags = fcntl(fd, F_GETFL);
-
-		if (!store->segments[i].direct || flags < 0)
-			continue;
-		fcntl(fd, F_SETFL, buffered ? flags & ~O_DIRECT : flags | O_DIRECT);
-		if (!buffered)
-			posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	}
-}
-
-/* Starts reading [@pos, @pos + @size). A hint. */
-static void read_ahead(struct pf_store *store, uint64_t pos, uint64_t size)
-{
-	while (size > 0) {
-		uint64_t offset, room, step;
-		uint32_t index = pf_journal_locate(store, pos, &offset, &room);
-
-		step = size < room ? size : room;
-		posix_fadvise(store->segments[index].fd, (off_t)offset, (off_t)step, POSIX_FADV_WILLNEED);
-		pos += step;
-		size -= step;
-	}
-}
-
-struct window {
-	struct pf_store *store;
-	uint8_t *data;
-	uint64_t capacity, pos, size; /* holds positions [pos, pos + size) */
-};
 
 int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_t size)
 {
@@ -78,55 +43,76 @@ int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_
 	return 0;
 }
 
-/* Makes [@pos, @pos + @size) available; *ret_data points at it. Reads ahead a whole window. */
-static int window_get(struct window *w, uint64_t pos, uint64_t size, const uint8_t **ret_data)
-{
-	const uint64_t need = (size + PF_BLOCK_SIZE - 1) & ~(uint64_t)(PF_BLOCK_SIZE - 1);
-	uint64_t want = need > WINDOW_SIZE ? need : WINDOW_SIZE, end = w->store->super.start_pos + w->store->capacity;
-	int r;
-
-	if (pos >= w->pos && pos + size <= w->pos + w->size) {
-		*ret_data = w->data + (pos - w->pos);
-		return 0;
-	}
-	if (want > end - pos)
-		want = end - pos;
-	if (want > w->capacity) {
-		void *data;
-
-		if (posix_memalign(&data, PF_BLOCK_SIZE, want) != 0)
-			return pf_error(-ENOMEM, "no memory to read a group of %llu bytes", (unsigned long long)want);
-		free(w->data);
-		w->data = data;
-		w->capacity = want;
-	}
-	w->size = 0;
-	read_ahead(w->store, pos, end - pos < 2 * want ? end - pos : 2 * want);
-	r = pf_journal_read(w->store, pos, w->data, want);
-	if (r < 0)
-		return r;
-	w->pos = pos;
-	w->size = want;
-	*ret_data = w->data;
-	return 0;
-}
+#define PAGES_MAX 16384u /* asked for in one go */
+#define SEEN_COUNT 65536u
 
 struct replay {
 	struct pf_store *store;
 	const char *what; /* why a range was refused */
 	uint64_t txns, bytes;
 	uint64_t next_txn_id;
+	uint64_t *pages; /* numbers in the arena + 1, of pages to read; PAGES_MAX of them */
+	uint32_t page_count;
+	uint64_t *seen;  /* [page mod SEEN_COUNT]: the last such page that was asked for */
 };
 
+static int compare_pages(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Asks for the pages noted so far, runs of neighbours at once. A hint. */
+static void ask_for_pages(struct replay *replay)
+{
+	struct pf_store *store = replay->store;
+	uint64_t *pages = replay->pages;
+
+	qsort(pages, replay->page_count, sizeof(*pages), compare_pages);
+	for (uint32_t i = 0, end; i < replay->page_count; i = end) {
+		uint64_t at = (pages[i] - 1) << PF_PAGE_SHIFT;
+		struct pf_file *file = store->files[at / store->file_size];
+
+		for (end = i + 1; end < replay->page_count && pages[end] - pages[end - 1] <= 4; end++)
+			;
+		posix_fadvise(file->fd, (off_t)(at % store->file_size),
+			      (off_t)((pages[end - 1] - pages[i] + 1) << PF_PAGE_SHIFT), POSIX_FADV_WILLNEED);
+	}
+	replay->page_count = 0;
+}
+
+static void note_page(struct replay *replay, uint64_t page)
+{
+	uint64_t *seen = &replay->seen[page % SEEN_COUNT];
+
+	if (*seen == page + 1)
+		return;
+	*seen = page + 1;
+	if (replay->page_count == PAGES_MAX)
+		ask_for_pages(replay);
+	replay->pages[replay->page_count++] = page + 1;
+}
+
+/* Judges a range, and notes which pages it needs from the device: those that it does not fill. */
 static int check_range(void *ctx, const struct pf_record_range *range, const uint8_t *data)
 {
 	struct replay *replay = ctx;
+	uint64_t at, end;
 
 	replay->what = pf_record_range_check(replay->store, range);
-	return replay->what ? -EUCLEAN : 0;
+	if (replay->what)
+		return -EUCLEAN;
+	at = range->file_id * replay->store->file_size + range->offset;
+	end = at + range->length;
+	if (at % PF_BLOCK_SIZE || range->length < PF_BLOCK_SIZE)
+		note_page(replay, at >> PF_PAGE_SHIFT);
+	if (end % PF_BLOCK_SIZE)
+		note_page(replay, end >> PF_PAGE_SHIFT);
+	return 0;
 }
 
-static int replay_record(void *ctx, const struct pf_record_header *header, const void *record)
+static int check_record(void *ctx, const struct pf_record_header *header, const void *record)
 {
 	struct replay *replay = ctx;
 	int r = pf_record_foreach(record, check_range, replay);
@@ -134,17 +120,32 @@ static int replay_record(void *ctx, const struct pf_record_header *header, const
 	if (r < 0)
 		return pf_error(r, "%s: record at LSN %llu %s", replay->store->dir, (unsigned long long)header->lsn,
 				replay->what);
-	r = pf_apply_record(replay->store, record, header->length, header->range_count);
-	replay->txns++;
-	replay->bytes += header->length;
-	replay->next_txn_id = header->txn_id + 1;
+	return 0;
+}
+
+/* Applies the @size bytes of records at @data, which were judged. */
+static int apply_records(struct replay *replay, const uint8_t *data, uint64_t size)
+{
+	int r = 0;
+
+	ask_for_pages(replay);
+	for (uint64_t at = 0; r == 0 && at < size;) {
+		struct pf_record_header header;
+
+		memcpy(&header, data + at, sizeof(header));
+		r = pf_apply_record(replay->store, data + at);
+		replay->txns++;
+		replay->bytes += header.length;
+		replay->next_txn_id = header.txn_id + 1;
+		at += header.length;
+	}
 	return r;
 }
 
 /* Replays the group at @point and moves it behind. 1: done; 0: the journal ends here (perhaps within). */
-static int replay_group(struct window *w, struct replay *replay, struct pf_log_point *point)
+static int replay_group(struct pf_window *w, struct replay *replay, struct pf_log_point *point)
 {
-	struct pf_store *store = w->store;
+	struct pf_store *store = replay->store;
 	const uint64_t left = store->super.start_pos + store->capacity - point->pos;
 	struct pf_group_header header;
 	const uint8_t *data;
@@ -153,19 +154,22 @@ static int replay_group(struct window *w, struct replay *replay, struct pf_log_p
 
 	if (left < PF_BLOCK_SIZE)
 		return 0;
-	r = window_get(w, point->pos, PF_BLOCK_SIZE, &data);
+	r = pf_window_get(w, point->pos, PF_BLOCK_SIZE, &data);
 	if (r < 0)
 		return r;
 	if (!pf_group_check(data, store->super.uuid, point->pos, &header) || header.epoch != store->super.epoch ||
 	    header.number != point->number || header.first_lsn != point->lsn || header.length > left - sizeof(header))
 		return 0;
-	r = window_get(w, point->pos, sizeof(header) + header.length, &data);
+	r = pf_window_get(w, point->pos, sizeof(header) + header.length, &data);
 	if (r < 0)
 		return r;
 	sound = pf_journal_parse(data, sizeof(header) + header.length, store->super.uuid, point->pos, &header,
-				 replay_record, replay);
+				 check_record, replay);
 	if (sound < 0)
 		return (int)sound;
+	r = apply_records(replay, data + sizeof(header), (uint64_t)sound);
+	if (r < 0)
+		return r;
 	point->lsn += (uint64_t)sound;
 	if ((uint64_t)sound < header.length)
 		return 0;
@@ -175,22 +179,20 @@ static int replay_group(struct window *w, struct replay *replay, struct pf_log_p
 }
 
 /* Looks behind the stop for a group that was written after it. */
-static int check_stop(struct window *w, const struct pf_log_point *stop)
+static int check_stop(struct pf_store *store, struct pf_window *w, const struct pf_log_point *stop)
 {
-	struct pf_store *store = w->store;
-	const uint64_t group_max =
-		store->capacity / 4 + (2u << 20) > PF_PENDING_MAX ? store->capacity / 4 + (2u << 20) : PF_PENDING_MAX;
+	const uint64_t reach = (store->super.group_blocks ? store->super.group_blocks * (uint64_t)PF_BLOCK_SIZE :
+							    pf_group_size(pf_record_max(store))) + PF_BLOCK_SIZE;
 	uint64_t end = store->super.start_pos + store->capacity;
 
-	if (end - stop->pos >
-	    pf_group_size(group_max) + PF_BLOCK_SIZE) /* the next group's header is not further away */
-		end = stop->pos + pf_group_size(group_max) + PF_BLOCK_SIZE;
+	if (end - stop->pos > reach) /* the next group's header is not further away */
+		end = stop->pos + reach;
 	for (uint64_t pos = stop->pos + PF_BLOCK_SIZE; pos < end; pos += PF_BLOCK_SIZE) {
 		struct pf_group_header header;
 		uint64_t offset, room, found;
 		const uint8_t *data;
 		uint32_t index;
-		int r = window_get(w, pos, PF_BLOCK_SIZE, &data);
+		int r = pf_window_get(w, pos, PF_BLOCK_SIZE, &data);
 
 		if (r < 0)
 			return r;
@@ -214,17 +216,25 @@ int pf_recover(struct pf_store *store, struct pf_log_point *ret_end)
 {
 	struct pf_log_point point = { store->super.start_lsn, store->super.start_pos, store->super.start_group };
 	struct replay replay = { .store = store, .next_txn_id = store->super.next_txn_id };
-	struct window w = { .store = store };
+	struct pf_window *w = NULL;
 	int r;
 
-	set_buffered(store, true);
-	do
-		r = replay_group(&w, &replay, &point);
-	while (r == 1);
-	if (r == 0)
-		r = check_stop(&w, &point);
-	free(w.data);
-	set_buffered(store, false);
+	replay.pages = malloc(PAGES_MAX * sizeof(*replay.pages));
+	replay.seen = calloc(SEEN_COUNT, sizeof(*replay.seen));
+	if (replay.pages && replay.seen)
+		r = pf_window_open(store, point.pos, point.pos + store->capacity, &w);
+	else
+		r = pf_error(-ENOMEM, "no memory to replay the journal");
+	if (r == 0) {
+		do
+			r = replay_group(w, &replay, &point);
+		while (r == 1);
+		if (r == 0)
+			r = check_stop(store, w, &point);
+	}
+	pf_window_close(w);
+	free(replay.pages);
+	free(replay.seen);
 	if (r < 0)
 		return r;
 	store->recovered_txns = replay.txns;

@@ -206,6 +206,7 @@ static void set_points(struct pf_store *store, const struct pf_log_point *end)
 		store->pending_max = PF_PENDING_MIN;
 	if (store->pending_max > PF_PENDING_MAX)
 		store->pending_max = PF_PENDING_MAX;
+	store->group_max = pf_group_size(store->pending_max);
 }
 
 static int flush_after_replay(struct pf_store *store)

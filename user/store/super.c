@@ -56,6 +56,8 @@ static int check_fields(const struct pf_super_disk *s)
 		return bad("segment_size", s->segment_size);
 	if (s->segment_count < 1 || s->segment_count > PF_SEGMENT_COUNT_MAX)
 		return bad("segment_count", s->segment_count);
+	if (s->group_blocks > ring / PF_BLOCK_SIZE)
+		return bad("group_blocks", s->group_blocks);
 	if (s->start_pos % PF_BLOCK_SIZE || s->start_pos > UINT64_MAX / 2 - ring)
 		return bad("start_pos", s->start_pos);
 	if (s->start_lsn % 8 || s->start_lsn > UINT64_MAX / 2)
