@@ -11,18 +11,21 @@
 #include "probe.h"
 
 #include "fexit.skel.h"
+#include "telemetry/cache.h"
 #include "telemetry/slotmap.h"
 
 struct pf_source {
 	struct pf_fexit_bpf *skel;
 	struct pf_links links;
 	struct pf_slotmap slotmap;
+	struct pf_cache cache;
 };
 
 static void fexit_close(struct pf_source *source)
 {
 	if (!source)
 		return;
+	pf_cache_done(&source->cache);
 	pf_links_done(&source->links);
 	pf_slotmap_done(&source->slotmap);
 	if (source->skel)
@@ -86,6 +89,7 @@ static int try_open(const struct pf_source_params *params, bool stamp_in_fault, 
 		fexit_close(source);
 		return r;
 	}
+	pf_cache_init(&source->cache, params, bpf_map__fd(source->skel->maps.files));
 	*ret_source = source;
 	return 0;
 }
@@ -104,12 +108,21 @@ static int fexit_open(const struct pf_source_params *params, struct pf_source **
 
 static int fexit_add_file(struct pf_source *source, uint32_t file_id, int fd, const struct pinfold_slot **ret_slots)
 {
-	return pf_slotmap_add(&source->slotmap, file_id, ret_slots);
+	int r = pf_slotmap_add(&source->slotmap, file_id, ret_slots);
+
+	if (!r)
+		pf_cache_add(&source->cache, file_id, fd);
+	return r;
 }
 
 static uint64_t fexit_lost(const struct pf_source *source)
 {
-	return __atomic_load_n(&source->skel->bss->state.lost_events, __ATOMIC_RELAXED);
+	return __atomic_load_n(&source->skel->bss->state.lost_events, __ATOMIC_RELAXED) + pf_cache_lost(&source->cache);
+}
+
+static const char *fexit_missing(const struct pf_source *source)
+{
+	return source->cache.missing;
 }
 
 const struct pf_source_ops pf_source_fexit = {
@@ -118,5 +131,6 @@ const struct pf_source_ops pf_source_fexit = {
 	.close = fexit_close,
 	.add_file = fexit_add_file,
 	.lost = fexit_lost,
+	.missing = fexit_missing,
 	.counts_faults = true,
 };

@@ -105,11 +105,11 @@ static bool wanted(const struct pf_source_ops *ops, enum pinfold_source source)
 	}
 }
 
-static void add_missing(struct pf_telemetry *telemetry, const char *text)
+static void add_missing(char *missing, size_t size, const char *text)
 {
-	size_t used = strlen(telemetry->missing);
+	size_t used = strlen(missing);
 
-	snprintf(telemetry->missing + used, sizeof(telemetry->missing) - used, "%s%s", used ? "; " : "", text);
+	snprintf(missing + used, size - used, "%s%s", used ? "; " : "", text);
 }
 
 static void open_source(struct pf_telemetry *telemetry, enum pinfold_source source)
@@ -121,7 +121,7 @@ static void open_source(struct pf_telemetry *telemetry, enum pinfold_source sour
 			telemetry->ops = sources[i];
 			return;
 		}
-		add_missing(telemetry, pf_error_text());
+		add_missing(telemetry->missing, sizeof(telemetry->missing), pf_error_text());
 	}
 	telemetry->ops = &pf_source_none;
 }
@@ -324,6 +324,7 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 		.time_ms = now_ms,
 		.slice_size = telemetry->slice_size,
 		.total_stall_rate = telemetry->heat.sum_stall,
+		.touch_cost_s = telemetry->heat.cost_s,
 		.slice_count = telemetry->view_count,
 		.slices = telemetry->views,
 		.lost_events = telemetry->ops->lost(telemetry->source),
@@ -351,6 +352,8 @@ const struct pinfold_slot *pf_telemetry_slot(const struct pf_telemetry *telemetr
 
 void pf_telemetry_info(const struct pf_telemetry *telemetry, struct pf_telemetry_info *ret_info)
 {
+	const char *missing = telemetry->ops->missing ? telemetry->ops->missing(telemetry->source) : "";
+
 	*ret_info = (struct pf_telemetry_info){
 		.lost_events = telemetry->ops->lost(telemetry->source),
 		.sample_count = pf_sampler_count(telemetry->sampler),
@@ -359,6 +362,8 @@ void pf_telemetry_info(const struct pf_telemetry *telemetry, struct pf_telemetry
 	};
 	snprintf(ret_info->source, sizeof(ret_info->source), "%s", telemetry->ops->name);
 	snprintf(ret_info->missing, sizeof(ret_info->missing), "%s", telemetry->missing);
+	if (missing[0])
+		add_missing(ret_info->missing, sizeof(ret_info->missing), missing);
 }
 
 int pf_telemetry_probe(const char *source_name, char *ret_found, size_t found_size)

@@ -13,18 +13,21 @@
 #include "probe.h"
 
 #include "tp.skel.h"
+#include "telemetry/cache.h"
 #include "telemetry/slotmap.h"
 
 struct pf_source {
 	struct pf_tp_bpf *skel;
 	struct pf_links links;
 	struct pf_slotmap slotmap;
+	struct pf_cache cache;
 };
 
 static void tp_close(struct pf_source *source)
 {
 	if (!source)
 		return;
+	pf_cache_done(&source->cache);
 	pf_links_done(&source->links);
 	pf_slotmap_done(&source->slotmap);
 	if (source->skel)
@@ -90,6 +93,7 @@ static int try_open(const struct pf_source_params *params, struct pf_source **re
 		tp_close(source);
 		return r;
 	}
+	pf_cache_init(&source->cache, params, bpf_map__fd(source->skel->maps.files));
 	*ret_source = source;
 	return 0;
 }
@@ -125,12 +129,18 @@ static int tp_add_file(struct pf_source *source, uint32_t file_id, int fd, const
 		return r;
 	if (bpf_map_update_elem(bpf_map__fd(source->skel->maps.inodes), &key, &file_id, BPF_ANY))
 		return pf_error(-errno, "file %u: watching its inode: %s", file_id, strerror(errno));
+	pf_cache_add(&source->cache, file_id, fd);
 	return 0;
 }
 
 static uint64_t tp_lost(const struct pf_source *source)
 {
-	return __atomic_load_n(&source->skel->bss->state.lost_events, __ATOMIC_RELAXED);
+	return __atomic_load_n(&source->skel->bss->state.lost_events, __ATOMIC_RELAXED) + pf_cache_lost(&source->cache);
+}
+
+static const char *tp_missing(const struct pf_source *source)
+{
+	return source->cache.missing;
 }
 
 const struct pf_source_ops pf_source_tp = {
@@ -139,5 +149,6 @@ const struct pf_source_ops pf_source_tp = {
 	.close = tp_close,
 	.add_file = tp_add_file,
 	.lost = tp_lost,
+	.missing = tp_missing,
 	.counts_faults = false /* not those served by huge mappings */,
 };

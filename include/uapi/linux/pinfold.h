@@ -52,7 +52,12 @@ struct pinfold_slot {
 	/* Line 1: faults by the node of the CPU that took them; not counted on a machine with one node. */
 	__u64 node[PINFOLD_SLOT_NODES];
 
-	/* Line 2: what became of the slice's page-cache folios. */
+	/*
+	 * Line 2: what became of the slice's page-cache folios, whichever process did it. Removed are
+	 * also pages that were freed in the file. Which pages left is not kept, only how many: evicted - refaulted
+	 * are away, and every page that is added while some are away counts as one that came back. Probes that
+	 * race may overdraw by a folio, so the difference is signed.
+	 */
 	__u64 inserted;		/* pages added to the page cache */
 	__u64 evicted;		/* pages removed from it */
 	__u64 refaulted;	/* pages that came back after an eviction */
