@@ -267,37 +267,99 @@ static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, co
 	left->folds--;
 }
 
+static bool scanned_more_than_read(const struct pf_slice_view *view)
+{
+	return sane(view->random_stall_rate) < sane(view->stall_rate) / 2;
+}
+
+static void plan_readahead(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view)
+{
+	policy->advised_count -= state->advised && !state->explored;
+	state->advised = state->explored = false;
+	*pf_state_plan(policy, view->file_id, view->index) = PF_ACTION_ADVISE_NORMAL;
+}
+
+static void plan_no_readahead(struct pf_policy *policy, struct pf_slice_state *state,
+			      const struct pf_slice_view *view, bool explored)
+{
+	policy->advised_count += !explored;
+	state->advised = true;
+	state->explored = explored;
+	state->advice_turns = 0;
+	*pf_state_plan(policy, view->file_id, view->index) = PF_ACTION_ADVISE_RANDOM;
+}
+
+/* An exploration ended: keep what it showed. */
+static void conclude(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view)
+{
+	if (view->in_use && sane(view->random_stall_rate) >= PF_EXPLORE_KEEP && !scanned_more_than_read(view) &&
+	    policy->advised_count < PF_ADVISED_MAX) {
+		state->explored = false;
+		policy->advised_count++;
+		return;
+	}
+	plan_readahead(policy, state, view);
+}
+
 /*
  * Readahead around a random miss costs what it reads, wastes memory, and hides the other random accesses
  * that telemetry needs to see. One random miss too many is enough to stop it; to be wrong about a slice costs a
  * scan of it single-page reads, for PF_ADVISE_TURNS.
  */
-static void tune_advice(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view)
+static void tune_advice(struct pf_policy *policy, struct pf_slice_state *state, const struct pf_slice_view *view,
+			bool exploring)
 {
 	const float random = sane(view->random_stall_rate);
-	const bool scanned = random < sane(view->stall_rate) / 2;
-	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
 
-	if (*plan != PF_ACTION_NONE || policy->config.adaptive_off)
+	if (*pf_state_plan(policy, view->file_id, view->index) != PF_ACTION_NONE || policy->config.adaptive_off)
 		return;
 	if (!state->advised) {
-		if (!view->in_use || random < PF_ADVISE_STALL || scanned || policy->advised_count >= PF_ADVISED_MAX)
+		if (!view->in_use)
 			return;
-		state->advised = true;
-		state->advice_turns = 0;
-		policy->advised_count++;
-		*plan = PF_ACTION_ADVISE_RANDOM;
+		if (random >= PF_ADVISE_STALL && !scanned_more_than_read(view) &&
+		    policy->advised_count < PF_ADVISED_MAX)
+			plan_no_readahead(policy, state, view, false);
+		else if (exploring)
+			plan_no_readahead(policy, state, view, true);
 		return;
 	}
-	if (view->in_use && random > 0 && !scanned) {
-		state->advice_turns = 0;
+	if (state->explored) {
+		if (!exploring)
+			conclude(policy, state, view);
 		return;
 	}
-	if (++state->advice_turns < PF_ADVISE_TURNS)
-		return;
-	state->advised = false;
-	policy->advised_count--;
-	*plan = PF_ACTION_ADVISE_NORMAL;
+	if (view->in_use && random > 0 && !scanned_more_than_read(view))
+		state->advice_turns = 0;
+	else if (++state->advice_turns >= PF_ADVISE_TURNS)
+		plan_readahead(policy, state, view);
+}
+
+/* Whether readahead is off everywhere in this turn. */
+static bool explore(struct pf_policy *policy, const struct pf_snapshot *snapshot)
+{
+	double stall = 0;
+
+	if (policy->now_ms < policy->explore_until_ms)
+		return true;
+	if (policy->candidates_wait && policy->explore_since_ms &&
+	    policy->now_ms < pf_time_add(policy->explore_since_ms, PF_EXPLORE_MAX_MS))
+		return true;
+	policy->explore_since_ms = 0;
+	if (policy->now_ms < policy->explore_next_ms || snapshot->touch_cost_s < PF_EXPLORE_COST_S)
+		return false;
+	for (uint64_t i = 0; i < snapshot->slice_count; i++) {
+		const struct pf_slice_view *view = &snapshot->slices[i];
+		const struct pf_slice_state *state = pf_state_find(policy, view->file_id, view->index);
+
+		if (!state->advised && !state->pinned)
+			stall += (double)sane(view->random_stall_rate);
+	}
+	if (stall < (double)PF_EXPLORE_STALL)
+		return false;
+	policy->explore_since_ms = policy->now_ms;
+	policy->explore_until_ms = pf_time_add(policy->now_ms, PF_EXPLORE_MS);
+	policy->explore_next_ms = pf_time_add(policy->now_ms, PF_EXPLORE_EVERY_MS);
+	return true;
 }
 
 /*
@@ -308,8 +370,10 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 		 bool budget_ended)
 {
 	const uint64_t interval_ms = policy->config.rebalance_interval_min * 60000ull;
+	const bool exploring = budget->advice_allowed && !policy->config.adaptive_off && explore(policy, snapshot);
 	struct tuning left = { 0 };
 
+	policy->candidates_wait = false;
 	if (!policy->review_ms)
 		policy->review_ms = pf_time_add(policy->now_ms, interval_ms);
 	if (budget->node_count > 1 && policy->now_ms >= policy->review_ms)
@@ -327,10 +391,12 @@ static void tune(struct pf_policy *policy, const struct pf_snapshot *snapshot, c
 			*plan = PF_ACTION_NONE;
 			if (budget_ended)
 				state->reason = (uint8_t)pf_state_no_room(policy, state);
+			else
+				policy->candidates_wait = true;
 		}
 		if (!state->pinned) {
 			if (budget->advice_allowed)
-				tune_advice(policy, state, view);
+				tune_advice(policy, state, view, exploring);
 			continue;
 		}
 		tune_node(policy, state, view, &left);

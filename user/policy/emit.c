@@ -21,9 +21,16 @@ static enum pinfold_reason reason_of(uint8_t action, const struct pf_slice_state
 						   (enum pinfold_reason)state->reason;
 }
 
+static bool is_advice(uint8_t action)
+{
+	return action == PF_ACTION_ADVISE_RANDOM || action == PF_ACTION_ADVISE_NORMAL;
+}
+
 static bool same_run(const struct pf_decision *run, const struct pf_slice_state *state, uint32_t file_id,
 		     uint32_t index)
 {
+	if (is_advice((uint8_t)run->action))
+		return run->file_id == file_id && run->index + run->slice_count == index;
 	return run->file_id == file_id && run->index + run->slice_count == index && run->priority == state->priority &&
 	       run->reason == reason_of(run->action, state) && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
 }

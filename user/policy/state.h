@@ -24,6 +24,16 @@
 #define PF_FOLD_REST_MS 600000u      /* ... and is not asked for so long */
 #define PF_ADVISE_STALL 0.001f       /* seconds per second that random misses of a slice stall: no readahead above it */
 #define PF_ADVISE_TURNS 20u          /* turns without random misses, or of more scanning, until it is back */
+/*
+ * Exploration: where random misses stall the store badly and dearly, each hot slice must be missed once before it can
+ * be known, at the price of a readahead. So readahead stops everywhere for a moment, in which a miss is cheap.
+ */
+#define PF_EXPLORE_STALL 0.2f        /* seconds per second of random stall in slices that have readahead ... */
+#define PF_EXPLORE_COST_S 0.002      /* ... at so much a touch start it, ... */
+#define PF_EXPLORE_MS 1000u          /* ... for so long, or while what it found waits to be pinned, ... */
+#define PF_EXPLORE_MAX_MS 6000u      /* ... but no longer than this, ... */
+#define PF_EXPLORE_EVERY_MS 15000u   /* ... and not again before */
+#define PF_EXPLORE_KEEP 0.0003f      /* random stall that keeps a slice without readahead afterwards */
 #define PF_ADVISED_MAX 16384u        /* slices; each may split the mapping in three (vm.max_map_count is 65530) */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */
 #define PF_BACKOFF_SHIFT_MAX 10u
@@ -48,6 +58,7 @@ struct pf_slice_state {
 	bool released;                 /* explicit and past its TTL: unpinned by the next turn */
 	bool fold_asked, folded, want_huge;
 	bool advised;                  /* random: no readahead around misses */
+	bool explored;                 /* advised by an exploration that goes on, not for what it showed */
 	uint8_t advice_turns;          /* in a row that spoke against it */
 	bool stray;                    /* pinned by an action that was overtaken by an unpin: to be undone */
 	bool redo;                     /* unpinned by an action that was overtaken by a pin: to be pinned again */
@@ -93,7 +104,9 @@ struct pf_policy {
 	uint32_t file_count;
 	struct pf_class_account account[PINFOLD_PRIORITY_COUNT];
 	uint64_t pinned_count, folded_bytes, refused_count;
-	uint32_t advised_count;
+	uint32_t advised_count;           /* not counting explored ones, which are few runs */
+	uint64_t explore_since_ms, explore_until_ms, explore_next_ms;
+	bool candidates_wait;             /* the last turn's limit, not the budget, kept hot slices from being pinned */
 	struct pf_spend spend;
 
 	/* refusals */

@@ -18,6 +18,9 @@
  *   a slice of mean value is expected to be touched at half the rate of their pool. Untouched
  *   blocks stay revoked, so the longer a slice is quiet the more is known about it.
  *
+ *   The mean that heat compares with is that of slices that are not pinned. Those are held up by
+ *   their misses, pins are not: beside them whatever still misses would look cold.
+ *
  *   A resident slice that is not pinned is seen through faults and through revoked
  *   blocks; where the latter show more touches than faults do, they count.
  *
@@ -97,8 +100,8 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->sum_square = 0;
 	heat->sum_random = heat->sum_random_square = 0;
 	heat->sum_stall = 0;
-	heat->sum_pin_touches = 0;
-	heat->in_use_count = heat->pinned_count = 0;
+	heat->sum_pin_touches = heat->free_random = heat->free_stall_s = 0;
+	heat->free_count = heat->pinned_count = 0;
 	heat->pool_hits *= heat->keep_fast;
 	heat->pool_exposure *= heat->keep_fast;
 	heat->pool_rate *= heat->keep_pin_rate;
@@ -227,12 +230,14 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 	} else {
 		slice->value = touches_of(heat, slice) * price_of(heat, slice) / heat->span_s;
 		heat->sum_stall += slice->random_stall_s / heat->span_s;
+		heat->sum_value += slice->value;
+		heat->sum_square += (double)slice->value * slice->value;
+		heat->free_random += slice->random;
+		heat->free_stall_s += slice->random_stall_s;
+		heat->free_count++;
 	}
-	heat->sum_value += slice->value;
-	heat->sum_square += (double)slice->value * slice->value;
 	heat->sum_random += slice->random;
 	heat->sum_random_square += slice->random * slice->random;
-	heat->in_use_count++;
 }
 
 void pf_heat_add_stall(struct pf_heat *heat, double stall_s)
@@ -250,9 +255,9 @@ static void set_prior(struct pf_heat *heat)
 	heat->mean_touches = mean;
 	heat->touches_per_value = scale;
 	heat->prior = PRIOR_MAX;
-	if (!heat->in_use_count)
+	if (!heat->free_count)
 		return;
-	square = heat->sum_square / (double)heat->in_use_count * scale * scale;
+	square = heat->sum_square / (double)heat->free_count * scale * scale;
 	noise = NOISE * mean * heat->span_square_s / heat->span_s; /* variance of a decayed Poisson count */
 	excess = square - mean * mean - noise;
 	if (excess > 0)
@@ -268,7 +273,7 @@ void pf_heat_end(struct pf_heat *heat)
 	heat->wait_s = heat->majors > 0 ? WAIT_SHARE * heat->major_stall_s / heat->majors : 0;
 	if (heat->touches > PRICE_TOUCHES_MIN) /* else the last price holds: pins may leave nothing that stalls */
 		heat->cost_s = heat->stall_s / heat->touches;
-	heat->mean_value = heat->in_use_count ? heat->sum_value / (double)heat->in_use_count : 0;
+	heat->mean_value = heat->free_count ? heat->sum_value / (double)heat->free_count : 0;
 	heat->typical = heat->sum_random > 0 ? heat->sum_random_square / heat->sum_random : 0;
 	set_prior(heat);
 	if (heat->sum_stall > FLOOR_ON)
@@ -288,12 +293,14 @@ static double observations(const struct pf_heat *heat, const struct pf_heat_slic
 
 static double heat_of(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
-	double ratio;
+	double ratio, alive;
 
 	/* No evidence of its own is no heat, whatever the mean is. */
 	if (!heat->stalling || slice->value <= 0)
 		return 0;
-	ratio = (slice->value * heat->touches_per_value + heat->prior) / (heat->mean_touches + heat->prior);
+	/* A pin's belief weighs all of it: what is not used any more has no claim to the credit either. */
+	alive = slice->pinned ? slice->alive : 1;
+	ratio = alive * (slice->value / alive * heat->touches_per_value + heat->prior) / (heat->mean_touches + heat->prior);
 	return ratio / (1 + ratio);
 }
 

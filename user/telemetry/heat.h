@@ -64,7 +64,8 @@ struct pf_heat {
 	double sum_random, sum_random_square;
 	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
 	double sum_pin_touches;
-	uint64_t in_use_count, pinned_count;
+	double free_random, free_stall_s; /* of slices that are not pinned: what a touch costs now */
+	uint64_t free_count, pinned_count; /* slices in use that are not pinned, that are */
 	double mean_value;
 	double typical;                 /* touches of the slice that a touch falls into, on average */
 	double touches_per_value, mean_touches;

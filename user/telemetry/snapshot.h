@@ -14,7 +14,7 @@
  * @value: seconds of random-read stall per second that residency of this slice
  *         saves or would save (measured while it misses; carried on and scaled by sampled
  *         touches while it is resident or pinned and does not fault)
- * @heat:  value against the store's mean per slice: r / (1 + r), so 0.5 is the
+ * @heat:  value against the mean of slices that are not pinned: r / (1 + r), so 0.5 is the
  *         mean, 0.7 is 2.3 times it, 0.9 nine times. 0 when the store does not stall.
  * @confidence: n / (n + k) with n the decayed number of observations behind it; k is 4 where slices are
  *         alike, and falls to 1.25 where few slices have most of the random accesses
@@ -41,6 +41,7 @@ struct pf_snapshot {
 	uint64_t time_ms;            /* caller's clock */
 	uint64_t slice_size;
 	double total_stall_rate;     /* of the whole store, random faults, seconds per second */
+	double touch_cost_s;         /* stall per random touch of slices that are not pinned, seconds */
 	uint64_t slice_count;
 	const struct pf_slice_view *slices; /* ordered by (file_id, index) */
 	uint64_t lost_events;
