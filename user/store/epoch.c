@@ -58,6 +58,11 @@ void pf_epoch_leave(void)
 	rcu_read_unlock();
 }
 
+bool pf_epoch_inside(void)
+{
+	return registered && rcu_read_ongoing();
+}
+
 void pf_epoch_call(struct rcu_head *head, void (*fn)(struct rcu_head *head))
 {
 	pf_epoch_enter(); /* call_rcu() is for registered threads */

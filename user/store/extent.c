@@ -181,10 +181,16 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 			r = pf_store_checkpoint(store);
 			if (r < 0)
 				return r;
-			rcu_barrier(); /* the grace periods that have ended are seen */
+			if (!pf_epoch_inside())
+				rcu_barrier(); /* the grace periods that have ended are seen */
 			pf_quarantine_release(store, atomic_load(&store->checkpoint_lsn));
 			if (take(store, order, flags, ret_file, ret_granule) == 0)
 				return 0;
+			if (pf_epoch_inside() && quarantine_waits(store))
+				return pf_error(-EDEADLK,
+						"%s: no free extent of %llu bytes but those that were dropped, and they wait "
+						"for epochs to be left, of which this thread is in one: leave it first",
+						store->dir, (unsigned long long)(PF_GRANULE_SIZE << order));
 		}
 		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up",
 				store->dir, (unsigned long long)(PF_GRANULE_SIZE << order),

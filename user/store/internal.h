@@ -332,6 +332,8 @@ int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_
 
 /* ---- epoch.c ---- */
 int pf_epoch_init(void);
+/** Whether the calling thread has entered and not left: then it must not wait for a grace period. */
+bool pf_epoch_inside(void);
 /** call_rcu() from any thread. */
 void pf_epoch_call(struct rcu_head *head, void (*fn)(struct rcu_head *head));
 

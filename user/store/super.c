@@ -10,6 +10,7 @@
 #include "base/error.h"
 
 #include <pinfold/types.h>
+#include <stdio.h>
 #include <string.h>
 
 static uint32_t super_crc(const struct pf_super_disk *super)
@@ -31,7 +32,7 @@ void pf_super_seal(struct pf_super_disk *super)
 
 static int bad(const char *field, uint64_t value)
 {
-	return pf_error(-EUCLEAN, "super: %s is %llu, which is out of range", field, (unsigned long long)value);
+	return pf_error(-EUCLEAN, "%s is %llu, which is out of range", field, (unsigned long long)value);
 }
 
 static int check_fields(const struct pf_super_disk *s)
@@ -68,11 +69,11 @@ static int check_fields(const struct pf_super_disk *s)
 int pf_super_check(const struct pf_super_disk *block)
 {
 	if (memcmp(block->magic, PF_SUPER_MAGIC, sizeof(block->magic)) != 0)
-		return pf_error(-EUCLEAN, "super: no magic \"%s\"", PF_SUPER_MAGIC);
+		return pf_error(-EUCLEAN, "no magic \"%s\"", PF_SUPER_MAGIC);
 	if (block->crc != super_crc(block))
-		return pf_error(-EUCLEAN, "super: CRC is 0x%08x, computed 0x%08x", block->crc, super_crc(block));
+		return pf_error(-EUCLEAN, "CRC is 0x%08x, computed 0x%08x", block->crc, super_crc(block));
 	if (block->version != PF_FORMAT_VERSION)
-		return pf_error(-EPROTONOSUPPORT, "super: format version %u; this library reads version %u",
+		return pf_error(-EPROTONOSUPPORT, "format version %u; this library reads version %u",
 				block->version, PF_FORMAT_VERSION);
 	return check_fields(block);
 }
@@ -80,18 +81,23 @@ int pf_super_check(const struct pf_super_disk *block)
 int pf_super_parse(const void *data, size_t size, struct pf_super_disk *ret_super, int *ret_slot)
 {
 	struct pf_super_disk copy, best;
-	int slot = -1,
-	    error = pf_error(-EUCLEAN, "super: %zu bytes; two copies of %u are expected", size, PF_BLOCK_SIZE);
+	char words[2][160];
+	int slot = -1, code = -EUCLEAN;
 
 	for (int i = 0; i < 2; i++) {
 		int r;
 
-		if (size < (size_t)(i + 1) * PF_BLOCK_SIZE)
-			break;
+		if (size < (size_t)(i + 1) * PF_BLOCK_SIZE) {
+			snprintf(words[i], sizeof(words[i]), "the file ends at %zu; two copies of %u are expected", size,
+				 PF_BLOCK_SIZE);
+			continue;
+		}
 		memcpy(&copy, (const char *)data + (size_t)i * PF_BLOCK_SIZE, sizeof(copy));
 		r = pf_super_check(&copy);
 		if (r < 0) {
-			error = r;
+			snprintf(words[i], sizeof(words[i]), "%.150s", pf_error_text());
+			if (r != -EUCLEAN) /* a version that we do not know says more than a copy that is damaged */
+				code = r;
 			continue;
 		}
 		if (slot < 0 || copy.sequence > best.sequence) {
@@ -100,7 +106,7 @@ int pf_super_parse(const void *data, size_t size, struct pf_super_disk *ret_supe
 		}
 	}
 	if (slot < 0)
-		return error;
+		return pf_error(code, "super: offset 0: %s; offset %u: %s", words[0], PF_BLOCK_SIZE, words[1]);
 	*ret_super = best;
 	if (ret_slot)
 		*ret_slot = slot;

@@ -227,6 +227,41 @@ TEST_F(durability, damage_in_the_middle_is_told_from_a_torn_tail)
 	EXPECT_NE(NULL, strstr(pf_error_text(), "damaged"));
 }
 
+/* 16 MiB of journal: groups of more than 2 MiB come of single transactions only. */
+static int large_then_small_and_die(void *ctx)
+{
+	static uint8_t bytes[3 * MIB + MIB / 2];
+	struct pinfold_extent extent;
+	struct pf_store *store;
+
+	memset(bytes, 'l', sizeof(bytes));
+	if (scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &store) != 0 ||
+	    scratch_extent(store, 4 * MIB, &extent) != 0 || scratch_write(store, &extent, 0, bytes, sizeof(bytes)) != 0 ||
+	    scratch_write(store, &extent, 0, "s", 1) != 0)
+		return 1;
+	return 0;
+}
+
+TEST_F(durability, damage_of_the_largest_group_is_told_from_a_torn_tail)
+{
+	const off_t places[] = { 2 * PF_BLOCK_SIZE + 20, 2 * PF_BLOCK_SIZE + 70, 2 * PF_BLOCK_SIZE + 3 * MIB };
+
+	ASSERT_EQ(0, scratch_crash(large_then_small_and_die, NULL));
+	for (int i = 0; i < 3; i++) {
+		int fd = open_segment(0);
+
+		ASSERT_LE(0, fd);
+		flip(fd, places[i]);
+		EXPECT_EQ(-EUCLEAN, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "journal/00000001.000000: offset 8192: group 2 is damaged"));
+		flip(fd, places[i]);
+		close(fd);
+	}
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_EQ(3, scratch_stat(self->store).recovered_txns);
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
 /* What stands behind a torn group is not replayed after the log has gone on in its place. */
 TEST_F(durability, stale_groups_behind_a_torn_one_stay_dead)
 {

@@ -172,6 +172,27 @@ TEST_F(extent, reused_space_is_zero_and_has_a_new_generation)
 	EXPECT_EQ(-ESTALE, pf_extent_check(self->store, &first));
 }
 
+/* All that is left waits for the epoch that the caller is in: said at once, not waited for. */
+TEST_F(extent, full_store_inside_an_epoch_says_so)
+{
+	struct pinfold_extent extent, last = { 0 }, again;
+
+	while (pf_extent_alloc(self->store, 512 * MIB, 0, &extent) == 0)
+		last = extent;
+	ASSERT_NE(0, last.len);
+	pf_epoch_enter();
+	pf_epoch_enter();
+	ASSERT_EQ(0, pf_extent_free(self->store, &last));
+	EXPECT_EQ(-EDEADLK, pf_extent_alloc(self->store, 512 * MIB, 0, &again));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "leave it first"));
+	pf_epoch_leave();
+	EXPECT_EQ(-EDEADLK, pf_extent_alloc(self->store, 512 * MIB, 0, &again));
+	pf_epoch_leave();
+	ASSERT_EQ(0, pf_extent_alloc(self->store, 512 * MIB, 0, &again));
+	EXPECT_EQ(last.offset, again.offset);
+	EXPECT_EQ(-ENOSPC, pf_extent_alloc(self->store, 512 * MIB, 0, &again));
+}
+
 TEST_F(extent, grows_into_further_files_until_the_limit)
 {
 	const uint8_t *base = pf_store_base(self->store);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "store/super.h"
+#include "base/error.h"
 #include "kselftest_harness.h"
 
 #include <errno.h>
@@ -38,6 +39,21 @@ TEST(newest_sound_copy_wins)
 	copies[1].start_pos = 4096;
 	EXPECT_EQ(-EUCLEAN, pf_super_parse(copies, sizeof(copies), &got, &slot));
 	EXPECT_EQ(7, got.sequence); /* untouched on failure */
+}
+
+TEST(words_name_the_offset_of_each_copy)
+{
+	struct pf_super_disk copies[2], got;
+
+	make(&copies[0], 8);
+	make(&copies[1], 7);
+	copies[0].magic[0] = 'x';
+	copies[1].file_count = 2;
+	ASSERT_EQ(-EUCLEAN, pf_super_parse(copies, sizeof(copies), &got, NULL));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "super: offset 0: no magic"));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "offset 4096: CRC is"));
+	ASSERT_EQ(-EUCLEAN, pf_super_parse(copies, PF_BLOCK_SIZE, &got, NULL));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "offset 4096: the file ends at 4096"));
 }
 
 TEST(every_bit_is_covered)
@@ -88,6 +104,7 @@ TEST(sealed_but_absurd_fields_are_refused)
 	REFUSED(start_pos, 1);
 	REFUSED(start_pos, UINT64_MAX - 4095);
 	REFUSED(start_lsn, 4);
+	REFUSED(group_blocks, UINT32_MAX);
 }
 
 TEST_HARNESS_MAIN
