@@ -454,6 +454,35 @@ TEST_F(policy, readahead_stops_where_misses_are_random_and_comes_back_for_scans)
 	EXPECT_EQ(3, self->w->decisions[0].index);
 }
 
+TEST_F(policy, dear_misses_start_an_exploration_that_keeps_what_it_shows)
+{
+	uint32_t off;
+
+	self->w->budget.advice_allowed = true;
+	for (uint32_t i = 0; i < 25; i++)
+		stalls(self->w, i, 0.0009, 0.0001); /* each too little by itself */
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(0, self->w->decision_count); /* a touch costs nothing much */
+	self->w->snapshot.touch_cost_s = 0.02;
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(0, self->w->decision_count); /* 22 ms a second are no misery */
+	stalls(self->w, 5, 0.3, 0);
+	ASSERT_TURN(self->w, 500);
+	off = world_count(self->w, PF_ACTION_ADVISE_RANDOM);
+	EXPECT_EQ(self->w->snapshot.slice_count, off);
+	EXPECT_EQ(1, self->w->decision_count); /* in one run */
+	for (uint32_t i = 0; i < 25; i++)
+		stalls(self->w, i, i < 10 ? 0.0005 : 0.0001, 0);
+	stalls(self->w, 7, 0.0005, 0.01); /* it is being scanned */
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(0, self->w->decision_count);
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(off - 9, world_count(self->w, PF_ACTION_ADVISE_NORMAL));
+	stalls(self->w, 20, 0.3, 0);
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(1, world_count(self->w, PF_ACTION_ADVISE_RANDOM)); /* itself; no new exploration so soon */
+}
+
 TEST_F(policy, readahead_is_the_programs_if_it_says_so)
 {
 	stalls(self->w, 3, 0.01, 0);

@@ -228,6 +228,28 @@ TEST_F(heat, pinned_slices_stay_hot_while_samples_are_touched)
 	}
 }
 
+/* Half of the hot set is pinned and read without misses; the other half is held up by its own. */
+TEST_F(heat, what_still_misses_stays_hot_beside_pins)
+{
+	find_hot_set(self);
+	for (int t = 0; t < 20; t++) {
+		scan(self);
+		for (int i = 500; i < 500 + HOT; i++) {
+			if (i < 500 + HOT / 2) {
+				self->deltas[i].pinned = true;
+				self->deltas[i].faults = self->deltas[i].random = self->deltas[i].hits = 4;
+				self->deltas[i].exposure = 0.5f;
+			} else {
+				random_faults(&self->deltas[i], poisson(1));
+			}
+		}
+		turn(self);
+	}
+	EXPECT_GE(count_hot(self, 500 + HOT / 2, 500 + HOT), (HOT - HOT / 2) * 95 / 100);
+	EXPECT_EQ(HOT / 2, count_hot(self, 500, 500 + HOT / 2));
+	EXPECT_EQ(0, count_hot(self, 0, 500));
+}
+
 TEST_F(heat, pinned_slices_cool_when_samples_stay_untouched)
 {
 	find_hot_set(self);
