@@ -145,6 +145,7 @@ struct lookup {
 	void *ret_value;
 	size_t capacity;
 	size_t size;
+	void *volatile buffer; /* of a copy under way: freed by whoever a SIGBUS throws it back to */
 };
 
 static int deliver(struct lookup *lookup, const struct pf_record *record)
@@ -233,6 +234,7 @@ static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup
 	record = malloc(PF_RECORD_MAX); /* too much for the stacks of small threads */
 	if (!record)
 		return pf_error(-ENOMEM, "table %s: no memory", table->name);
+	lookup->buffer = record;
 	r = pf_record_copy(table, loc, record);
 	if (r == 0 && pf_record_key_size(record->sizes) == lookup->key_size && key_equal(lookup, record))
 		r = deliver(lookup, record);
@@ -241,6 +243,7 @@ static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup
 	else if (r == -EBADMSG)
 		r = pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum", table->name,
 			     (unsigned long long)loc);
+	lookup->buffer = NULL;
 	free(record);
 	return r;
 }
@@ -368,6 +371,7 @@ int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void 
 		r = lookup_run(table, &lookup);
 		pf_sigbus_disarm(guard);
 	} else {
+		free(lookup.buffer);
 		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
 			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
 	}
