@@ -236,7 +236,8 @@ static int large_then_small_and_die(void *ctx)
 
 	memset(bytes, 'l', sizeof(bytes));
 	if (scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &store) != 0 ||
-	    scratch_extent(store, 4 * MIB, &extent) != 0 || scratch_write(store, &extent, 0, bytes, sizeof(bytes)) != 0 ||
+	    scratch_extent(store, 4 * MIB, &extent) != 0 ||
+	    scratch_write(store, &extent, 0, bytes, sizeof(bytes)) != 0 ||
 	    scratch_write(store, &extent, 0, "s", 1) != 0)
 		return 1;
 	return 0;
