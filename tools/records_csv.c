@@ -124,6 +124,7 @@ int records_csv_open(struct records *records)
 	records->fields = calloc(count, sizeof(*records->fields));
 	if (!records->fields)
 		return -ENOMEM;
+	records->field_count = 0;
 	p = records->row.data;
 	/* A byte order mark is not part of the first name. */
 	if (!strncmp(p, "\xef\xbb\xbf", 3))
