@@ -178,7 +178,7 @@ static double latency_p99(const struct explain_group *group)
 static void make_seen(const struct explain_group *group, const struct watch *watch, char *text, size_t size)
 {
 	char minor[UNITS_TEXT_MAX], major[UNITS_TEXT_MAX], stall[UNITS_TEXT_MAX], p99[UNITS_TEXT_MAX],
-		evicted[UNITS_TEXT_MAX];
+		evicted[UNITS_TEXT_MAX], back[UNITS_TEXT_MAX];
 	double worst = latency_p99(group);
 	int n;
 
@@ -194,8 +194,8 @@ static void make_seen(const struct explain_group *group, const struct watch *wat
 	if (worst > 0 && n > 0 && (size_t)n < size)
 		n += snprintf(text + n, size - (size_t)n, ", 99 %% of faults within %s", units_ns(worst, p99));
 	if (n > 0 && (size_t)n < size)
-		snprintf(text + n, size - (size_t)n, "; evicted %s times; access looks %s (source %s).",
-			 units_count(group->evicted, evicted), watch_pattern_name(group->first->pattern),
+		snprintf(text + n, size - (size_t)n, "; %s pages evicted, %s came back; access looks %s (source %s).",
+			 units_count(group->evicted, evicted), units_count(group->refaulted, back), watch_pattern_name(group->first->pattern),
 			 watch->info.source);
 }
 

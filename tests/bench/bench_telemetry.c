@@ -5,9 +5,11 @@
  *   minor     the tightest loop of minor faults: drop one translation, touch it
  *   cold      random 4 KiB reads that the device must serve
  *   resident  random loads of mapped memory
+ *   insert    4 KiB folios that enter and leave the page cache of the watched file
+ *   foreign   the same of a file that is not watched
  *   turn      processor time of telemetry's turn at 10,000 slices in use
  *
- * The first three compare runs with and without the source attached, one right
+ * All but the last compare runs with and without the source attached, one right
  * after the other; the sampler and heat do not run in them, so that only the
  * probes are measured. The last runs turns every 500 ms beside a thread that reads at random.
  */
@@ -33,6 +35,8 @@
 #define MINOR_FAULTS 200000
 #define COLD_READS 2000
 #define RESIDENT_LOADS 20000000
+#define INSERT_PAGES 16384
+#define INSERT_ROUNDS 4
 #define RESIDENT_BYTES (64ull << 20)
 #define TURN_SLICES 10000u
 #define TURN_PINNED 512u
@@ -44,7 +48,7 @@ struct bench {
 	const char *dir;
 	size_t pairs;
 	int turns;
-	int fd;
+	int fd, scratch_fd, watched_fd;
 	char *map;
 	uint64_t random_state;
 	char source[32], missing[256];
@@ -120,6 +124,37 @@ static double run_resident(struct bench *bench)
 	return (double)(thread_ns() - start) / RESIDENT_LOADS;
 }
 
+static void open_scratch(struct bench *bench)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/telemetry.scratch", bench->dir);
+	bench->scratch_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (bench->scratch_fd < 0)
+		bench_die("%s: %s", path, strerror(errno));
+	unlink(path);
+}
+
+/* Holes are read without a device: one folio made per read, all dropped at the end. Per folio. */
+static double run_insert(struct bench *bench)
+{
+	uint64_t start = thread_ns();
+	char byte;
+
+	for (int round = 0; round < INSERT_ROUNDS; round++) {
+		if (ftruncate(bench->scratch_fd, INSERT_PAGES * 4096) ||
+		    posix_fadvise(bench->scratch_fd, 0, 0, POSIX_FADV_RANDOM))
+			bench_die("the scratch file: %s", strerror(errno));
+		for (off_t page = 0; page < INSERT_PAGES; page++) {
+			if (pread(bench->scratch_fd, &byte, 1, page * 4096) != 1)
+				bench_die("the scratch file cannot be read");
+		}
+		if (ftruncate(bench->scratch_fd, 0))
+			bench_die("the scratch file: %s", strerror(errno));
+	}
+	return (double)(thread_ns() - start) / (INSERT_PAGES * INSERT_ROUNDS);
+}
+
 static struct pf_telemetry *attach(struct bench *bench, const char *base, uint64_t file_size, int fd)
 {
 	struct pf_watch watch = {.base = base, .file_size = file_size, .arena_size = file_size};
@@ -145,7 +180,7 @@ static void compare(struct bench *bench, double (*run)(struct bench *), struct b
 	for (size_t i = 0; i < bench->pairs; i++) {
 		for (int half = 0; half < 2; half++) {
 			bool on = (half + i) % 2;
-			struct pf_telemetry *telemetry = on ? attach(bench, bench->map, FILE_BYTES, bench->fd) : NULL;
+			struct pf_telemetry *telemetry = on ? attach(bench, bench->map, FILE_BYTES, bench->watched_fd) : NULL;
 			uint64_t state = bench->random_state;
 
 			if (on)
@@ -235,8 +270,8 @@ static void run_turns(struct bench *bench, struct bench_summary *ret_share)
 
 static void usage(void)
 {
-	fputs("usage: bench_telemetry [--json] [--dir DIR] [--only minor|cold|resident|turn] [--pairs N] [--turns N]\n",
-	      stderr);
+	fputs("usage: bench_telemetry [--json] [--dir DIR] "
+	      "[--only minor|cold|resident|insert|foreign|turn] [--pairs N] [--turns N]\n", stderr);
 	exit(2);
 }
 
@@ -256,13 +291,15 @@ int main(int argc, char **argv)
 	struct {
 		const char *name;
 		double (*run)(struct bench *);
-		double limit;
+		double limit; /* 0: none */
 		struct bench_summary ratio;
 		double base_ns;
 	} rows[] = {
 		{"minor", run_minor, 1.04, {0}, 0},
 		{"cold", run_cold, 1.01, {0}, 0},
 		{"resident", run_resident, 1.01, {0}, 0},
+		{"insert", run_insert, 0, {0}, 0},
+		{"foreign", run_insert, 0, {0}, 0},
 	};
 	struct bench_summary share = {0};
 	const char *only = NULL;
@@ -295,7 +332,9 @@ int main(int argc, char **argv)
 	if (bench_dir_prepare(bench.dir))
 		bench_die("%s: no directory on a device", bench.dir);
 	map_file(&bench);
+	open_scratch(&bench);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bench.watched_fd = strcmp(rows[i].name, "insert") ? bench.fd : bench.scratch_fd;
 		if (!only || !strcmp(only, rows[i].name))
 			compare(&bench, rows[i].run, &rows[i].ratio, &rows[i].base_ns);
 	}

@@ -43,7 +43,9 @@ TEST(a_pinned_slice_says_how_long_and_why)
 					.pin_age_ms = 3200,
 					.pin_left_ms = 1800,
 					.minor = 12300,
-					.major = 410 };
+					.major = 410,
+					.evicted = 1536,
+					.refaulted = 512 };
 	const struct explain_host host = {.huge_state = -1, .node_count = 1};
 	struct watch watch = make_watch();
 	struct explanation e = explain_one(&s, 1, &watch, &host);
@@ -53,6 +55,7 @@ TEST(a_pinned_slice_says_how_long_and_why)
 	EXPECT_NE(NULL, strstr(e.why, "heat 0.95; pinned from 0.70, tail-critical from 0.90, let go below 0.50"));
 	EXPECT_NE(NULL, strstr(e.seen, "12,300 minor and 410 major faults"));
 	EXPECT_NE(NULL, strstr(e.seen, "access looks random (source bpf:range)"));
+	EXPECT_NE(NULL, strstr(e.seen, "; 1,536 pages evicted, 512 came back;"));
 	EXPECT_EQ(NULL, strstr(e.seen, "stalled in all")); /* nobody timed them */
 	EXPECT_STREQ("not moved: the host has one NUMA node.", e.moved);
 }
