@@ -7,7 +7,7 @@
 
 static _Thread_local char error_text[PF_ERROR_MAX];
 
-int pf_error(int code, const char *format, ...)
+int (pf_error)(int code, const char *format, ...) /* error.h makes it a macro for the analyzer */
 {
 	va_list args;
 

@@ -15,6 +15,16 @@
 
 /** Sets the calling thread's text and returns @code, so: return pf_error(-EINVAL, "..."). */
 int pf_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#ifdef __clang_analyzer__ /* which does not see into another file that the code comes back, and is negative */
+#define pf_error(code, ...)                       \
+	({                                        \
+		int pf_code_ = (code);            \
+		(pf_error)(pf_code_, __VA_ARGS__); \
+		if (pf_code_ >= 0)                \
+			__builtin_unreachable();  \
+		pf_code_;                         \
+	})
+#endif
 /** The calling thread's text; "" if none. Valid until its next pf_error(). */
 const char *pf_error_text(void);
 void pf_error_clear(void);

@@ -423,7 +423,7 @@ int pf_file_add(struct pf_store *store, uint32_t seen_count)
 	r = pf_file_create(store, count, false);
 	if (r == 0)
 		r = file_open(store, count, &file);
-	if (r < 0)
+	if (r != 0)
 		goto out;
 	r = build_buddy(store, file);
 	file_publish(store, file);

@@ -348,7 +348,7 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
 	if (r == 0)
 		pf_extent_dropped(store, extent, item, atomic_load(&store->ordered_lsn));
 	pthread_mutex_unlock(&store->lock);
-	if (r < 0)
+	if (r != 0) /* else the quarantine has it */
 		free(item);
 	return r;
 }
@@ -415,7 +415,7 @@ int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, u
 
 	if (r == 0)
 		r = cell_of_extent(store, extent, &file, &cell);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
 		return pf_error(-EPERM, "extent %u:%llu: is published; change it by a transaction", extent->file_id,

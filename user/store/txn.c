@@ -103,6 +103,7 @@ static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum
 			if (same_extent(&txn->refs[txn->ref_count - 1 - i].extent, extent))
 				return 0;
 	if (txn->ref_count == txn->ref_capacity) {
+		pf_assert(txn->ref_capacity > 0);
 		refs = realloc(txn->refs == txn->refs_inline ? NULL : txn->refs,
 			       2ull * txn->ref_capacity * sizeof(*refs));
 		if (!refs)
@@ -331,6 +332,7 @@ static void change_extents(struct pf_txn *txn, struct pf_quarantine **items)
 			pf_extent_published(txn->store, &ref->extent);
 		if (ref->kind != PF_REF_DROP)
 			continue;
+		pf_assert(item); /* prepare() made one for each */
 		*items = item->next;
 		pf_extent_dropped(txn->store, &ref->extent, item, txn->end_lsn);
 	}
