@@ -194,9 +194,10 @@ static void make_seen(const struct explain_group *group, const struct watch *wat
 	if (worst > 0 && n > 0 && (size_t)n < size)
 		n += snprintf(text + n, size - (size_t)n, ", 99 %% of faults within %s", units_ns(worst, p99));
 	if (n > 0 && (size_t)n < size)
-		snprintf(text + n, size - (size_t)n, "; %s pages evicted, %s came back; access looks %s (source %s).",
-			 units_count(group->evicted, evicted), units_count(group->refaulted, back), watch_pattern_name(group->first->pattern),
-			 watch->info.source);
+		snprintf(text + n, size - (size_t)n,
+			 "; %s pages evicted, %s came back; access looks %s (source %s).",
+			 units_count(group->evicted, evicted), units_count(group->refaulted, back),
+			 watch_pattern_name(group->first->pattern), watch->info.source);
 }
 
 /* The last decision to fold or unfold the group's first slice, or NULL. */

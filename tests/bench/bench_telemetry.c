@@ -180,9 +180,11 @@ static void compare(struct bench *bench, double (*run)(struct bench *), struct b
 	for (size_t i = 0; i < bench->pairs; i++) {
 		for (int half = 0; half < 2; half++) {
 			bool on = (half + i) % 2;
-			struct pf_telemetry *telemetry = on ? attach(bench, bench->map, FILE_BYTES, bench->watched_fd) : NULL;
 			uint64_t state = bench->random_state;
+			struct pf_telemetry *telemetry = NULL;
 
+			if (on)
+				telemetry = attach(bench, bench->map, FILE_BYTES, bench->watched_fd);
 			if (on)
 				with[i] = run(bench);
 			else

@@ -36,7 +36,7 @@ struct pf_source_ops {
 	/** Makes slots for a file; they live until close. @fd is borrowed. */
 	int (*add_file)(struct pf_source *source, uint32_t file_id, int fd, const struct pinfold_slot **ret_slots);
 	uint64_t (*lost)(const struct pf_source *source);
-	/** What of an open source does not run, "" if all does. NULL: all does. Valid until the next add_file or close. */
+	/** What of an open source does not run, "": all does. Valid until the next add_file. NULL: all does. */
 	const char *(*missing)(const struct pf_source *source);
 	/** For a source that cannot see faults: takes what the sampler and the residency scan saw. NULL: not needed. */
 	void (*observe)(struct pf_source *source, uint32_t file_id, uint32_t index, const struct pf_observation *seen);
