@@ -49,6 +49,11 @@ void pf_epoch_leave(void)
 		atomic_exchange(&entered[self], 0);
 }
 
+bool pf_epoch_inside(void)
+{
+	return depth > 0;
+}
+
 static void wait_for_readers(void)
 {
 	uint64_t now = atomic_fetch_add(&epoch, 1) + 1;
