@@ -2,7 +2,8 @@
 /*
  * emit.c - plans of single slices to decisions on runs of them.
  *
- * Advice against readahead comes first: until it holds, each random miss may read megabytes. Then unpins: whoever carries the decisions out in order never has more pinned than the budget.
+ * Advice against readahead comes first: until it holds, each random miss may read megabytes. Then unpins:
+ * whoever carries the decisions out in order never has more pinned than the budget.
  */
 #include "policy/state.h"
 
@@ -32,7 +33,8 @@ static bool same_run(const struct pf_decision *run, const struct pf_slice_state 
 	if (is_advice((uint8_t)run->action))
 		return run->file_id == file_id && run->index + run->slice_count == index;
 	return run->file_id == file_id && run->index + run->slice_count == index && run->priority == state->priority &&
-	       run->reason == reason_of(run->action, state) && (run->action != PF_ACTION_MIGRATE || run->node == state->node);
+	       run->reason == reason_of(run->action, state) &&
+	       (run->action != PF_ACTION_MIGRATE || run->node == state->node);
 }
 
 static void emit_slice(struct pf_policy *policy, uint8_t action, size_t first, uint32_t file_id, uint32_t index)

@@ -136,7 +136,8 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 	atomic_store(&file->dirty, true);
 	if (n == (ssize_t)whole)
 		return 0;
-	return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: cannot replay %llu bytes: %s", store->dir, file->name,
+	return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: cannot replay %llu bytes: %s", store->dir,
+			file->name,
 			(unsigned long long)(range->offset + skip), (unsigned long long)whole,
 			n < 0 ? strerror((int)-n) : "short write");
 }

@@ -102,7 +102,8 @@ int pf_store_create(struct pf_store *store)
 	if (r == 0)
 		r = pf_file_create(store, 0, true);
 	if (r == 0)
-		r = pf_journal_create(store, store->config.journal_size ? store->config.journal_size : PF_JOURNAL_SIZE_DEFAULT);
+		r = pf_journal_create(store, store->config.journal_size ? store->config.journal_size :
+									  PF_JOURNAL_SIZE_DEFAULT);
 	return r == 0 ? write_super(store) : r;
 }
 

@@ -188,7 +188,8 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 				return 0;
 			if (pf_epoch_inside() && quarantine_waits(store))
 				return pf_error(-EDEADLK,
-						"%s: no free extent of %llu bytes but those that were dropped, and they wait "
+						"%s: no free extent of %llu bytes but those that were dropped, and "
+						"they wait "
 						"for epochs to be left, of which this thread is in one: leave it first",
 						store->dir, (unsigned long long)(PF_GRANULE_SIZE << order));
 		}

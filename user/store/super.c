@@ -88,7 +88,8 @@ int pf_super_parse(const void *data, size_t size, struct pf_super_disk *ret_supe
 		int r;
 
 		if (size < (size_t)(i + 1) * PF_BLOCK_SIZE) {
-			snprintf(words[i], sizeof(words[i]), "the file ends at %zu; two copies of %u are expected", size,
+			snprintf(words[i], sizeof(words[i]),
+				 "the file ends at %zu; two copies of %u are expected", size,
 				 PF_BLOCK_SIZE);
 			continue;
 		}

@@ -300,7 +300,8 @@ static double heat_of(const struct pf_heat *heat, const struct pf_heat_slice *sl
 		return 0;
 	/* A pin's belief weighs all of it: what is not used any more has no claim to the credit either. */
 	alive = slice->pinned ? slice->alive : 1;
-	ratio = alive * (slice->value / alive * heat->touches_per_value + heat->prior) / (heat->mean_touches + heat->prior);
+	ratio = alive * (slice->value / alive * heat->touches_per_value + heat->prior) /
+		(heat->mean_touches + heat->prior);
 	return ratio / (1 + ratio);
 }
 

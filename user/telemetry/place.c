@@ -56,7 +56,8 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 		/* A locked page is resident; any other must be, or a later major fault would be our doing. */
 		if (!slice->pinned &&
 		    (pf_resident_count(&telemetry->resident, telemetry->files[view->file_id].fd,
-				       offset + (uint64_t)block * PF_SAMPLE_BLOCK, addr + (uint64_t)block * PF_SAMPLE_BLOCK,
+				       offset + (uint64_t)block * PF_SAMPLE_BLOCK,
+				       addr + (uint64_t)block * PF_SAMPLE_BLOCK,
 				       PF_SAMPLE_BLOCK, &pages) || pages != PF_SAMPLE_BLOCK >> 12))
 			continue;
 		pf_sampler_place(telemetry->sampler, addr, &slice->sample, block);

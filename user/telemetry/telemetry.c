@@ -213,7 +213,8 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 	int r;
 
 	if (file_id >= telemetry->params.file_count)
-		return pf_error(-ERANGE, "file %u: the arena has room for %u files", file_id, telemetry->params.file_count);
+		return pf_error(-ERANGE, "file %u: the arena has room for %u files", file_id,
+				telemetry->params.file_count);
 	if (fd < 0)
 		return pf_error(-EBADF, "file %u: descriptor %d", file_id, fd);
 	file = &telemetry->files[file_id];
@@ -346,7 +347,8 @@ void pf_telemetry_hint(struct pf_telemetry *telemetry, uint32_t file_id, uint32_
 
 const struct pinfold_slot *pf_telemetry_slot(const struct pf_telemetry *telemetry, uint32_t file_id, uint32_t index)
 {
-	if (file_id >= telemetry->file_end || index >= telemetry->params.slice_count || !telemetry->files[file_id].slots)
+	if (file_id >= telemetry->file_end || index >= telemetry->params.slice_count ||
+	    !telemetry->files[file_id].slots)
 		return NULL;
 	return &telemetry->files[file_id].slots[index];
 }
