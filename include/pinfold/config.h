@@ -54,7 +54,7 @@ struct pinfold_pin_config {
 	uint32_t rebalance_interval_min;      /* NUMA placement review [10] */
 	uint32_t numa_miss_percent;           /* rebalance above this share of remote faults [30] */
 	uint32_t tick_ms;                     /* controller period [500] */
-	uint32_t sample_rate_per_s;           /* revocation samples, 0 = default [500] */
+	uint32_t sample_rate_per_s;           /* revocation samples, 0 = default [1000] */
 	bool adaptive_off;                    /* only explicit pins [false] */
 };
 

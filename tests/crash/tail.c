@@ -159,7 +159,7 @@ static bool find_groups(void)
 	snprintf(path, sizeof(path), "%s/%s", proof.dir, PF_SUPER_FILE);
 	if (!read_file(path, super, sizeof(super), NULL) || pf_super_parse(super, sizeof(super), &found, NULL) < 0)
 		return false;
-	snprintf(proof.segment, sizeof(proof.segment), "%s/journal/%08u.%06u", proof.dir, found.journal_generation, 0);
+	snprintf(proof.segment, sizeof(proof.segment), "%s/journal/%08u.%06u", proof.dir, found.journal_generation, 0u);
 	if (!read_file(proof.segment, proof.journal, REGION_MAX, &proof.segment_size))
 		return false;
 	for (pos = found.start_pos; proof.group_count < STEPS + 4;) {

@@ -73,7 +73,7 @@ static void pin_defaults(struct pinfold_pin_config *pin)
 		{ &pin->pressure_percent, 85 },    { &pin->fault_spike_per_s, 1000 },
 		{ &pin->learning_window_min, 30 }, { &pin->rebalance_interval_min, 10 },
 		{ &pin->numa_miss_percent, 30 },   { &pin->tick_ms, 500 },
-		{ &pin->sample_rate_per_s, 500 },
+		{ &pin->sample_rate_per_s, 1000 },
 	};
 
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)

@@ -57,6 +57,8 @@
 #define ALIVE_PER_HIT 0.5
 #define SILENCE_WEIGHT 0.35
 #define ALIVE_MIN 0.001
+/* Below it a pin is taken for unused: nearly seven due touches in a row have failed to come. */
+#define ALIVE_DEAD 0.1
 /* Hits from which a measured touch rate replaces the one assumed at pinning. */
 #define RATE_HITS 8.0
 #define PIN_RATE_HALFLIFE_S 60.0
@@ -143,6 +145,8 @@ static void update_alive(struct pf_heat *heat, struct pf_heat_slice *slice, cons
  */
 static double pinned_touches(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
+	if (slice->alive < ALIVE_DEAD)
+		return 0;
 	return slice->alive * fmax(slice->pin_touches, expected_rate(heat, slice) * heat->blocks_per_slice);
 }
 

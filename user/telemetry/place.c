@@ -35,6 +35,8 @@
 #define SUSPECT_SAMPLES 4
 /* Bytes whose residency is asked for per turn: 128 slices of 2 MiB at up to 3 us. */
 #define SCAN_BYTES (128ull * (2ull << 20))
+/* Part of the rate that slices which are not pinned may use. */
+#define RESIDENT_SHARE 0.25
 /* Credit never exceeds this much time of sampling. */
 #define CREDIT_S 1.0
 /* Slices looked at per sample placed: bounds the search among slices that hold nothing. */
@@ -120,7 +122,7 @@ static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_
 void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 {
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
-	uint64_t budget, pinned_budget, placed;
+	uint64_t budget, pinned_budget, resident_budget, placed;
 
 	adapt_pinned_rate(telemetry, dt_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
@@ -132,8 +134,11 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 	placed += place_round(telemetry, true, SAMPLES_PINNED,
 			      pinned_budget < budget - placed ? pinned_budget : budget - placed,
 			      &telemetry->pinned_cursor);
-	if (placed < budget)
-		placed += place_round(telemetry, false, SAMPLES_RESIDENT, budget - placed, &telemetry->resident_cursor);
+	/* The rest is kept for the moment when pins fall silent. */
+	resident_budget = (uint64_t)ceil(RESIDENT_SHARE * telemetry->sample_rate_per_s * dt_s);
+	placed += place_round(telemetry, false, SAMPLES_RESIDENT,
+			      resident_budget < budget - placed ? resident_budget : budget - placed,
+			      &telemetry->resident_cursor);
 	pf_sampler_flush(telemetry->sampler);
 	telemetry->sample_credit -= (double)placed;
 }

@@ -27,7 +27,7 @@
 #define SLICES_MAX 16384
 #define FILES_MAX 65536
 #define HALFLIFE_MS 3000
-#define SAMPLE_RATE 500
+#define SAMPLE_RATE 1000
 #define LEARNING_WINDOW_MIN 30
 /* A turn after a pause of the controller counts at most this long. */
 #define TURN_S_MAX 5.0
