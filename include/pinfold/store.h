@@ -90,7 +90,9 @@ PINFOLD_API int pinfold_txn_drop(struct pinfold_txn *txn, const struct pinfold_e
  * Commits and frees @txn, and waits as the store's sync mode says. Concurrent
  * commits share one journal write and one flush. On failure nothing of it
  * happened: -ENOSPC (the store stays usable), -EROFS (the store is poisoned by
- * an earlier I/O error; pinfold_errmsg() says which), -EIO.
+ * an earlier I/O error; pinfold_errmsg() says which). After -EIO (the journal's own
+ * write or flush failed) no reader sees it, but its bytes may have reached the disk:
+ * it is either whole or not at all there when the store is opened again.
  */
 PINFOLD_API int pinfold_txn_commit(struct pinfold_txn *txn);
 
