@@ -25,8 +25,9 @@
  *   blocks; where the latter show more touches than faults do, they count.
  *
  * INVARIANTS
- *   1. Without random touches a value falls by at least half per half-life.
- *   2. A slice is credited with as many observations at the store's mean as the
+ *   1. Without random touches the value of a slice that is not pinned falls by at least half per half-life;
+ *      that of a pinned one falls by what samples fail to show.
+ *   2. A slice is credited with as many observations at the mean (of slices not pinned) as the
  *      store's slices are alike (empirical Bayes: the shape of the gamma distribution that
  *      their spread shows beyond counting noise). Where all are alike, noise
  *      is not heat; where a few slices have all touches, two touches are.
