@@ -51,7 +51,10 @@ struct read_run {
 	struct read_layout layout;
 	unsigned threads;
 };
-/* Rates per second; each opens what it needs. Bytes for scans, reads for the others. */
+/*
+ * Rates per second; each opens what it needs. Bytes for scans, reads for the others. Random reads start with
+ * the memory limit reached.
+ */
 int read_batched(void *ctx, void *result);
 int read_blocking(void *ctx, void *result);
 int read_blocking_bare(void *ctx, void *result);
@@ -71,7 +74,7 @@ int read_hot_scan(void *ctx, void *result);
 /* fio as a child on the same file */
 struct read_fio {
 	const char *rw;  /* "randread", "read" */
-	unsigned block_bytes, depth;
+	unsigned block_bytes, depth, jobs; /* @depth: of each job */
 	double iops, bytes_per_s; /* results */
 };
 /** Runs fio for @seconds. -ENOENT: not installed; -EIO: it failed or its output was not understood. */

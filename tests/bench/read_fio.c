@@ -66,7 +66,7 @@ static int capture(char *const argv[], char *output, size_t size)
 
 static int run_engine(const struct read_layout *layout, double seconds, struct read_fio *fio, const char *engine)
 {
-	char file[560], offset[64], size[64], block[32], depth[32], runtime[32], rw[32], ioengine[32];
+	char file[560], offset[64], size[64], block[32], depth[32], jobs[32], runtime[32], rw[32], ioengine[32];
 	char *argv[] = { "fio",
 			 "--name=read",
 			 "--readonly",
@@ -76,11 +76,13 @@ static int run_engine(const struct read_layout *layout, double seconds, struct r
 			 "--time_based",
 			 "--output-format=json",
 			 "--invalidate=0",
+			 "--group_reporting",
 			 file,
 			 offset,
 			 size,
 			 block,
 			 depth,
+			 jobs,
 			 runtime,
 			 rw,
 			 ioengine,
@@ -95,6 +97,7 @@ static int run_engine(const struct read_layout *layout, double seconds, struct r
 	snprintf(size, sizeof(size), "--size=%" PRIu64, layout->size);
 	snprintf(block, sizeof(block), "--bs=%u", fio->block_bytes);
 	snprintf(depth, sizeof(depth), "--iodepth=%u", fio->depth);
+	snprintf(jobs, sizeof(jobs), "--numjobs=%u", fio->jobs);
 	snprintf(runtime, sizeof(runtime), "--runtime=%.0fms", seconds * 1000);
 	snprintf(rw, sizeof(rw), "--rw=%s", fio->rw);
 	snprintf(ioengine, sizeof(ioengine), "--ioengine=%s", engine);

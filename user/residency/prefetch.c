@@ -6,9 +6,9 @@
  *
  *   Two cursors run over the ranges. The front one starts reads (populate.c), at most
  *   a window of pieces and WINDOW_BYTES in front of the back one, which waits and
- *   maps. Reads complete in any order, so part of the window is complete while
- *   its first is waited for: it is WINDOW_FACTOR times the queue depth that the
- *   device is to see. (The block layer has a bound of its own and makes the starter wait.)
+ *   maps. The windows of all callers together are the queue depth that the device is
+ *   to see: what is started beyond what its ring takes waits in the block layer, and the
+ *   ring is refilled later for it (two threads with 128 each got 5 % less than one with 128).
  *
  *        done │ mapped... ▲ waiting here │ in flight or complete │ not started
  *                       back                                   front
@@ -19,8 +19,8 @@
  *   6.0 us. Buffered io_uring reads cost 6 to 8 us, io_uring's FADVISE 7 to 9 us (it always goes to a
  *   worker thread), and neither maps the page; so io_uring has no part in it.
  *
- *   Each call owns its cursors; the prefetcher itself changes once at most (batches are
- *   refused), so any number of threads may call it without a lock.
+ *   Each call owns its cursors; what callers share are the count of them and whether batches
+ *   were refused, so any number of threads may call it without a lock.
  *
  * Invariants
  *   1. Exactly the pages of the ranges are read, none around them.
@@ -46,17 +46,19 @@
 
 #define QUEUE_DEPTH_DEFAULT 128
 #define QUEUE_DEPTH_MAX 4096
-/** Window over queue depth. */
-#define WINDOW_FACTOR 4
+/** Least window of a caller, however many there are. */
+#define WINDOW_MIN 16
+/** Part of the window that is refilled at a time: the device must not run dry while it is. */
+#define REFILL_SHARE 4
 /** Most bytes in flight per call: keeps large ranges from flooding memory before they are mapped. */
 #define WINDOW_BYTES ((size_t)32 << 20)
-/** Ranges per process_madvise call; the window is refilled by as many at a time. */
+/** Most ranges per process_madvise call. */
 #define BATCH 64
 
 struct pf_prefetcher {
-	uint32_t window;  /* pieces */
-	uint32_t batch;   /* at most half of the window: the device must not run dry while it is refilled */
-	int self;         /* pidfd; -1: none */
+	uint32_t queue_depth;   /* pieces, of all callers */
+	atomic_uint callers;    /* in read_and_map() */
+	int self;               /* pidfd; -1: none */
 	atomic_bool one_by_one; /* process_madvise was refused */
 };
 
@@ -72,8 +74,8 @@ int pf_prefetcher_new(uint32_t queue_depth, struct pf_prefetcher **ret_prefetche
 		return pf_error(-ENOMEM, "prefetcher: out of memory");
 	queue_depth = queue_depth ? queue_depth : QUEUE_DEPTH_DEFAULT;
 	queue_depth = queue_depth > QUEUE_DEPTH_MAX ? QUEUE_DEPTH_MAX : queue_depth;
-	prefetcher->window = queue_depth * WINDOW_FACTOR;
-	prefetcher->batch = prefetcher->window / 2 < BATCH ? prefetcher->window / 2 : BATCH;
+	prefetcher->queue_depth = queue_depth;
+	atomic_init(&prefetcher->callers, 0);
 	prefetcher->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	atomic_init(&prefetcher->one_by_one, prefetcher->self < 0);
 	*ret_prefetcher = prefetcher;
@@ -141,6 +143,15 @@ static int check_all(const struct pf_range *ranges, size_t count)
 	return 0;
 }
 
+/** This caller's share of the queue. Others come and go: asked anew at each refill. */
+static size_t window_now(struct pf_prefetcher *prefetcher)
+{
+	unsigned callers = atomic_load_explicit(&prefetcher->callers, memory_order_relaxed);
+	size_t share = prefetcher->queue_depth / (callers ? callers : 1);
+
+	return share > WINDOW_MIN ? share : WINDOW_MIN;
+}
+
 static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, int *results)
 {
 	struct cursor front = {0, 0}, back = {0, 0};
@@ -148,16 +159,17 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 	struct pf_range piece, batch[BATCH];
 	int first = 0;
 
+	atomic_fetch_add_explicit(&prefetcher->callers, 1, memory_order_relaxed);
 	for (;;) {
-		size_t index;
+		size_t window = window_now(prefetcher), refill = window / REFILL_SHARE, index;
 		int r;
 
-		/* always whole batches, so that the window is never emptier than by one */
-		while (pieces + prefetcher->batch <= prefetcher->window && bytes < WINDOW_BYTES) {
+		refill = refill < BATCH ? refill : BATCH;
+		/* always whole refills, so that the window is never emptier than by one */
+		while (pieces + refill <= window && bytes < WINDOW_BYTES) {
 			size_t n = 0;
 
-			while (n < prefetcher->batch && bytes < WINDOW_BYTES &&
-			       take_piece(&front, ranges, count, &batch[n])) {
+			while (n < refill && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &batch[n])) {
 				bytes += batch[n].size;
 				n++;
 			}
@@ -168,7 +180,7 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		}
 		index = back.index;
 		if (!take_piece(&back, ranges, count, &piece))
-			return first;
+			break;
 		r = pf_populate(&piece);
 		if (r && !first)
 			first = r;
@@ -177,6 +189,8 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		pieces--;
 		bytes -= piece.size;
 	}
+	atomic_fetch_sub_explicit(&prefetcher->callers, 1, memory_order_relaxed);
+	return first;
 }
 
 int pf_prefetch_ranges(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count, bool wait)
