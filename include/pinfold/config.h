@@ -92,7 +92,7 @@ struct pinfold_config {
 	enum pinfold_source source;
 	uint32_t flush_interval_ms;   /* sync = async: longest time to durability [10] */
 	uint64_t journal_size;        /* total journal; 16 MiB .. 64 GiB [as it is; 256 MiB when created] */
-	uint32_t io_queue_depth;      /* [128] */
+	uint32_t io_queue_depth;      /* reads in flight: of all batches together, and of each scan [128] */
 	struct pinfold_pin_config pin;
 	pinfold_log_fn log;           /* called from any thread; must not call back into pinfold */
 	void *log_ctx;

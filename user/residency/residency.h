@@ -41,6 +41,7 @@ int pf_advise(const struct pf_range *range, bool random);
 /* ---- prefetch.c: bring many ranges in at the device's queue depth ---- */
 
 struct pf_prefetcher;
+/** @queue_depth: ranges that all threads that wait for theirs keep in flight together; 0: 128. */
 int pf_prefetcher_new(uint32_t queue_depth, struct pf_prefetcher **ret_prefetcher);
 void pf_prefetcher_free(struct pf_prefetcher *prefetcher);
 /**

@@ -114,20 +114,39 @@ static void *prefetch_share(void *arg)
 	return NULL;
 }
 
+/* Reads all ranges from @count threads at once. Returns how many of them failed. */
+static int prefetch_from_threads(struct pf_prefetcher *prefetcher, struct pf_range *ranges, int count)
+{
+	struct share shares[8];
+	pthread_t threads[8];
+	int started = 0, failed = 0;
+
+	for (; started < count; started++) {
+		shares[started] = (struct share){prefetcher, ranges + started * (RANGES / count), RANGES / count, 1};
+		if (pthread_create(&threads[started], NULL, prefetch_share, &shares[started]))
+			break;
+	}
+	for (int i = 0; i < started; i++) {
+		pthread_join(threads[i], NULL);
+		failed += shares[i].result != 0;
+	}
+	return failed + count - started;
+}
+
 TEST_F(prefetch, serves_many_threads)
 {
-	struct share shares[4];
-	pthread_t threads[4];
-
-	for (int i = 0; i < 4; i++) {
-		shares[i] = (struct share){self->prefetcher, self->ranges + i * (RANGES / 4), RANGES / 4, 1};
-		ASSERT_EQ(0, pthread_create(&threads[i], NULL, prefetch_share, &shares[i]));
-	}
-	for (int i = 0; i < 4; i++) {
-		pthread_join(threads[i], NULL);
-		EXPECT_EQ(0, shares[i].result);
-	}
+	EXPECT_EQ(0, prefetch_from_threads(self->prefetcher, self->ranges, 4));
 	EXPECT_EQ(RANGES, test_resident(&self->file, 0, SIZE));
+}
+
+TEST_F(prefetch, serves_more_threads_than_its_queue_is_deep)
+{
+	struct pf_prefetcher *shallow;
+
+	ASSERT_EQ(0, pf_prefetcher_new(1, &shallow));
+	EXPECT_EQ(0, prefetch_from_threads(shallow, self->ranges, 8));
+	EXPECT_EQ(RANGES, test_resident(&self->file, 0, SIZE));
+	pf_prefetcher_free(shallow);
 }
 
 TEST_HARNESS_MAIN
