@@ -92,6 +92,8 @@ static int run_engine(const struct read_layout *layout, double seconds, struct r
 
 	if (!output)
 		return -ENOMEM;
+	/* Buffers on huge pages, as a scan's are: a request is one segment then, not one for each 4 KiB. */
+	setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
 	snprintf(file, sizeof(file), "--filename=%s", layout->path);
 	snprintf(offset, sizeof(offset), "--offset=%" PRIu64, layout->offset);
 	snprintf(size, sizeof(size), "--size=%" PRIu64, layout->size);
