@@ -60,8 +60,8 @@ def selftest(tool):
     with tempfile.TemporaryDirectory() as tmp:
         bad = os.path.join(tmp, "bad.c")
         with open(bad, "w", encoding="utf-8") as f:
-            f.write("#include <stdlib.h>\nint f(void);\nint f(void)\n{\n\tint *p = malloc(4);\n\tif (!p)\n\t\treturn 0;\n"
-                    "\tfree(p);\n\treturn *p;\n}\n")
+            f.write("#include <stdlib.h>\nint f(void);\nint f(void)\n{\n\tint *p = malloc(sizeof(int));\n\tif (!p)\n"
+                    "\t\treturn 0;\n\tfree(p);\n\t*p = 1;\n\treturn 0;\n}\n")
         if shutil.which("cppcheck") and run(cppcheck_cmd(1) + [bad])[0] == 0:
             problems.append("cppcheck found no fault in a use after free")
         if tool and run([tool, "--quiet", f"--config-file={ROOT}/.clang-tidy", bad, "--"])[0] == 0:
