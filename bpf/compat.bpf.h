@@ -42,6 +42,8 @@ struct files_struct {
 } PF_CORE;
 
 struct task_struct {
+	void *stack;
+	int tgid;
 	struct files_struct *files;
 } PF_CORE;
 

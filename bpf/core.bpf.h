@@ -7,9 +7,11 @@
  *   The watched arena is one address range of one process. An address becomes
  *   (file, slice, page) by subtraction and shifts alone, so the fast path has
  *   no hash lookup. Files have one array of slots each, held by an array of
- *   maps. What is known of a thread's last fault stands in a small table that
- *   is indexed by the low bits of its thread id: two threads that share an
- *   entry only lose precision of classing, never counts.
+ *   maps. What is known of a thread's last fault stands in a small table. A
+ *   thread is named there by the address of its user registers on its kernel
+ *   stack, which the exception hands over, so that a known thread is known to
+ *   be the watched process's own without a call: calls are what costs. Two
+ *   threads that share an entry only lose precision of classing, never counts.
  *
  * INVARIANTS
  *   1. Faults outside of the arena or of other
@@ -26,6 +28,7 @@
 #include <linux/pinfold.h>
 #include <stdbool.h>
 
+#include "compat.bpf.h"
 #include "probe.h"
 
 /* Written by user space before loading. */
@@ -40,12 +43,7 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } files SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PF_PROBE_THREADS);
-	__type(key, __u32);
-	__type(value, struct pf_probe_thread);
-} threads SEC(".maps");
+struct pf_probe_thread threads[PF_PROBE_THREADS] __attribute__((aligned(64)));
 
 /* Where a fault happened. */
 struct place {
@@ -91,11 +89,18 @@ static __always_inline int find_place(__u64 offset, struct place *place)
 	return 0;
 }
 
-static __always_inline struct pf_probe_thread *thread_entry(__u32 tid)
+/* The address of the calling thread's user registers, which names it; 0 if it is not of the watched process. */
+static __always_inline __u64 own_regs(void)
 {
-	__u32 index = tid & (PF_PROBE_THREADS - 1);
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 
-	return bpf_map_lookup_elem(&threads, &index);
+	return task->tgid == state.watch_tgid ? (__u64)task->stack + state.regs_at : 0;
+}
+
+/* Fibonacci hashing: stacks stand at multiples of their size. The entry may be another thread's. */
+static __always_inline struct pf_probe_thread *thread_entry(__u64 regs)
+{
+	return &threads[regs * 0x9e3779b97f4a7c15ull >> (64 - PF_PROBE_THREADS_SHIFT)];
 }
 
 /* Second half of the rule in linux/pinfold.h, for streams that share a thread or move between threads. */
@@ -122,24 +127,24 @@ static __always_inline __u32 coarse_ms(void)
 	return (bpf_jiffies64() * config.tick_ms_fixed >> PF_PROBE_TICK_SHIFT) + state.tick_base_ms;
 }
 
-/* Counts a fault at @offset of the arena by thread @tid as minor. Returns its thread entry, classed and placed. */
-static __always_inline struct pf_probe_thread *count_fault(__u64 offset, __u32 tid, bool write)
+/* Counts a fault at @offset of the arena by thread @regs as minor. Returns its thread entry, classed and placed. */
+static __always_inline struct pf_probe_thread *count_fault(__u64 offset, __u64 regs, bool write)
 {
-	struct pf_probe_thread *thread = thread_entry(tid);
+	struct pf_probe_thread *thread = thread_entry(regs);
 	struct place place;
 	__u32 now_ms;
 	bool random;
 
-	if (!thread || find_place(offset, &place)) {
+	if (find_place(offset, &place)) {
 		lost();
 		return NULL;
 	}
 	now_ms = coarse_ms();
-	random = thread->tid != tid || offset - thread->offset - 1 >= PINFOLD_SEQ_REACH - 1;
+	random = thread->regs != regs || offset - thread->offset - 1 >= PINFOLD_SEQ_REACH - 1;
 	if (random)
 		random = !continues_slice(&place, now_ms);
 	thread->offset = offset;
-	thread->tid = tid;
+	thread->regs = regs;
 	thread->random = random;
 	thread->waited = PF_PROBE_WAIT_NONE;
 	thread->start_ns = config.stamp_in_fault ? bpf_ktime_get_ns() : 0;
@@ -183,19 +188,19 @@ static __always_inline __u32 log2_bucket(__u64 ns)
 }
 
 /* The fault at @offset, counted by count_fault() as minor, turned out to have read the device. */
-static __always_inline void count_major(__u64 offset, __u32 tid)
+static __always_inline void count_major(__u64 offset, __u64 regs)
 {
-	struct pf_probe_thread *thread = thread_entry(tid);
+	struct pf_probe_thread *thread = thread_entry(regs);
 	struct place place;
 	__u64 stall_ns;
 
-	if (!thread || find_place(offset, &place)) {
+	if (find_place(offset, &place)) {
 		lost();
 		return;
 	}
 	__sync_fetch_and_add(&place.slot->minor, -1);
 	__sync_fetch_and_add(&place.slot->major, 1);
-	if (thread->tid != tid || !thread->start_ns)
+	if (thread->regs != regs || !thread->start_ns)
 		return; /* its start is not known: no latency rather than a wrong one */
 	stall_ns = bpf_ktime_get_ns() - thread->start_ns;
 	thread->start_ns = 0;
@@ -209,16 +214,16 @@ static __always_inline void count_major(__u64 offset, __u32 tid)
 }
 
 /*
- * The fault of thread @tid was not served by mapping what is in memory: its
+ * The fault of thread @regs was not served by mapping what is in memory: its
  * start is taken here, off the fast path. It waits for another's read unless
  * it turns out to be major. @page_index (in the file) tells our fault from one on another file.
  */
-static __always_inline void count_wait(__u64 page_index, __u32 tid)
+static __always_inline void count_wait(__u64 page_index, __u64 regs)
 {
-	struct pf_probe_thread *thread = thread_entry(tid);
+	struct pf_probe_thread *thread = thread_entry(regs);
 	struct place place;
 
-	if (!thread || thread->tid != tid || thread->waited || index_in_file(thread->offset) != page_index)
+	if (thread->regs != regs || thread->waited || index_in_file(thread->offset) != page_index)
 		return;
 	if (find_place(thread->offset, &place)) {
 		lost();
@@ -234,7 +239,10 @@ static __always_inline void count_wait(__u64 page_index, __u32 tid)
 SEC("raw_tp")
 int learn_process(void *ctx)
 {
-	state.watch_tgid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+
+	state.watch_tgid = task->tgid;
+	state.regs_at = (__u64)bpf_task_pt_regs((void *)task) - (__u64)task->stack;
 	state.tick_base_ms = 0;
 	state.tick_base_ms = bpf_ktime_get_ns() / 1000000 - coarse_ms();
 	return 0;

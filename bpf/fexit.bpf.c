@@ -10,19 +10,14 @@
 
 #include <bpf/bpf_tracing.h>
 
-#include "compat.bpf.h"
-
 /* Since 6.12; before that the start is taken in fentry. */
 SEC("raw_tp/mm_filemap_fault")
 int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	struct pf_probe_thread *thread;
+	__u64 regs = own_regs();
+	struct pf_probe_thread *thread = thread_entry(regs);
 
-	if (id >> 32 != state.watch_tgid)
-		return 0;
-	thread = thread_entry((__u32)id);
-	if (thread && (!thread->start_ns || thread->wait_index != ctx->args[1])) {
+	if (regs && (!thread->start_ns || thread->wait_index != ctx->args[1])) {
 		thread->start_ns = bpf_ktime_get_ns();
 		thread->wait_index = ctx->args[1];
 	}
@@ -33,19 +28,17 @@ SEC("fentry/handle_mm_fault")
 int BPF_PROG(on_fault_entry, struct vm_area_struct *vma, unsigned long address, unsigned int flags,
 	     struct pt_regs *regs)
 {
-	__u64 id;
 	struct pf_probe_thread *thread;
+	__u64 own;
 
 	if (address - config.arena_base >= config.arena_size || !regs || flags & PF_FAULT_FLAG_TRIED)
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	if (id >> 32 != state.watch_tgid)
+	own = own_regs();
+	if (!own)
 		return 0;
-	thread = thread_entry((__u32)id);
-	if (thread) {
-		thread->start_ns = bpf_ktime_get_ns();
-		thread->wait_index = index_in_file(address - config.arena_base);
-	}
+	thread = thread_entry(own);
+	thread->start_ns = bpf_ktime_get_ns();
+	thread->wait_index = index_in_file(address - config.arena_base);
 	return 0;
 }
 
@@ -53,21 +46,21 @@ SEC("fexit/handle_mm_fault")
 int BPF_PROG(on_fault_exit, struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs,
 	     unsigned int result)
 {
-	__u64 offset = address - config.arena_base, id, start_ns = 0;
+	__u64 offset = address - config.arena_base, own, start_ns = 0;
 	struct pf_probe_thread *thread;
 
 	if (offset >= config.arena_size || !regs || result & (PF_VM_FAULT_RETRY | PF_VM_FAULT_ERROR))
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	if (id >> 32 != state.watch_tgid)
+	own = own_regs();
+	if (!own)
 		return 0;
-	thread = thread_entry((__u32)id);
-	if (thread && thread->wait_index == index_in_file(offset))
+	thread = thread_entry(own);
+	if (thread->wait_index == index_in_file(offset))
 		start_ns = thread->start_ns;
-	thread = count_fault(offset, (__u32)id, flags & PF_FAULT_FLAG_WRITE);
+	thread = count_fault(offset, own, flags & PF_FAULT_FLAG_WRITE);
 	if (!thread || !(result & PF_VM_FAULT_MAJOR || flags & PF_FAULT_FLAG_TRIED))
 		return 0;
 	thread->start_ns = start_ns;
-	count_major(offset, (__u32)id);
+	count_major(offset, own);
 	return 0;
 }

@@ -8,8 +8,9 @@
 #include <linux/types.h>
 
 #define PF_PROBE_PAGE_SHIFT 12
-/* Threads whose last fault is remembered; a power of two. */
-#define PF_PROBE_THREADS 1024
+/* Threads whose last fault is remembered. */
+#define PF_PROBE_THREADS_SHIFT 10
+#define PF_PROBE_THREADS (1 << PF_PROBE_THREADS_SHIFT)
 
 #define PF_PROBE_TICK_SHIFT 20
 
@@ -35,6 +36,7 @@ struct pf_probe_state {
 	__u64 lost_events;
 	__u32 watch_tgid;
 	__u32 tick_base_ms; /* CLOCK_MONOTONIC when jiffies were 0 */
+	__u64 regs_at;      /* where a thread's user registers stand on its kernel stack */
 };
 
 /* Names a watched file where a probe sees only its inode. @dev is the kernel's own encoding. */
@@ -62,13 +64,13 @@ static inline __u32 pf_probe_filter_bit(__u64 mapping)
 
 /* The last fault of a thread: one cache line, so that threads do not disturb each other. */
 struct pf_probe_thread {
+	__u64 regs;     /* whose: the address of its user registers on its kernel stack; 0: nobody's */
 	__u64 offset;   /* in the arena */
 	__u64 start_ns; /* 0: not taken, or used */
 	__u64 wait_index; /* page in its file of the fault that start_ns belongs to, where only that is known */
-	__u32 tid;
 	__u8 random;
 	__u8 waited; /* PF_PROBE_WAIT_* */
-	__u8 pad[34];
+	__u8 pad[30];
 };
 
 #endif

@@ -14,52 +14,69 @@
 
 #define FAULT_WRITE 0x2 /* of the x86 error code */
 
-static __always_inline int on_fault(__u64 address, __u64 error_code)
-{
-	__u64 offset = address - config.arena_base, id;
-
-	if (offset >= config.arena_size)
-		return 0;
-	id = bpf_get_current_pid_tgid();
-	if (id >> 32 != state.watch_tgid)
-		return 0;
-	count_fault(offset, (__u32)id, error_code & FAULT_WRITE);
-	return 0;
-}
-
 SEC("raw_tp/page_fault_user")
 int on_page_fault_user(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_fault(ctx->args[0], ctx->args[2]);
+	__u64 offset = ctx->args[0] - config.arena_base, regs = ctx->args[1];
+
+	if (offset >= config.arena_size)
+		return 0;
+	if (thread_entry(regs)->regs != regs)
+		regs = own_regs();
+	if (regs)
+		count_fault(offset, regs, ctx->args[2] & FAULT_WRITE);
+	return 0;
 }
 
-/* System calls that read or write mapped memory fault in kernel mode. */
+/* System calls that read or write mapped memory fault in kernel mode: the registers handed over are the kernel's. */
 SEC("raw_tp/page_fault_kernel")
 int on_page_fault_kernel(struct bpf_raw_tracepoint_args *ctx)
 {
-	return on_fault(ctx->args[0], ctx->args[2]);
+	__u64 offset = ctx->args[0] - config.arena_base, regs;
+
+	if (offset >= config.arena_size)
+		return 0;
+	regs = own_regs();
+	if (regs)
+		count_fault(offset, regs, ctx->args[2] & FAULT_WRITE);
+	return 0;
+}
+
+/*
+ * The stack of a thread that has ended may become that of another process: it is forgotten here, from
+ * where no thread comes back to user mode.
+ */
+SEC("raw_tp/sched_process_exit")
+int on_thread_exit(void *ctx)
+{
+	__u64 regs = own_regs();
+	struct pf_probe_thread *thread = thread_entry(regs);
+
+	if (regs && thread->regs == regs)
+		thread->regs = 0;
+	return 0;
 }
 
 /* Since 6.12. */
 SEC("raw_tp/mm_filemap_fault")
 int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
+	__u64 regs = own_regs();
 
-	if (id >> 32 == state.watch_tgid)
-		count_wait(ctx->args[1], (__u32)id);
+	if (regs)
+		count_wait(ctx->args[1], regs);
 	return 0;
 }
 
 SEC("perf_event")
 int on_major(struct bpf_perf_event_data *ctx)
 {
-	__u64 offset = ctx->addr - config.arena_base, id;
+	__u64 offset = ctx->addr - config.arena_base, regs;
 
 	if (offset >= config.arena_size)
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	if (id >> 32 == state.watch_tgid)
-		count_major(offset, (__u32)id);
+	regs = own_regs();
+	if (regs)
+		count_major(offset, regs);
 	return 0;
 }

@@ -14,8 +14,6 @@
 #include <bpf/bpf_tracing.h>
 #include <linux/bpf_perf_event.h>
 
-#include "compat.bpf.h"
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -41,45 +39,45 @@ static __always_inline bool find_offset(struct address_space *mapping, __u64 pag
 SEC("tp_btf/mm_filemap_map_pages")
 int BPF_PROG(on_map_pages, struct address_space *mapping, unsigned long start, unsigned long end)
 {
-	__u64 id = bpf_get_current_pid_tgid(), offset;
+	__u64 regs = own_regs(), offset;
 	struct pf_probe_thread *thread;
 
-	if (id >> 32 != state.watch_tgid || !find_offset(mapping, start, &offset))
+	if (!regs || !find_offset(mapping, start, &offset))
 		return 0;
-	thread = thread_entry((__u32)id);
-	if (thread && thread->tid == (__u32)id && thread->waited == PF_PROBE_WAIT_BEGUN) {
+	thread = thread_entry(regs);
+	if (thread->regs == regs && thread->waited == PF_PROBE_WAIT_BEGUN) {
 		thread->waited = PF_PROBE_WAIT_MAPPED; /* the end of a fault that on_filemap_fault() counted */
 		return 0;
 	}
-	count_fault(offset, (__u32)id, false);
+	count_fault(offset, regs, false);
 	return 0;
 }
 
 SEC("tp_btf/mm_filemap_fault")
 int BPF_PROG(on_filemap_fault, struct address_space *mapping, unsigned long index)
 {
-	__u64 id = bpf_get_current_pid_tgid(), offset;
+	__u64 regs = own_regs(), offset;
 	struct pf_probe_thread *thread;
 
-	if (id >> 32 != state.watch_tgid || !find_offset(mapping, index, &offset))
+	if (!regs || !find_offset(mapping, index, &offset))
 		return 0;
-	thread = thread_entry((__u32)id);
-	if (thread && thread->tid == (__u32)id && thread->waited == PF_PROBE_WAIT_BEGUN && thread->offset == offset)
+	thread = thread_entry(regs);
+	if (thread->regs == regs && thread->waited == PF_PROBE_WAIT_BEGUN && thread->offset == offset)
 		return 0; /* the same fault, tried again */
-	if (count_fault(offset, (__u32)id, false))
-		count_wait(index, (__u32)id);
+	if (count_fault(offset, regs, false))
+		count_wait(index, regs);
 	return 0;
 }
 
 SEC("perf_event")
 int on_major(struct bpf_perf_event_data *ctx)
 {
-	__u64 offset = ctx->addr - config.arena_base, id;
+	__u64 offset = ctx->addr - config.arena_base, regs;
 
 	if (offset >= config.arena_size)
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	if (id >> 32 == state.watch_tgid)
-		count_major(offset, (__u32)id);
+	regs = own_regs();
+	if (regs)
+		count_major(offset, regs);
 	return 0;
 }

@@ -73,6 +73,10 @@ static int attach(struct pf_source *source, const struct pf_source_params *param
 		if (r)
 			return pf_error(r, "bpf:range: filemap:mm_filemap_fault: %s", strerror(-r));
 	}
+	/* Before threads become known: each that is must be forgotten when it ends. */
+	r = pf_links_attach(&source->links, skel->progs.on_thread_exit);
+	if (r)
+		return pf_error(r, "bpf:range: sched:sched_process_exit: %s", strerror(-r));
 	r = pf_links_attach(&source->links, skel->progs.on_page_fault_kernel);
 	if (!r)
 		r = pf_links_attach(&source->links, skel->progs.on_page_fault_user);
