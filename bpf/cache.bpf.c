@@ -60,7 +60,7 @@ static __always_inline struct pinfold_slot *find_slot(struct folio *folio)
 	if (!file)
 		return NULL;
 	slots = bpf_map_lookup_elem(&files, file);
-	slice = folio->index >> (config.slice_shift - PF_PROBE_PAGE_SHIFT);
+	slice = folio->index >> (config.watch.slice_shift - PF_PROBE_PAGE_SHIFT);
 	if (slots)
 		slot = bpf_map_lookup_elem(slots, &slice);
 	if (!slot)

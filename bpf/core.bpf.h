@@ -58,26 +58,34 @@ static __always_inline void lost(void)
 	__sync_fetch_and_add(&state.lost_events, 1);
 }
 
-static __always_inline __u64 index_in_file(__u64 offset)
+static __always_inline void place_in_file(const volatile struct pf_probe_watch *watch, __u64 offset, __u32 *ret_file,
+					  __u64 *ret_in_file)
 {
-	__u64 in_file = config.file_shift ? offset & ((1ull << config.file_shift) - 1) : offset % config.file_size;
+	if (watch->file_shift) {
+		*ret_file = offset >> watch->file_shift;
+		*ret_in_file = offset & ((1ull << watch->file_shift) - 1);
+	} else {
+		*ret_file = offset / config.file_size;
+		*ret_in_file = offset - *ret_file * config.file_size;
+	}
+}
 
+static __always_inline __u32 index_in_file(__u64 offset)
+{
+	__u64 in_file;
+	__u32 file;
+
+	place_in_file(&config.watch, offset, &file, &in_file);
 	return in_file >> PF_PROBE_PAGE_SHIFT;
 }
 
-static __always_inline int find_place(__u64 offset, struct place *place)
+static __always_inline int find_place(const volatile struct pf_probe_watch *watch, __u64 offset, struct place *place)
 {
+	__u32 file, slice, slice_shift = watch->slice_shift;
 	__u64 in_file;
-	__u32 file, slice;
 
-	if (config.file_shift) {
-		file = offset >> config.file_shift;
-		in_file = offset & ((1ull << config.file_shift) - 1);
-	} else {
-		file = offset / config.file_size;
-		in_file = offset - file * config.file_size;
-	}
-	slice = in_file >> config.slice_shift;
+	place_in_file(watch, offset, &file, &in_file);
+	slice = in_file >> slice_shift;
 	place->file = bpf_map_lookup_elem(&files, &file);
 	if (!place->file)
 		return -1;
@@ -85,7 +93,7 @@ static __always_inline int find_place(__u64 offset, struct place *place)
 	if (!place->slot)
 		return -1;
 	place->slice = slice;
-	place->page = (in_file & ((1ull << config.slice_shift) - 1)) >> PF_PROBE_PAGE_SHIFT;
+	place->page = (in_file & ((1ull << slice_shift) - 1)) >> PF_PROBE_PAGE_SHIFT;
 	return 0;
 }
 
@@ -117,47 +125,60 @@ static __always_inline bool continues_slice(const struct place *place, __u32 now
 	before = bpf_map_lookup_elem(place->file, &index);
 	if (!before)
 		return false;
-	last = (1u << (config.slice_shift - PF_PROBE_PAGE_SHIFT)) - PINFOLD_SEQ_STEP_PAGES;
+	last = (1u << (config.watch.slice_shift - PF_PROBE_PAGE_SHIFT)) - PINFOLD_SEQ_STEP_PAGES;
 	return now_ms - before->last_seen_ms < PINFOLD_SEQ_WINDOW_MS && before->last_page >= last;
 }
 
 /* CLOCK_MONOTONIC as of the last tick. Probes may not read the coarse clock; jiffies cost one load. */
-static __always_inline __u32 coarse_ms(void)
+static __always_inline __u32 coarse_ms(const volatile struct pf_probe_watch *watch)
 {
-	return (bpf_jiffies64() * config.tick_ms_fixed >> PF_PROBE_TICK_SHIFT) + state.tick_base_ms;
+	return (bpf_jiffies64() * watch->tick_ms_fixed >> PF_PROBE_TICK_SHIFT) + watch->tick_base_ms;
 }
 
-/* Counts a fault at @offset of the arena by thread @regs as minor. Returns its thread entry, classed and placed. */
-static __always_inline struct pf_probe_thread *count_fault(__u64 offset, __u64 regs, bool write)
+/* The entry of thread @regs, another's until now or not. */
+static __always_inline struct pf_probe_thread *take_entry(__u64 regs, __u64 offset)
 {
 	struct pf_probe_thread *thread = thread_entry(regs);
+
+	if (thread->regs != regs) {
+		thread->regs = regs;
+		thread->offset = offset; /* as if repeated: no part of a stream */
+	}
+	return thread;
+}
+
+/*
+ * Counts a fault at @offset of the arena by the thread that @thread was taken for, as minor, and classes it. False: lost.
+ * Atomic operations come last: nothing after one starts before all writes before it are done.
+ */
+static __always_inline bool count_fault(struct pf_probe_thread *thread, __u64 offset, bool write)
+{
 	struct place place;
 	__u32 now_ms;
 	bool random;
 
-	if (find_place(offset, &place)) {
+	if (find_place(&thread->watch, offset, &place)) {
 		lost();
-		return NULL;
+		return false;
 	}
-	now_ms = coarse_ms();
-	random = thread->regs != regs || offset - thread->offset - 1 >= PINFOLD_SEQ_REACH - 1;
+	now_ms = coarse_ms(&thread->watch);
+	random = offset - thread->offset - 1 >= PINFOLD_SEQ_REACH - 1;
 	if (random)
 		random = !continues_slice(&place, now_ms);
 	thread->offset = offset;
-	thread->regs = regs;
 	thread->random = random;
 	thread->waited = PF_PROBE_WAIT_NONE;
-	thread->start_ns = config.stamp_in_fault ? bpf_ktime_get_ns() : 0;
-	__sync_fetch_and_add(&place.slot->minor, 1);
+	thread->start_ns = thread->watch.stamp_in_fault ? bpf_ktime_get_ns() : 0;
+	place.slot->last_page = place.page;
+	place.slot->last_seen_ms = now_ms;
+	if (thread->watch.count_nodes)
+		__sync_fetch_and_add(&place.slot->node[bpf_get_numa_node_id() & (PINFOLD_SLOT_NODES - 1)], 1);
 	if (write)
 		__sync_fetch_and_add(&place.slot->write, 1);
 	if (random)
 		__sync_fetch_and_add(&place.slot->random, 1);
-	if (config.node_count > 1)
-		__sync_fetch_and_add(&place.slot->node[bpf_get_numa_node_id() & (PINFOLD_SLOT_NODES - 1)], 1);
-	place.slot->last_page = place.page;
-	place.slot->last_seen_ms = now_ms;
-	return thread;
+	__sync_fetch_and_add(&place.slot->minor, 1);
+	return true;
 }
 
 static __always_inline __u32 log2_bucket(__u64 ns)
@@ -194,7 +215,7 @@ static __always_inline void count_major(__u64 offset, __u64 regs)
 	struct place place;
 	__u64 stall_ns;
 
-	if (find_place(offset, &place)) {
+	if (find_place(&config.watch, offset, &place)) {
 		lost();
 		return;
 	}
@@ -218,14 +239,14 @@ static __always_inline void count_major(__u64 offset, __u64 regs)
  * start is taken here, off the fast path. It waits for another's read unless
  * it turns out to be major. @page_index (in the file) tells our fault from one on another file.
  */
-static __always_inline void count_wait(__u64 page_index, __u64 regs)
+static __always_inline void count_wait(__u32 page_index, __u64 regs)
 {
 	struct pf_probe_thread *thread = thread_entry(regs);
 	struct place place;
 
 	if (thread->regs != regs || thread->waited || index_in_file(thread->offset) != page_index)
 		return;
-	if (find_place(thread->offset, &place)) {
+	if (find_place(&config.watch, thread->offset, &place)) {
 		lost();
 		return;
 	}
@@ -243,8 +264,7 @@ int learn_process(void *ctx)
 
 	state.watch_tgid = task->tgid;
 	state.regs_at = (__u64)bpf_task_pt_regs((void *)task) - (__u64)task->stack;
-	state.tick_base_ms = 0;
-	state.tick_base_ms = bpf_ktime_get_ns() / 1000000 - coarse_ms();
+	state.tick_base_ms = bpf_ktime_get_ns() / 1000000 - coarse_ms(&config.watch);
 	return 0;
 }
 

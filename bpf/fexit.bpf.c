@@ -17,7 +17,7 @@ int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
 	__u64 regs = own_regs();
 	struct pf_probe_thread *thread = thread_entry(regs);
 
-	if (regs && (!thread->start_ns || thread->wait_index != ctx->args[1])) {
+	if (regs && (!thread->start_ns || thread->wait_index != (__u32)ctx->args[1])) {
 		thread->start_ns = bpf_ktime_get_ns();
 		thread->wait_index = ctx->args[1];
 	}
@@ -31,14 +31,14 @@ int BPF_PROG(on_fault_entry, struct vm_area_struct *vma, unsigned long address, 
 	struct pf_probe_thread *thread;
 	__u64 own;
 
-	if (address - config.arena_base >= config.arena_size || !regs || flags & PF_FAULT_FLAG_TRIED)
+	if (address - config.watch.base >= config.watch.size || !regs || flags & PF_FAULT_FLAG_TRIED)
 		return 0;
 	own = own_regs();
 	if (!own)
 		return 0;
 	thread = thread_entry(own);
 	thread->start_ns = bpf_ktime_get_ns();
-	thread->wait_index = index_in_file(address - config.arena_base);
+	thread->wait_index = index_in_file(address - config.watch.base);
 	return 0;
 }
 
@@ -46,19 +46,19 @@ SEC("fexit/handle_mm_fault")
 int BPF_PROG(on_fault_exit, struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs,
 	     unsigned int result)
 {
-	__u64 offset = address - config.arena_base, own, start_ns = 0;
+	__u64 offset = address - config.watch.base, own, start_ns = 0;
 	struct pf_probe_thread *thread;
 
-	if (offset >= config.arena_size || !regs || result & (PF_VM_FAULT_RETRY | PF_VM_FAULT_ERROR))
+	if (offset >= config.watch.size || !regs || result & (PF_VM_FAULT_RETRY | PF_VM_FAULT_ERROR))
 		return 0;
 	own = own_regs();
 	if (!own)
 		return 0;
-	thread = thread_entry(own);
+	thread = take_entry(own, offset);
 	if (thread->wait_index == index_in_file(offset))
 		start_ns = thread->start_ns;
-	thread = count_fault(offset, own, flags & PF_FAULT_FLAG_WRITE);
-	if (!thread || !(result & PF_VM_FAULT_MAJOR || flags & PF_FAULT_FLAG_TRIED))
+	if (!count_fault(thread, offset, flags & PF_FAULT_FLAG_WRITE) ||
+	    !(result & PF_VM_FAULT_MAJOR || flags & PF_FAULT_FLAG_TRIED))
 		return 0;
 	thread->start_ns = start_ns;
 	count_major(offset, own);

@@ -19,23 +19,30 @@
 #define PF_PROBE_WAIT_BEGUN 1
 #define PF_PROBE_WAIT_MAPPED 2
 
+/* Where the watched memory is, how it is cut, and what time it is: all that counting a fault needs to know. */
+struct pf_probe_watch {
+	__u64 base;
+	__u64 size;
+	__u32 tick_ms_fixed; /* milliseconds per tick << PF_PROBE_TICK_SHIFT */
+	__u32 tick_base_ms;  /* CLOCK_MONOTONIC when jiffies were 0 */
+	__u8 file_shift;     /* 0: file_size is not a power of two */
+	__u8 slice_shift;
+	__u8 count_nodes;
+	__u8 stamp_in_fault; /* there is no later place to take a major fault's start time */
+	__u32 pad;
+};
+
 /* What user space tells a probe before it is loaded. */
 struct pf_probe_config {
-	__u64 arena_base;
-	__u64 arena_size;
+	struct pf_probe_watch watch; /* tick_base_ms is not known yet */
 	__u64 file_size;
-	__u32 file_shift; /* 0: file_size is not a power of two */
-	__u32 slice_shift;
-	__u32 node_count;
-	__u32 tick_ms_fixed;  /* milliseconds per tick << PF_PROBE_TICK_SHIFT */
-	__u32 stamp_in_fault; /* there is no later place to take a major fault's start time */
 };
 
 /* What a probe tells user space. */
 struct pf_probe_state {
 	__u64 lost_events;
 	__u32 watch_tgid;
-	__u32 tick_base_ms; /* CLOCK_MONOTONIC when jiffies were 0 */
+	__u32 tick_base_ms; /* answer of learn_process() */
 	__u64 regs_at;      /* where a thread's user registers stand on its kernel stack */
 };
 
@@ -62,15 +69,19 @@ static inline __u32 pf_probe_filter_bit(__u64 mapping)
 	return (__u32)(mapping * 0x9e3779b97f4a7c15ull >> (64 - PF_PROBE_FILTER_BITS_SHIFT));
 }
 
-/* The last fault of a thread: one cache line, so that threads do not disturb each other. */
+/*
+ * The last fault of a thread: one cache line, so that threads do not disturb each other, and so that a fault of a
+ * known thread reads no other line but its slot's. User space fills in @watch, the same in all, before probes attach.
+ */
 struct pf_probe_thread {
 	__u64 regs;     /* whose: the address of its user registers on its kernel stack; 0: nobody's */
 	__u64 offset;   /* in the arena */
 	__u64 start_ns; /* 0: not taken, or used */
-	__u64 wait_index; /* page in its file of the fault that start_ns belongs to, where only that is known */
+	__u32 wait_index; /* page in its file of the fault that start_ns belongs to, where only that is known */
 	__u8 random;
 	__u8 waited; /* PF_PROBE_WAIT_* */
-	__u8 pad[30];
+	__u16 pad;
+	struct pf_probe_watch watch;
 };
 
 #endif

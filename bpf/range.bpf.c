@@ -17,14 +17,21 @@
 SEC("raw_tp/page_fault_user")
 int on_page_fault_user(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 offset = ctx->args[0] - config.arena_base, regs = ctx->args[1];
+	__u64 address = ctx->args[0], regs = ctx->args[1], offset;
+	struct pf_probe_thread *thread = thread_entry(regs);
 
-	if (offset >= config.arena_size)
-		return 0;
-	if (thread_entry(regs)->regs != regs)
+	if (thread->regs != regs) {
+		offset = address - config.watch.base;
+		if (offset >= config.watch.size)
+			return 0;
 		regs = own_regs();
-	if (regs)
-		count_fault(offset, regs, ctx->args[2] & FAULT_WRITE);
+		if (!regs)
+			return 0;
+		thread = take_entry(regs, offset);
+	}
+	offset = address - thread->watch.base;
+	if (offset < thread->watch.size)
+		count_fault(thread, offset, ctx->args[2] & FAULT_WRITE);
 	return 0;
 }
 
@@ -32,13 +39,13 @@ int on_page_fault_user(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/page_fault_kernel")
 int on_page_fault_kernel(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 offset = ctx->args[0] - config.arena_base, regs;
+	__u64 offset = ctx->args[0] - config.watch.base, regs;
 
-	if (offset >= config.arena_size)
+	if (offset >= config.watch.size)
 		return 0;
 	regs = own_regs();
 	if (regs)
-		count_fault(offset, regs, ctx->args[2] & FAULT_WRITE);
+		count_fault(take_entry(regs, offset), offset, ctx->args[2] & FAULT_WRITE);
 	return 0;
 }
 
@@ -71,9 +78,9 @@ int on_filemap_fault(struct bpf_raw_tracepoint_args *ctx)
 SEC("perf_event")
 int on_major(struct bpf_perf_event_data *ctx)
 {
-	__u64 offset = ctx->addr - config.arena_base, regs;
+	__u64 offset = ctx->addr - config.watch.base, regs;
 
-	if (offset >= config.arena_size)
+	if (offset >= config.watch.size)
 		return 0;
 	regs = own_regs();
 	if (regs)

@@ -49,7 +49,7 @@ int BPF_PROG(on_map_pages, struct address_space *mapping, unsigned long start, u
 		thread->waited = PF_PROBE_WAIT_MAPPED; /* the end of a fault that on_filemap_fault() counted */
 		return 0;
 	}
-	count_fault(offset, regs, false);
+	count_fault(take_entry(regs, offset), offset, false);
 	return 0;
 }
 
@@ -64,7 +64,7 @@ int BPF_PROG(on_filemap_fault, struct address_space *mapping, unsigned long inde
 	thread = thread_entry(regs);
 	if (thread->regs == regs && thread->waited == PF_PROBE_WAIT_BEGUN && thread->offset == offset)
 		return 0; /* the same fault, tried again */
-	if (count_fault(offset, regs, false))
+	if (count_fault(take_entry(regs, offset), offset, false))
 		count_wait(index, regs);
 	return 0;
 }
@@ -72,9 +72,9 @@ int BPF_PROG(on_filemap_fault, struct address_space *mapping, unsigned long inde
 SEC("perf_event")
 int on_major(struct bpf_perf_event_data *ctx)
 {
-	__u64 offset = ctx->addr - config.arena_base, regs;
+	__u64 offset = ctx->addr - config.watch.base, regs;
 
-	if (offset >= config.arena_size)
+	if (offset >= config.watch.size)
 		return 0;
 	regs = own_regs();
 	if (regs)

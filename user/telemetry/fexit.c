@@ -2,135 +2,40 @@
 /*
  * fexit.c - user side of fexit.bpf.c: source "bpf:fexit".
  */
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/error.h"
 #include "probe.h"
 
 #include "fexit.skel.h"
-#include "telemetry/cache.h"
-#include "telemetry/slotmap.h"
+#include "telemetry/probes.h"
 
-struct pf_source {
-	struct pf_fexit_bpf *skel;
-	struct pf_links links;
-	struct pf_slotmap slotmap;
-	struct pf_cache cache;
+PF_PROBES_SKELETON(fexit)
+
+static const struct pf_hook hooks[] = {
+	{.program = "on_filemap_fault", .event = "filemap:mm_filemap_fault", .when = PF_HOOK_STAMP_LATE},
+	{.program = "on_fault_entry", .event = "fentry/handle_mm_fault", .when = PF_HOOK_STAMP_EARLY},
+	{.program = "on_fault_exit", .event = "fexit/handle_mm_fault"},
 };
 
-static void fexit_close(struct pf_source *source)
-{
-	if (!source)
-		return;
-	pf_cache_done(&source->cache);
-	pf_links_done(&source->links);
-	pf_slotmap_done(&source->slotmap);
-	if (source->skel)
-		pf_fexit_bpf__destroy(source->skel);
-	free(source);
-}
-
-static int load(struct pf_source *source, const struct pf_source_params *params, bool stamp_in_fault)
-{
-	struct pf_probe_config config;
-	int inner_fd, r;
-
-	source->skel = pf_fexit_bpf__open();
-	if (!source->skel)
-		return pf_error(-errno, "bpf:fexit: open: %s", strerror(errno));
-	pf_probe_configure(params, &config);
-	memcpy((void *)&source->skel->rodata->config, &config, sizeof(config));
-	bpf_program__set_autoload(source->skel->progs.on_filemap_fault, !stamp_in_fault);
-	bpf_program__set_autoload(source->skel->progs.on_fault_entry, stamp_in_fault);
-	inner_fd = pf_slotmap_template(params);
-	if (inner_fd < 0)
-		return pf_error(inner_fd, "bpf:fexit: map: %s", strerror(-inner_fd));
-	bpf_map__set_inner_map_fd(source->skel->maps.files, inner_fd);
-	bpf_map__set_max_entries(source->skel->maps.files, params->file_count);
-	r = pf_fexit_bpf__load(source->skel);
-	close(inner_fd);
-	if (r)
-		return pf_error(r, "bpf:fexit: load: %s", strerror(-r));
-	return 0;
-}
-
-static int attach(struct pf_source *source, const struct pf_source_params *params, bool stamp_in_fault)
-{
-	struct pf_fexit_bpf *skel = source->skel;
-	int r = pf_probe_learn(skel->progs.learn_process);
-
-	if (r)
-		return pf_error(r, "bpf:fexit: test run: %s", strerror(-r));
-	r = pf_links_attach(&source->links, stamp_in_fault ? skel->progs.on_fault_entry : skel->progs.on_filemap_fault);
-	if (r)
-		return pf_error(r, "bpf:fexit: start of faults: %s", strerror(-r));
-	r = pf_links_attach(&source->links, skel->progs.on_fault_exit);
-	if (r)
-		return pf_error(r, "bpf:fexit: fexit/handle_mm_fault: %s", strerror(-r));
-	return 0;
-}
-
-static int try_open(const struct pf_source_params *params, bool stamp_in_fault, struct pf_source **ret_source)
-{
-	struct pf_source *source = calloc(1, sizeof(*source));
-	int r;
-
-	if (!source)
-		return pf_error(-ENOMEM, "bpf:fexit: out of memory");
-	r = load(source, params, stamp_in_fault);
-	if (!r)
-		r = pf_slotmap_init(&source->slotmap, params, bpf_map__fd(source->skel->maps.files));
-	if (!r)
-		r = attach(source, params, stamp_in_fault);
-	if (r) {
-		fexit_close(source);
-		return r;
-	}
-	pf_cache_init(&source->cache, params, bpf_map__fd(source->skel->maps.files));
-	*ret_source = source;
-	return 0;
-}
+static const struct pf_probe_kind kind = {
+	.name = "bpf:fexit",
+	.open = open_skeleton,
+	.load = load_skeleton,
+	.destroy = destroy_skeleton,
+	.hooks = hooks,
+	.hook_count = sizeof(hooks) / sizeof(hooks[0]),
+	.stamp_early = true,
+};
 
 static int fexit_open(const struct pf_source_params *params, struct pf_source **ret_source)
 {
-	int r;
-
-	pf_libbpf_quiet();
-	r = try_open(params, false, ret_source);
-	if (r == -ENOENT || r == -EINVAL) /* no mm_filemap_fault before 6.12: take the start time in fentry */
-		r = try_open(params, true, ret_source);
-	pf_libbpf_restore();
-	return r;
-}
-
-static int fexit_add_file(struct pf_source *source, uint32_t file_id, int fd, const struct pinfold_slot **ret_slots)
-{
-	int r = pf_slotmap_add(&source->slotmap, file_id, ret_slots);
-
-	if (!r)
-		pf_cache_add(&source->cache, file_id, fd);
-	return r;
-}
-
-static uint64_t fexit_lost(const struct pf_source *source)
-{
-	return __atomic_load_n(&source->skel->bss->state.lost_events, __ATOMIC_RELAXED) + pf_cache_lost(&source->cache);
-}
-
-static const char *fexit_missing(const struct pf_source *source)
-{
-	return source->cache.missing;
+	return pf_probes_open(&kind, params, ret_source);
 }
 
 const struct pf_source_ops pf_source_fexit = {
 	.name = "bpf:fexit",
 	.open = fexit_open,
-	.close = fexit_close,
-	.add_file = fexit_add_file,
-	.lost = fexit_lost,
-	.missing = fexit_missing,
+	.close = pf_probes_close,
+	.add_file = pf_probes_add_file,
+	.lost = pf_probes_lost,
+	.missing = pf_probes_missing,
 	.counts_faults = true,
 };

@@ -46,13 +46,15 @@ void pf_probe_configure(const struct pf_source_params *params, struct pf_probe_c
 	clock_getres(CLOCK_MONOTONIC_COARSE, &tick); /* the only place where the kernel says how long a tick is */
 
 	*ret_config = (struct pf_probe_config){
-		.arena_base = params->base,
-		.arena_size = params->arena_size,
+		.watch = {
+			.base = params->base,
+			.size = params->arena_size,
+			.tick_ms_fixed = (uint32_t)(((uint64_t)tick.tv_nsec << PF_PROBE_TICK_SHIFT) / 1000000),
+			.file_shift = power_of_two ? (uint8_t)__builtin_ctzll(params->file_size) : 0,
+			.slice_shift = (uint8_t)params->slice_shift,
+			.count_nodes = params->node_count > 1,
+		},
 		.file_size = params->file_size,
-		.file_shift = power_of_two ? (uint32_t)__builtin_ctzll(params->file_size) : 0,
-		.slice_shift = params->slice_shift,
-		.node_count = params->node_count,
-		.tick_ms_fixed = (uint32_t)(((uint64_t)tick.tv_nsec << PF_PROBE_TICK_SHIFT) / 1000000),
 	};
 }
 
