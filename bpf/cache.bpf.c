@@ -7,8 +7,8 @@
  * DESIGN
  *   The tracepoints fire for every file of the machine, so a file that is not
  *   watched must cost little: a file is known by the address of its struct
- *   address_space, which stands in the folio, and one bit of a small filter
- *   says no to nearly all others. No folio lies in two slices: folios are
+ *   address_space, which stands in the folio, and one lookup says no to all
+ *   others. No folio lies in two slices: folios are
  *   naturally aligned and at most 2 MiB large.
  *
  * INVARIANTS
@@ -49,13 +49,11 @@ struct {
 /* The slot of @folio; NULL if it is not of a watched file, or lost. */
 static __always_inline struct pinfold_slot *find_slot(struct folio *folio)
 {
-	__u64 mapping = (__u64)BPF_CORE_READ(folio, mapping); /* a pointer read directly may not be computed with */
-	__u32 bit = pf_probe_filter_bit(mapping), *file, slice;
+	struct address_space *mapping = folio->mapping; /* not computed with, so no helper has to read it */
 	struct pinfold_slot *slot = NULL;
+	__u32 *file, slice;
 	void *slots;
 
-	if (!(cache.filter[bit / 64] >> bit % 64 & 1))
-		return NULL;
 	file = bpf_map_lookup_elem(&mappings, &mapping);
 	if (!file)
 		return NULL;

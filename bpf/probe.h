@@ -53,21 +53,12 @@ struct pf_probe_inode {
 	__u32 pad;
 };
 
-#define PF_PROBE_FILTER_BITS_SHIFT 12
-
 /* What cache.bpf.c and user space tell each other while it runs. */
 struct pf_probe_cache {
-	__u64 filter[(1 << PF_PROBE_FILTER_BITS_SHIFT) / 64]; /* pf_probe_filter_bit() of every watched file */
 	__u64 mapping; /* answer of find_mapping() */
 	__u32 fd;      /* question */
 	__u32 pad;
 };
-
-/* Fibonacci hashing: the addresses are multiples of an inode's size. */
-static inline __u32 pf_probe_filter_bit(__u64 mapping)
-{
-	return (__u32)(mapping * 0x9e3779b97f4a7c15ull >> (64 - PF_PROBE_FILTER_BITS_SHIFT));
-}
 
 /*
  * The last fault of a thread: one cache line, so that threads do not disturb each other, and so that a fault of a

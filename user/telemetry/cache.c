@@ -78,19 +78,14 @@ static uint64_t find_mapping(struct pf_cache *cache, int fd)
 void pf_cache_add(struct pf_cache *cache, uint32_t file_id, int fd)
 {
 	uint64_t mapping;
-	uint32_t bit;
 
 	if (!cache->skel)
 		return;
 	mapping = find_mapping(cache, fd);
 	if (!mapping)
 		return;
-	if (bpf_map_update_elem(bpf_map__fd(cache->skel->maps.mappings), &mapping, &file_id, BPF_ANY)) {
+	if (bpf_map_update_elem(bpf_map__fd(cache->skel->maps.mappings), &mapping, &file_id, BPF_ANY))
 		snprintf(cache->missing, sizeof(cache->missing), "bpf:cache: file %u: %s", file_id, strerror(errno));
-		return;
-	}
-	bit = pf_probe_filter_bit(mapping);
-	__atomic_fetch_or(&cache->skel->bss->cache.filter[bit / 64], 1ull << bit % 64, __ATOMIC_RELAXED);
 }
 
 /* Runs that the kernel left out because one was under way on the same CPU. */
