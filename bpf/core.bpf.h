@@ -148,7 +148,8 @@ static __always_inline struct pf_probe_thread *take_entry(__u64 regs, __u64 offs
 }
 
 /*
- * Counts a fault at @offset of the arena by the thread that @thread was taken for, as minor, and classes it. False: lost.
+ * Counts a fault at @offset of the arena by the thread that @thread was taken for, as minor, and classes it. False:
+ * lost.
  * Atomic operations come last: nothing after one starts before all writes before it are done.
  */
 static __always_inline bool count_fault(struct pf_probe_thread *thread, __u64 offset, bool write)

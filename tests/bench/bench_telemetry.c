@@ -3,8 +3,9 @@
  * bench_telemetry.c - what telemetry costs the program it watches.
  *
  *   minor     the tightest loop of minor faults: drop one translation, touch it
- *   cold      what a major fault costs more, as a share of how long a random 4 KiB read of the device takes. The device's
- *             own spread is a hundred times that, so the faults are taken in holes of a file: every probe runs, no device
+ *   cold      what a major fault costs more, as a share of how long a random 4 KiB read of the device takes.
+ *             The device's own spread is a hundred times that, so the faults are taken in holes of a file: every
+ *             probe runs, no device
  *   elapsed   the same reads with and without, by the clock: as exact as the device is steady
  *   resident  random loads of mapped memory
  *   insert    4 KiB folios that enter and leave the page cache of the watched file
@@ -40,7 +41,7 @@
 #define WARM_FAULTS 4000
 #define COLD_READS 2000
 #define COLD_RUNS 7
-/* Perf events beyond 100,000 per second and processor are left out by the kernel, and would cost nothing. */
+/* The kernel may leave out perf events beyond 100,000 per second and processor, and those would cost nothing. */
 #define MAJOR_FAULTS 4096
 #define MAJOR_BURST 128
 #define MAJOR_PAUSE_NS 4500000

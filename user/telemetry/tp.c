@@ -55,7 +55,8 @@ static int tp_add_file(struct pf_source *source, uint32_t file_id, int fd, const
 	r = pf_probes_add_file(source, file_id, fd, ret_slots);
 	if (r)
 		return r;
-	if (bpf_map_update_elem(bpf_object__find_map_fd_by_name(source->parts.object, "inodes"), &key, &file_id, BPF_ANY))
+	if (bpf_map_update_elem(bpf_object__find_map_fd_by_name(source->parts.object, "inodes"), &key, &file_id,
+				BPF_ANY))
 		return pf_error(-errno, "file %u: watching its inode: %s", file_id, strerror(errno));
 	return 0;
 }
