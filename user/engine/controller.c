@@ -6,8 +6,8 @@
  *	      ^                        ^                      |
  *	      +------ slices (store) --+---- results ---------+
  *
- * It runs below the program's own threads (SCHED_BATCH, nice 10): a program
- * that needs its cores is not delayed by the thread that watches it.
+ * It runs as SCHED_BATCH, so its waking preempts no thread of the program, but with the program's own
+ * weight: the readers of what is to be pinned stall until it is, so on busy cores pins must not come last.
  *
  * Acting may read hundreds of MiB and runs without the lock; the decisions are
  * policy's until its next turn, which turn_lock keeps away meanwhile.
@@ -20,17 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "engine/board.h"
 #include "engine/slices.h"
 
-#define CONTROLLER_NICE 10
-
-/* What a turn costs is counted in CPU time: the thread is the last to run on a busy machine. */
+/* What a turn costs is counted in CPU time: on a busy machine the thread waits for its turn. */
 static uint64_t cpu_ns(void)
 {
 	struct timespec now;
@@ -238,22 +234,15 @@ out:
 	return r;
 }
 
-static void lower_priority(void)
-{
-	struct sched_param param = { 0 };
-
-	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), CONTROLLER_NICE);
-}
-
 static void *controller_main(void *arg)
 {
 	struct pinfold *pf = arg;
+	struct sched_param param = { 0 };
 	uint64_t next_ms = pf_now_ms();
 	bool failing = false;
 
 	pthread_setname_np(pthread_self(), "pinfold-ctl");
-	lower_priority();
+	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
 	for (;;) {
 		struct pollfd fds[] = { { .fd = pf->stop_fd, .events = POLLIN },
 					{ .fd = pf->control_fd, .events = POLLIN } };

@@ -66,8 +66,10 @@ static float smoothed(float known, float seen, float weight)
 
 static void smooth(struct pf_slice_state *state, const struct pf_slice_view *view)
 {
-	const float weight = fminf(fmaxf(PF_SMOOTH_MAX * sane(view->confidence), PF_SMOOTH_MIN), PF_SMOOTH_MAX);
+	float weight = fminf(fmaxf(PF_SMOOTH_MAX * sane(view->confidence), PF_SMOOTH_MIN), PF_SMOOTH_MAX);
 
+	if (sane(view->value) == 0)
+		weight = 1; /* telemetry takes it for unused, after many turns without a hit: no noise */
 	state->value = smoothed(state->value, sane(view->value), weight);
 	state->heat = smoothed(state->heat, sane(view->heat), weight);
 }
@@ -334,31 +336,45 @@ static void tune_advice(struct pf_policy *policy, struct pf_slice_state *state, 
 		plan_readahead(policy, state, view);
 }
 
-/* Whether readahead is off everywhere in this turn. */
-static bool explore(struct pf_policy *policy, const struct pf_snapshot *snapshot)
+/*
+ * Whether random misses in slices that have readahead are dear and many. Only this turn's count: most slices
+ * lose their readahead by their first miss.
+ */
+static bool misses_are_dear(const struct pf_policy *policy, const struct pf_snapshot *snapshot)
 {
-	double stall = 0;
+	float stall = 0, touches = 0;
 
-	if (policy->now_ms < policy->explore_until_ms)
-		return true;
-	if (policy->candidates_wait && policy->explore_since_ms &&
-	    policy->now_ms < pf_time_add(policy->explore_since_ms, PF_EXPLORE_MAX_MS))
-		return true;
-	policy->explore_since_ms = 0;
-	if (policy->now_ms < policy->explore_next_ms || snapshot->touch_cost_s < PF_EXPLORE_COST_S)
-		return false;
 	for (uint64_t i = 0; i < snapshot->slice_count; i++) {
 		const struct pf_slice_view *view = &snapshot->slices[i];
 		const struct pf_slice_state *state = pf_state_find(policy, view->file_id, view->index);
 
-		if (!state->advised && !state->pinned)
-			stall += (double)sane(view->random_stall_rate);
+		if (state->advised || state->pinned)
+			continue;
+		stall += sane(view->turn_random_stall_rate);
+		touches += sane(view->turn_random_rate);
 	}
-	if (stall < (double)PF_EXPLORE_STALL)
+	return stall >= PF_EXPLORE_STALL && stall >= PF_EXPLORE_COST_S * touches;
+}
+
+/* Whether readahead is off everywhere in this turn. */
+static bool explore(struct pf_policy *policy, const struct pf_snapshot *snapshot)
+{
+	if (policy->explore_since_ms) {
+		if (policy->candidate_count)
+			policy->explore_futile = 0;
+		if (policy->now_ms < policy->explore_until_ms ||
+		    (policy->candidates_wait &&
+		     policy->now_ms < pf_time_add(policy->explore_since_ms, PF_EXPLORE_MAX_MS)))
+			return true;
+		policy->explore_since_ms = 0;
+		policy->explore_next_ms = pf_time_add(policy->now_ms, PF_EXPLORE_EVERY_MS << policy->explore_futile);
+	}
+	if (policy->now_ms < policy->explore_next_ms || !misses_are_dear(policy, snapshot))
 		return false;
 	policy->explore_since_ms = policy->now_ms;
 	policy->explore_until_ms = pf_time_add(policy->now_ms, PF_EXPLORE_MS);
-	policy->explore_next_ms = pf_time_add(policy->now_ms, PF_EXPLORE_EVERY_MS);
+	if (policy->explore_futile < PF_EXPLORE_FUTILE_MAX)
+		policy->explore_futile++; /* until something is found */
 	return true;
 }
 

@@ -15,7 +15,8 @@
  *   If the budget is full, somebody must go. A candidate within its class's own share (1)
  *   takes back what was borrowed: the coldest pin of the lowest class over its share,
  *   provided that pin is colder. Any other candidate replaces the coldest pin of its
- *   own or a lower class, or of one over its share, if it saves PF_REPLACE_MARGIN times as much.
+ *   own or a lower class, or of one over its share, or one that is cold and so has no claim to its class's share,
+ *   if it saves PF_REPLACE_MARGIN times as much.
  *   The margin is what keeps two slices of equal value from taking turns.
  *
  *   Explicit pins are never victims; they count in their class, so learned pins
@@ -233,7 +234,7 @@ static const struct pf_rank *choose_victim(struct pf_policy *policy, const struc
 		head = coldest(policy, c);
 		if (!head || head->value * PF_REPLACE_MARGIN >= candidate->value)
 			continue;
-		if (c > candidate->priority && !over_share(policy, c))
+		if (c > candidate->priority && !over_share(policy, c) && !head->cold)
 			colder_protected = true;
 		else if (!best || head->value < best->value)
 			best = head;

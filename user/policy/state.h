@@ -28,11 +28,12 @@
  * Exploration: where random misses stall the store badly and dearly, each hot slice must be missed once before it can
  * be known, at the price of a readahead. So readahead stops everywhere for a moment, in which a miss is cheap.
  */
-#define PF_EXPLORE_STALL 0.2f        /* seconds per second of random stall in slices that have readahead ... */
-#define PF_EXPLORE_COST_S 0.002      /* ... at so much a touch start it, ... */
+#define PF_EXPLORE_STALL 0.2f        /* seconds per second of random stall in slices that have readahead, in one turn, ... */
+#define PF_EXPLORE_COST_S 0.002f     /* ... at so much a touch start it, ... */
 #define PF_EXPLORE_MS 1000u          /* ... for so long, or while what it found waits to be pinned, ... */
 #define PF_EXPLORE_MAX_MS 6000u      /* ... but no longer than this, ... */
-#define PF_EXPLORE_EVERY_MS 15000u   /* ... and not again before */
+#define PF_EXPLORE_EVERY_MS 5000u    /* ... and not again before; twice as long after each that found nothing, ... */
+#define PF_EXPLORE_FUTILE_MAX 4u     /* ... so many times */
 #define PF_EXPLORE_KEEP 0.0003f      /* random stall that keeps a slice without readahead afterwards */
 #define PF_ADVISED_MAX 16384u        /* slices; each may split the mapping in three (vm.max_map_count is 65530) */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */
@@ -106,6 +107,7 @@ struct pf_policy {
 	uint64_t pinned_count, folded_bytes, refused_count;
 	uint32_t advised_count;           /* not counting explored ones, which are few runs */
 	uint64_t explore_since_ms, explore_until_ms, explore_next_ms;
+	uint32_t explore_futile;          /* explorations in a row after which there was nothing to pin */
 	bool candidates_wait;             /* the last turn's limit, not the budget, kept hot slices from being pinned */
 	struct pf_spend spend;
 

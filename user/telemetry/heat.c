@@ -87,6 +87,8 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	double stretch = heat->typical > 0 ? TYPICAL_MIN / heat->typical : 1;
 
 	stretch = fmin(fmax(stretch, 1), STRETCH_MAX);
+	heat->dt_s = dt_s;
+	heat->turn_stall_s = 0;
 	heat->keep = exp2(-dt_s / (heat->halflife_s * stretch));
 	heat->keep_fast = exp2(-4.0 * dt_s / heat->halflife_s);
 	heat->keep_cost = exp2(-dt_s / (PRICE_HALFLIVES * heat->halflife_s));
@@ -103,7 +105,7 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->sum_square = 0;
 	heat->sum_random = heat->sum_random_square = 0;
 	heat->sum_stall = 0;
-	heat->sum_pin_touches = heat->free_random = heat->free_stall_s = 0;
+	heat->sum_pin_touches = 0;
 	heat->free_count = heat->pinned_count = 0;
 	heat->pool_hits *= heat->keep_fast;
 	heat->pool_exposure *= heat->keep_fast;
@@ -203,14 +205,17 @@ static void add_counts(struct pf_heat *heat, struct pf_heat_slice *slice, const 
 	slice->writes = slice->writes * keep + delta->writes;
 	slice->majors = slice->majors * keep + delta->majors;
 	slice->stall_s = slice->stall_s * keep + delta->stall_s + waited_s;
-	slice->random_stall_s = slice->random_stall_s * keep + delta->random_stall_s + waited_s * random_share;
+	slice->turn_random = delta->random;
+	slice->turn_random_stall_s = delta->random_stall_s + waited_s * random_share;
+	slice->random_stall_s = slice->random_stall_s * keep + slice->turn_random_stall_s;
 	slice->hits = slice->hits * keep + delta->hits;
 	slice->exposure = slice->exposure * keep + delta->exposure;
 	heat->majors += delta->majors;
 	heat->major_stall_s += delta->stall_s;
 	if (!delta->pinned) {
 		heat->touches += delta->random;
-		heat->stall_s += delta->random_stall_s + waited_s * random_share;
+		heat->stall_s += slice->turn_random_stall_s;
+		heat->turn_stall_s += slice->turn_random_stall_s;
 	}
 }
 
@@ -237,8 +242,6 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 		heat->sum_stall += slice->random_stall_s / heat->span_s;
 		heat->sum_value += slice->value;
 		heat->sum_square += (double)slice->value * slice->value;
-		heat->free_random += slice->random;
-		heat->free_stall_s += slice->random_stall_s;
 		heat->free_count++;
 	}
 	heat->sum_random += slice->random;
@@ -248,6 +251,7 @@ void pf_heat_add(struct pf_heat *heat, struct pf_heat_slice *slice, const struct
 void pf_heat_add_stall(struct pf_heat *heat, double stall_s)
 {
 	heat->stall_s += stall_s;
+	heat->turn_stall_s += stall_s;
 	heat->unnamed_stall_s += stall_s;
 }
 
@@ -339,6 +343,8 @@ void pf_heat_view(const struct pf_heat *heat, struct pf_heat_slice *slice, const
 					touches_of(heat, slice) / span;
 	ret_view->stall_rate = slice->stall_s / span;
 	ret_view->random_stall_rate = slice->random_stall_s / span;
+	ret_view->turn_random_rate = slice->turn_random / heat->dt_s;
+	ret_view->turn_random_stall_rate = slice->turn_random_stall_s / heat->dt_s;
 	ret_view->pattern = slice->pattern;
 	slice->slow_heat += (ret_view->heat - slice->slow_heat) * (1 - heat->keep_slow);
 	ret_view->slow_heat = slice->slow_heat;

@@ -33,6 +33,7 @@ struct pf_heat_delta {
 struct pf_heat_slice {
 	float faults, random, writes, majors; /* decayed counts */
 	float stall_s, random_stall_s;
+	float turn_random, turn_random_stall_s; /* of this turn alone */
 	float hits, exposure; /* of samples, decayed */
 	float value;
 	float alive;          /* 0..1: belief that a pinned slice is still used as when it was pinned */
@@ -47,6 +48,8 @@ struct pf_heat_slice {
 struct pf_heat {
 	double halflife_s, window_s;
 	double blocks_per_slice;
+	double dt_s;                    /* of this turn */
+	double turn_stall_s;            /* in this turn, in random faults of slices that are not pinned */
 	/* this turn's factors */
 	double keep, keep_fast, keep_cost, keep_pin_rate, keep_slow;
 	double span_s;                  /* seconds that a decayed count stands for */
@@ -64,7 +67,6 @@ struct pf_heat {
 	double sum_random, sum_random_square;
 	double sum_stall; /* measured stall of slices that are not pinned, and value that pins carry: s per s */
 	double sum_pin_touches;
-	double free_random, free_stall_s; /* of slices that are not pinned: what a touch costs now */
 	uint64_t free_count, pinned_count; /* slices in use that are not pinned, that are */
 	double mean_value;
 	double typical;                 /* touches of the slice that a touch falls into, on average */

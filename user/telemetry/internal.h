@@ -65,6 +65,15 @@ struct pf_telemetry {
 /* collect.c: one pass over all slices */
 void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx);
 /* place.c: samples and residency for the next turn */
+
+/**
+ * Samples of pinned slices per second from now on, unbounded above. @rate: those so far; @hits_per_s: of them found
+ * touched; @stall_per_s: seconds that random misses of slices which are not pinned stalled readers; @majors: major
+ * faults in pinned slices in this turn.
+ */
+double pf_pinned_sample_rate(double rate, double hits_per_s, double stall_per_s, uint64_t majors);
+/** Whether @slice is a pin that may be out of use and has too few samples to know. */
+bool pf_is_suspect(const struct pf_slice *slice);
 void pf_place_samples(struct pf_telemetry *telemetry, double dt_s);
 void pf_scan_residency(struct pf_telemetry *telemetry);
 

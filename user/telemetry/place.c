@@ -8,8 +8,10 @@
  * What a sample of a pinned slice costs is the fault of the reader that touches it, a microsecond
  * that such a slice would never have taken; a sample that nobody touches costs no reader anything. So
  * what is bounded is touches: while all that is pinned is in use a few samples per second
- * suffice, and as soon as they stay untouched there are more, four times as many each turn. A slice
- * with an untouched sample is a suspect and gets a further one each turn.
+ * suffice, and as soon as they stay untouched there are more, four times as many each turn. While misses
+ * elsewhere hold the readers up for milliseconds, as after a hot set has moved, touches may cost a hundredth of
+ * that: then all pins can be asked at once whether they are still in use. A slice with an untouched sample, or one
+ * that is in doubt since a scan took its samples, is a suspect and gets a further one each turn.
  *
  * A page stays locked only while a locked mapping maps it. If the mapping that
  * is revoked is itself the one that locks, memory pressure can take a revoked page before it
@@ -28,11 +30,14 @@
 #define PINNED_MAJORS_MAX 2
 #define PINNED_RATE_FALL 0.5
 #define PINNED_RATE_RISE 4.0
-#define PINNED_RATE_MIN 2.0
-/* Touched samples of pinned slices per second that are thought harmless: one read in a thousand at 2000 reads/s. */
+/* Touched samples of pinned slices per second that are thought harmless: one read in a thousand at 2000 reads/s ... */
 #define PINNED_HITS_MAX 2.0
+/* ... or, while misses elsewhere hold the readers up, a hundredth of what those cost, at 2 us a sample. */
+#define PINNED_HITS_PER_STALL (0.01 / 2e-6)
 /* Untouched samples of a suspect that are enough. */
 #define SUSPECT_SAMPLES 4
+/* A pin is a suspect until it is believed so much to be in use. */
+#define SUSPECT_ALIVE 0.9f
 /* Bytes whose residency is asked for per turn: 128 slices of 2 MiB at up to 3 us. */
 #define SCAN_BYTES (128ull * (2ull << 20))
 /* Part of the rate that slices which are not pinned may use. */
@@ -68,32 +73,35 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 	return placed;
 }
 
-/* One more sample for each pinned slice whose samples were not touched. */
+bool pf_is_suspect(const struct pf_slice *slice)
+{
+	return slice->in_use && slice->pinned && slice->sample.count < SUSPECT_SAMPLES &&
+	       (slice->sample.count || slice->heat.alive < SUSPECT_ALIVE);
+}
+
+/* One more sample for each pinned slice that may be out of use. */
 static uint64_t place_suspects(struct pf_telemetry *telemetry, uint64_t budget)
 {
 	uint64_t placed = 0;
 
 	for (uint64_t i = 0; i < telemetry->view_count && placed < budget; i++) {
-		const struct pf_slice *slice = telemetry->order[i];
-
-		if (slice->in_use && slice->pinned && slice->sample.count && slice->sample.count < SUSPECT_SAMPLES)
+		if (pf_is_suspect(telemetry->order[i]))
 			placed += place_in(telemetry, i, 1);
 	}
 	return placed;
 }
 
-/* The rate of samples that keeps touches harmless. */
-static void adapt_pinned_rate(struct pf_telemetry *telemetry, double dt_s)
+double pf_pinned_sample_rate(double rate, double hits_per_s, double stall_per_s, uint64_t majors)
 {
-	double hits = telemetry->pinned_hits / dt_s;
+	const double harmless = PINNED_HITS_MAX + PINNED_HITS_PER_STALL * stall_per_s;
 
-	if (telemetry->pinned_majors > PINNED_MAJORS_MAX)
-		telemetry->pinned_rate *= PINNED_RATE_FALL;
-	else if (hits > PINNED_HITS_MAX)
-		telemetry->pinned_rate *= fmax(PINNED_HITS_MAX / hits, PINNED_RATE_FALL * PINNED_RATE_FALL);
-	else if (hits < PINNED_HITS_MAX / 2)
-		telemetry->pinned_rate *= PINNED_RATE_RISE;
-	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_RATE_MIN), telemetry->sample_rate_per_s);
+	if (majors > PINNED_MAJORS_MAX)
+		return fmax(rate * PINNED_RATE_FALL, PINNED_HITS_MAX);
+	if (hits_per_s > harmless)
+		rate *= fmax(harmless / hits_per_s, PINNED_RATE_FALL * PINNED_RATE_FALL);
+	else if (hits_per_s < harmless / 2)
+		rate *= PINNED_RATE_RISE;
+	return fmax(rate, harmless); /* so many samples have no more touches */
 }
 
 /* Goes round all slices once from *cursor, or until @budget samples stand. */
@@ -124,7 +132,10 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
 	uint64_t budget, pinned_budget, resident_budget, placed;
 
-	adapt_pinned_rate(telemetry, dt_s);
+	telemetry->pinned_rate = fmin(pf_pinned_sample_rate(telemetry->pinned_rate, telemetry->pinned_hits / dt_s,
+							    telemetry->heat.turn_stall_s / dt_s,
+							    telemetry->pinned_majors),
+				      telemetry->sample_rate_per_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
 	if (telemetry->sample_credit > most)
 		telemetry->sample_credit = most;

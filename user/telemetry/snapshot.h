@@ -28,6 +28,8 @@ struct pf_slice_view {
 	float random_rate;     /* random faults and sampled touches scaled up */
 	float stall_rate;      /* seconds per second, all faults */
 	float random_stall_rate; /* the part of it in random faults, as measured */
+	float turn_random_rate;       /* random faults in this turn alone, not decayed */
+	float turn_random_stall_rate; /* what they stalled, seconds per second */
 	float slow_heat;       /* heat averaged over the learning window */
 	uint8_t pattern;       /* enum pinfold_access */
 	bool in_use;           /* an allocated extent covers it */
@@ -41,7 +43,6 @@ struct pf_snapshot {
 	uint64_t time_ms;            /* caller's clock */
 	uint64_t slice_size;
 	double total_stall_rate;     /* of the whole store, random faults, seconds per second */
-	double touch_cost_s;         /* stall per random touch of slices that are not pinned, seconds */
 	uint64_t slice_count;
 	const struct pf_slice_view *slices; /* ordered by (file_id, index) */
 	uint64_t lost_events;

@@ -325,8 +325,6 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 		.time_ms = now_ms,
 		.slice_size = telemetry->slice_size,
 		.total_stall_rate = telemetry->heat.sum_stall,
-		.touch_cost_s = telemetry->heat.free_random > 0 ?
-					telemetry->heat.free_stall_s / telemetry->heat.free_random : 0,
 		.slice_count = telemetry->view_count,
 		.slices = telemetry->views,
 		.lost_events = telemetry->ops->lost(telemetry->source),

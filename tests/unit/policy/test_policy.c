@@ -454,19 +454,30 @@ TEST_F(policy, readahead_stops_where_misses_are_random_and_comes_back_for_scans)
 	EXPECT_EQ(3, self->w->decisions[0].index);
 }
 
+/* In this turn, @touches random ones a second that stall for @cost_s each. */
+static void misses(struct world *w, uint32_t i, double touches, double cost_s)
+{
+	w->slices[i].turn_random_rate = (float)touches;
+	w->slices[i].turn_random_stall_rate = (float)(touches * cost_s);
+}
+
 TEST_F(policy, dear_misses_start_an_exploration_that_keeps_what_it_shows)
 {
 	uint32_t off;
 
 	self->w->budget.advice_allowed = true;
-	for (uint32_t i = 0; i < 25; i++)
+	for (uint32_t i = 0; i < 25; i++) {
 		stalls(self->w, i, 0.0009, 0.0001); /* each too little by itself */
+		misses(self->w, i, 10, 0.001);
+	}
 	ASSERT_TURN(self->w, 500);
 	EXPECT_EQ(0, self->w->decision_count); /* a touch costs nothing much */
-	self->w->snapshot.touch_cost_s = 0.02;
+	for (uint32_t i = 0; i < 25; i++)
+		misses(self->w, i, 0.1, 0.02);
 	ASSERT_TURN(self->w, 500);
-	EXPECT_EQ(0, self->w->decision_count); /* 22 ms a second are no misery */
-	stalls(self->w, 5, 0.3, 0);
+	EXPECT_EQ(0, self->w->decision_count); /* 50 ms a second are no misery */
+	for (uint32_t i = 0; i < 25; i++)
+		misses(self->w, i, 0.5, 0.02);
 	ASSERT_TURN(self->w, 500);
 	off = world_count(self->w, PF_ACTION_ADVISE_RANDOM);
 	EXPECT_EQ(self->w->snapshot.slice_count, off);
@@ -481,6 +492,69 @@ TEST_F(policy, dear_misses_start_an_exploration_that_keeps_what_it_shows)
 	stalls(self->w, 20, 0.3, 0);
 	ASSERT_TURN(self->w, 500);
 	EXPECT_EQ(1, world_count(self->w, PF_ACTION_ADVISE_RANDOM)); /* itself; no new exploration so soon */
+}
+
+/* What was stopped by its first miss does not count again, however long its stall is remembered. */
+TEST_F(policy, misses_without_readahead_start_no_exploration)
+{
+	self->w->budget.advice_allowed = true;
+	stalls(self->w, 3, 0.01, 0);
+	ASSERT_TURN(self->w, 500);
+	ASSERT_EQ(1, world_count(self->w, PF_ACTION_ADVISE_RANDOM));
+	stalls(self->w, 3, 0.9, 0);
+	misses(self->w, 3, 45, 0.02);
+	for (int t = 0; t < 20; t++) {
+		ASSERT_TURN(self->w, 500);
+		ASSERT_EQ(0, self->w->decision_count);
+	}
+}
+
+/* Turns until the next exploration starts. */
+static uint32_t turns_to_explore(struct world *w)
+{
+	for (uint32_t turns = 1; turns < 1000; turns++) {
+		if (world_turn(w, 500))
+			return 0;
+		if (world_count(w, PF_ACTION_ADVISE_RANDOM) > 1)
+			return turns;
+	}
+	return 0;
+}
+
+TEST_F(policy, explorations_that_find_nothing_become_rare)
+{
+	static const uint32_t rest[] = { 1, 20, 40, 80, 160, 160 };
+
+	self->w->budget.advice_allowed = true;
+	for (uint32_t i = 0; i < 50; i++) /* all alike: nothing to pin, and too little each to lose its readahead */
+		misses(self->w, i, 0.5, 0.02);
+	for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+		const uint32_t turns = turns_to_explore(self->w);
+
+		EXPECT_EQ(rest[i] + (i ? 2 : 0), turns) TH_LOG("exploration %zu", i);
+	}
+	world_slice(self->w, 7, 20, 1); /* found by the last */
+	ASSERT_TURN(self->w, 500);
+	ASSERT_TRUE(self->w->pinned[7]);
+	EXPECT_EQ(10 + 1, turns_to_explore(self->w));
+}
+
+TEST_F(policy, a_pin_out_of_use_is_replaced_at_once)
+{
+	for (uint32_t i = 0; i < 40; i++)
+		world_slice(self->w, i, 20, 1);
+	for (int t = 0; t < 4; t++)
+		ASSERT_TURN(self->w, 500);
+	ASSERT_EQ(40, self->w->pinned_count);
+	for (uint32_t i = 0; i < 20; i++)
+		world_slice(self->w, i, 0, 0.5); /* telemetry took a while to say so; smoothing would take another */
+	for (uint32_t i = 50; i < 70; i++)
+		world_slice(self->w, i, 5, 1); /* lower than what the old pins were worth */
+	ASSERT_TURN(self->w, 500);
+	for (uint32_t i = 0; i < 20; i++) {
+		EXPECT_FALSE(self->w->pinned[i]);
+		EXPECT_TRUE(self->w->pinned[50 + i]);
+	}
 }
 
 TEST_F(policy, readahead_is_the_programs_if_it_says_so)

@@ -16,6 +16,7 @@
 #define DT 0.5
 #define BLOCKS 32.0
 #define SEED 20240607u
+#define ASSERT_FLOAT_NEAR(seen, due) ASSERT_LT(fabs((double)(seen) - (due)), 1e-5)
 
 static uint64_t seed_state;
 
@@ -283,6 +284,22 @@ TEST_F(heat, value_halves_in_a_halflife_without_touches)
 	ASSERT_GT(before, 0);
 	ASSERT_LE(after, 0.55f * before);
 	ASSERT_GT(after, 0.25f * before);
+}
+
+TEST_F(heat, a_turn_shows_its_own_misses_apart_from_older_ones)
+{
+	find_hot_set(self);
+	self->deltas[510] = (struct pf_heat_delta){.in_use = true, .faults = 4, .random = 3, .random_stall_s = 0.06f};
+	self->deltas[511] = (struct pf_heat_delta){.in_use = true, .pinned = true, .random = 1, .random_stall_s = 0.01f};
+	turn(self);
+	ASSERT_FLOAT_NEAR(self->views[510].turn_random_rate, 3 / DT);
+	ASSERT_FLOAT_NEAR(self->views[510].turn_random_stall_rate, 0.06 / DT);
+	ASSERT_FLOAT_NEAR(self->heat.turn_stall_s, 0.06); /* of slices that are not pinned */
+	turn(self);
+	ASSERT_EQ(self->views[510].turn_random_rate, 0);
+	ASSERT_EQ(self->views[510].turn_random_stall_rate, 0);
+	ASSERT_EQ(self->heat.turn_stall_s, 0);
+	ASSERT_GT(self->views[510].random_stall_rate, 0);
 }
 
 TEST_F(heat, released_slice_keeps_its_value_at_first)
