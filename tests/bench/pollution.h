@@ -33,7 +33,7 @@ struct pollution_params {
 	uint32_t budget_percent; /* pinfold: of memory_bytes; 0: its default */
 	bool scattered;
 	bool verbose;
-	uint32_t seconds, warmup_s, move_at_s; /* move_at_s 0: the hot set stays */
+	uint32_t seconds, move_at_s; /* of this mode's plan; move_at_s 0: the hot set stays */
 	uint32_t rate;           /* hot reads per second; 0: full speed */
 	int source;              /* enum pinfold_source */
 	char dir[256];

@@ -11,21 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETTLE_S 10 /* what adaptive pinning is given to find the hot set */
-
 const char *const pollution_mode_name[MODE_COUNT] = { "bare", "hand", "pinfold" };
 
-void pollution_windows(struct pollution_case *c)
-{
-	const struct pollution_params *p = &c->params;
+/* Seconds of a run that count: [from, to). */
+struct window {
+	uint32_t from, to;
+};
 
-	c->window[0] = (struct pollution_window){ p->warmup_s, p->move_at_s ? p->move_at_s : p->seconds };
-	c->window_count = 1;
-	if (p->move_at_s)
-		c->window[c->window_count++] = (struct pollution_window){ p->move_at_s + SETTLE_S, p->seconds };
+static struct window window_at(const struct pollution_plan *plan, uint32_t w)
+{
+	if (w && plan->move_at_s)
+		return (struct window){ plan->move_at_s + plan->settle_s, plan->seconds };
+	return (struct window){ plan->warmup_s, plan->move_at_s ? plan->move_at_s : plan->seconds };
 }
 
-void pollution_figure(const struct pollution_case *c, const struct pollution_result *result,
+/* Whether adaptive pinning had to find the hot set twice. */
+static uint32_t window_count(const struct pollution_case *c)
+{
+	return c->plan[MODE_PINFOLD].move_at_s ? 2 : 1;
+}
+
+void pollution_figure(const struct pollution_plan *plan, const struct pollution_result *result,
 		      struct pollution_figures *ret_figures)
 {
 	struct bench_hist *hist = malloc(sizeof(*hist));
@@ -35,9 +41,11 @@ void pollution_figure(const struct pollution_case *c, const struct pollution_res
 		bench_die("out of memory");
 	*ret_figures = (struct pollution_figures){ 0 };
 	ret_figures->pinned_bytes = (double)result->second[result->seconds - 1].pinned_bytes;
-	for (uint32_t w = 0; w < c->window_count; w++) {
+	for (uint32_t w = 0; w < WINDOWS_MAX; w++) {
+		const struct window window = window_at(plan, w);
+
 		memset(hist, 0, sizeof(*hist));
-		for (uint32_t s = c->window[w].from; s < c->window[w].to; s++, seconds++) {
+		for (uint32_t s = window.from; s < window.to; s++, seconds++) {
 			bench_hist_merge(hist, &result->second[s].hist);
 			ret_figures->scan_bytes_per_s += (double)result->second[s].scan_bytes;
 		}
@@ -50,20 +58,35 @@ void pollution_figure(const struct pollution_case *c, const struct pollution_res
 	ret_figures->scan_bytes_per_s /= seconds;
 	for (uint32_t s = 0; s < result->seconds; s++) {
 		ret_figures->second_p99[s] = (double)bench_hist_quantile(&result->second[s].hist, 0.99);
-		ret_figures->silent_seconds += c->params.workload != WORKLOAD_SCAN && !result->second[s].hist.total;
+		ret_figures->second_reads[s] = (double)result->second[s].hist.total;
 	}
 	free(hist);
 }
 
-/* Seconds from @from on until a second's p99 is at most twice that by hand; NAN: never. */
-static double time_to_settle(const struct pollution_case *c, uint32_t pair, uint32_t window, uint32_t from)
+/*
+ * Seconds from the start or the move on after which each second's p99 is at most twice that by hand, until the
+ * window ends.
+ */
+static double time_to_settle(const struct pollution_case *c, uint32_t pair, uint32_t w)
 {
-	const double by_hand = c->figures[MODE_HAND][pair].p99[window];
+	const struct pollution_plan *plan = &c->plan[MODE_PINFOLD];
+	const double by_hand = c->figures[MODE_HAND][pair].p99[w];
+	const uint32_t from = w ? plan->move_at_s : 0;
+	uint32_t s = window_at(plan, w).to;
 
-	for (uint32_t s = from; s < c->window[window].to; s++)
-		if (c->figures[MODE_PINFOLD][pair].second_p99[s] <= 2 * by_hand)
-			return s + 1 - from;
-	return NAN;
+	while (s > from && c->figures[MODE_PINFOLD][pair].second_p99[s - 1] <= 2 * by_hand)
+		s--;
+	return s - from;
+}
+
+/* Reads in the second of a run that had the fewest. */
+static double fewest_reads(const struct pollution_case *c, enum pollution_mode mode, uint32_t pair)
+{
+	double fewest = INFINITY;
+
+	for (uint32_t s = 0; s < c->plan[mode].seconds; s++)
+		fewest = fmin(fewest, c->figures[mode][pair].second_reads[s]);
+	return fewest;
 }
 
 static const char *human_ns(double ns, char *text, size_t size)
@@ -91,20 +114,18 @@ void pollution_print_run(const struct pollution_case *c, enum pollution_mode mod
 	const struct pollution_figures *f = &c->figures[mode][pair];
 	char a[24], b[24], d[24];
 
-	printf("%-34s pair %u %-7s", c->name, pair + 1, pollution_mode_name[mode]);
-	for (uint32_t w = 0; w < c->window_count && c->params.workload != WORKLOAD_SCAN; w++)
+	printf("%-16s pair %u %-7s", c->name, pair + 1, pollution_mode_name[mode]);
+	for (uint32_t w = 0; w < (c->plan[mode].move_at_s ? 2 : 1) && c->params.workload != WORKLOAD_SCAN; w++)
 		printf("  p50 %s p99 %s p99.9 %s", human_ns(f->p50[w], a, sizeof(a)), human_ns(f->p99[w], b, sizeof(b)),
 		       human_ns(f->p999[w], d, sizeof(d)));
 	printf("  reads %.0f/s  scan %.2f GB/s", f->reads_per_s, f->scan_bytes_per_s / 1e9);
 	if (mode == MODE_PINFOLD) {
 		printf("  pinned %.0f MiB", f->pinned_bytes / 1048576);
-		if (c->ran[MODE_HAND] && c->params.workload == WORKLOAD_POLLUTION)
-			printf("  settled after %.0f s", time_to_settle(c, pair, 0, 0));
-		if (c->ran[MODE_HAND] && c->window_count > 1)
-			printf(", moved: %.0f s", time_to_settle(c, pair, 1, c->params.move_at_s));
+		for (uint32_t w = 0; w < window_count(c) && c->ran[MODE_HAND]; w++)
+			printf("%s %.0f s", w ? ", moved:" : "  settled after", time_to_settle(c, pair, w));
 	}
-	if (f->silent_seconds > 0)
-		printf("  %.0f silent s", f->silent_seconds);
+	if (c->params.workload != WORKLOAD_SCAN)
+		printf("  worst second %.0f reads", fewest_reads(c, mode, pair));
 	putchar('\n');
 	fflush(stdout);
 }
@@ -141,7 +162,7 @@ static void column(const struct pollution_case *c, enum pollution_mode mode, siz
 
 static bool row_applies(const struct pollution_case *c, const struct row *row)
 {
-	return row->workload == c->params.workload && row->window < c->window_count && c->ran[row->over] &&
+	return row->workload == c->params.workload && row->window < window_count(c) && c->ran[row->over] &&
 	       c->ran[row->under];
 }
 
@@ -157,7 +178,7 @@ static bool row_figures(const struct pollution_case *c, const struct row *row, s
 
 void pollution_print_head(FILE *file)
 {
-	fputs("| Case | Figure | bare | by hand | pinfold | Ratio (median; min..max) | Target | |\n"
+	fputs("| Case | Figure | bare | by hand | pinfold | Ratio, median (quartiles) of pairs | Target | |\n"
 	      "|---|---|---:|---:|---:|---|---|---|\n", file);
 }
 
@@ -177,36 +198,52 @@ static uint32_t print_row(FILE *file, const struct pollution_case *c, const stru
 		else
 			fprintf(file, " %s |", human(bench_median(values, c->pair_count), text, sizeof(text)));
 	}
-	fprintf(file, " %s / %s = %.3g (%.3g..%.3g) | %s %.3g | %s |\n", pollution_mode_name[row->over],
-		pollution_mode_name[row->under], ratio.median, ratio.min, ratio.max,
+	fprintf(file, " %s / %s = %.3g (%.3g to %.3g) of %zu | %s %.3g | %s |\n", pollution_mode_name[row->over],
+		pollution_mode_name[row->under], ratio.median, ratio.low, ratio.high, ratio.count,
 		row->at_least ? "≥" : "≤", row->target, ok ? "reached" : "**missed**");
 	return !ok;
 }
 
-/* What is a count of seconds and no ratio: the worst of all pairs. */
+static void settle_times(const struct pollution_case *c, uint32_t w, struct bench_summary *ret_summary)
+{
+	double values[PAIRS_MAX];
+
+	for (uint32_t i = 0; i < c->pair_count; i++)
+		values[i] = time_to_settle(c, i, w);
+	bench_summarize(values, c->pair_count, ret_summary);
+}
+
+static void worst_seconds(const struct pollution_case *c, enum pollution_mode mode, struct bench_summary *ret_summary)
+{
+	double values[PAIRS_MAX];
+
+	for (uint32_t i = 0; i < c->pair_count; i++)
+		values[i] = fewest_reads(c, mode, i);
+	bench_summarize(values, c->pair_count, ret_summary);
+}
+
+/* What is no ratio: the worst of all pairs counts. */
 static uint32_t print_seconds(FILE *file, const struct pollution_case *c)
 {
-	double silent = 0, settle = 0;
+	struct bench_summary seconds;
 	uint32_t missed;
 
 	if (c->params.workload != WORKLOAD_POLLUTION || !c->ran[MODE_PINFOLD])
 		return 0;
-	for (uint32_t i = 0; i < c->pair_count; i++)
-		silent = fmax(silent, c->figures[MODE_PINFOLD][i].silent_seconds);
-	missed = silent > 0;
-	fprintf(file, "| %s | seconds without a read | | | %.0f | | 0 | %s |\n", c->name, silent,
-		silent > 0 ? "**missed**" : "reached");
-	for (uint32_t w = 0; w < c->window_count && c->ran[MODE_HAND]; w++) {
-		settle = 0;
-		for (uint32_t i = 0; i < c->pair_count; i++) {
-			double t = time_to_settle(c, i, w, w ? c->params.move_at_s : 0);
+	worst_seconds(c, MODE_PINFOLD, &seconds);
+	missed = !(seconds.min >= 1);
+	fprintf(file, "| %s | reads in the worst second | | | median %.0f, worst %.0f | | ≥ 1 | %s |\n", c->name,
+		seconds.median, seconds.min, missed ? "**missed**" : "reached");
+	for (uint32_t w = 0; w < window_count(c) && c->ran[MODE_HAND]; w++) {
+		const uint32_t target = w ? c->plan[MODE_PINFOLD].settle_s : c->plan[MODE_PINFOLD].warmup_s;
+		bool ok;
 
-			settle = isnan(t) || isnan(settle) ? NAN : fmax(settle, t);
-		}
-		missed += !(settle <= SETTLE_S);
-		fprintf(file, "| %s | %s until p99 ≤ 2 × hand (worst) | | | %.0f s | | ≤ %d s | %s |\n", c->name,
-			w ? "after the move," : "from the start,", settle, SETTLE_S,
-			settle <= SETTLE_S ? "reached" : "**missed**");
+		settle_times(c, w, &seconds);
+		ok = seconds.max <= target;
+		missed += !ok;
+		fprintf(file, "| %s | %s p99 stays ≤ 2 × hand | | | median %.0f s, worst %.0f s | | ≤ %u s | %s |\n",
+			c->name, w ? "after the move," : "from the start,", seconds.median, seconds.max, target,
+			ok ? "reached" : "**missed**");
 	}
 	return missed;
 }
@@ -215,6 +252,8 @@ uint32_t pollution_print_case(FILE *file, const struct pollution_case *c)
 {
 	uint32_t missed = 0;
 
+	if (!c->pair_count)
+		return 0;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (row_applies(c, &rows[i]))
 			missed += print_row(file, c, &rows[i]);
@@ -222,6 +261,22 @@ uint32_t pollution_print_case(FILE *file, const struct pollution_case *c)
 }
 
 /* ---- JSON ---- */
+
+/* The array of seconds at @offset, of each pair. */
+static void json_seconds(struct bench_json *json, const struct pollution_case *c, enum pollution_mode mode,
+			 const char *key, size_t offset)
+{
+	bench_json_open(json, key, '[');
+	for (uint32_t i = 0; i < c->pair_count; i++) {
+		const double *values = (const void *)((const char *)&c->figures[mode][i] + offset);
+
+		bench_json_open(json, NULL, '[');
+		for (uint32_t s = 0; s < c->plan[mode].seconds; s++)
+			bench_json_number(json, NULL, values[s]);
+		bench_json_close(json, ']');
+	}
+	bench_json_close(json, ']');
+}
 
 static void json_mode(struct bench_json *json, const struct pollution_case *c, enum pollution_mode mode)
 {
@@ -234,27 +289,23 @@ static void json_mode(struct bench_json *json, const struct pollution_case *c, e
 		{ "moved_p50_ns", AT(p50[1]), 1 }, { "moved_p99_ns", AT(p99[1]), 1 },
 		{ "moved_p999_ns", AT(p999[1]), 1 },
 		{ "reads_per_s", AT(reads_per_s), 0 }, { "scan_bytes_per_s", AT(scan_bytes_per_s), 0 },
-		{ "silent_seconds", AT(silent_seconds), 0 }, { "pinned_bytes", AT(pinned_bytes), 0 },
+		{ "pinned_bytes", AT(pinned_bytes), 0 },
 	};
 	double values[PAIRS_MAX];
 	struct bench_summary summary;
 
 	bench_json_open(json, pollution_mode_name[mode], '{');
 	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-		if (keys[k].window >= c->window_count)
+		if (keys[k].window >= window_count(c))
 			continue;
 		column(c, mode, keys[k].offset, values);
 		bench_summarize(values, c->pair_count, &summary);
 		bench_json_summary(json, keys[k].key, &summary);
 	}
-	bench_json_open(json, "p99_ns_by_second", '[');
-	for (uint32_t i = 0; i < c->pair_count; i++) {
-		bench_json_open(json, NULL, '[');
-		for (uint32_t s = 0; s < c->params.seconds; s++)
-			bench_json_number(json, NULL, c->figures[mode][i].second_p99[s]);
-		bench_json_close(json, ']');
-	}
-	bench_json_close(json, ']');
+	worst_seconds(c, mode, &summary);
+	bench_json_summary(json, "reads_in_worst_second", &summary);
+	json_seconds(json, c, mode, "reads_by_second", AT(second_reads));
+	json_seconds(json, c, mode, "p99_ns_by_second", AT(second_p99));
 	bench_json_close(json, '}');
 }
 
@@ -262,11 +313,17 @@ void pollution_json_case(struct bench_json *json, const struct pollution_case *c
 {
 	struct bench_summary ratio;
 
+	if (!c->pair_count)
+		return;
 	bench_json_open(json, NULL, '{');
 	bench_json_string(json, "case", c->name);
 	bench_json_number(json, "memory_bytes", (double)c->params.memory_bytes);
 	bench_json_number(json, "data_bytes", (double)c->params.data_bytes);
 	bench_json_number(json, "pairs", c->pair_count);
+	for (uint32_t w = 0; w < window_count(c) && c->ran[MODE_HAND] && c->ran[MODE_PINFOLD]; w++) {
+		settle_times(c, w, &ratio);
+		bench_json_summary(json, w ? "settled_after_move_s" : "settled_after_start_s", &ratio);
+	}
 	for (int m = 0; m < MODE_COUNT; m++)
 		if (c->ran[m])
 			json_mode(json, c, m);
