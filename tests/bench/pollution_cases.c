@@ -43,7 +43,8 @@ static void set_name(struct pollution_case *c)
 	const struct pollution_params *p = &c->params;
 
 	if (p->workload == WORKLOAD_POLLUTION)
-		snprintf(c->name, sizeof(c->name), "hot%u-%s", p->hot_percent, p->scattered ? "scattered" : "contiguous");
+		snprintf(c->name, sizeof(c->name), "hot%u-%s", p->hot_percent,
+			 p->scattered ? "scattered" : "contiguous");
 	else
 		snprintf(c->name, sizeof(c->name), "%s", pollution_workload_name[p->workload]);
 }

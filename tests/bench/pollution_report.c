@@ -63,14 +63,25 @@ void pollution_figure(const struct pollution_plan *plan, const struct pollution_
 	free(hist);
 }
 
+/* Of the seconds that count. */
+static double worst_second_p99(const struct pollution_case *c, enum pollution_mode mode, uint32_t pair, uint32_t w)
+{
+	const struct window window = window_at(&c->plan[mode], w);
+	double worst = 0;
+
+	for (uint32_t s = window.from; s < window.to; s++)
+		worst = fmax(worst, c->figures[mode][pair].second_p99[s]);
+	return worst;
+}
+
 /*
- * Seconds from the start or the move on after which each second's p99 is at most twice that by hand, until the
- * window ends.
+ * Seconds from the start or the move on after which each second's p99 is at most twice that of the worst second by
+ * hand, until the window ends.
  */
 static double time_to_settle(const struct pollution_case *c, uint32_t pair, uint32_t w)
 {
 	const struct pollution_plan *plan = &c->plan[MODE_PINFOLD];
-	const double by_hand = c->figures[MODE_HAND][pair].p99[w];
+	const double by_hand = worst_second_p99(c, MODE_HAND, pair, w);
 	const uint32_t from = w ? plan->move_at_s : 0;
 	uint32_t s = window_at(plan, w).to;
 

@@ -28,7 +28,7 @@
  * Exploration: where random misses stall the store badly and dearly, each hot slice must be missed once before it can
  * be known, at the price of a readahead. So readahead stops everywhere for a moment, in which a miss is cheap.
  */
-#define PF_EXPLORE_STALL 0.2f        /* seconds per second of random stall in slices that have readahead, in one turn, ... */
+#define PF_EXPLORE_STALL 0.2f        /* seconds per second of a turn's random stall where there is readahead ... */
 #define PF_EXPLORE_COST_S 0.002f     /* ... at so much a touch start it, ... */
 #define PF_EXPLORE_MS 1000u          /* ... for so long, or while what it found waits to be pinned, ... */
 #define PF_EXPLORE_MAX_MS 6000u      /* ... but no longer than this, ... */

@@ -290,7 +290,8 @@ TEST_F(heat, a_turn_shows_its_own_misses_apart_from_older_ones)
 {
 	find_hot_set(self);
 	self->deltas[510] = (struct pf_heat_delta){.in_use = true, .faults = 4, .random = 3, .random_stall_s = 0.06f};
-	self->deltas[511] = (struct pf_heat_delta){.in_use = true, .pinned = true, .random = 1, .random_stall_s = 0.01f};
+	self->deltas[511].pinned = true;
+	self->deltas[511].random_stall_s = 0.01f;
 	turn(self);
 	ASSERT_FLOAT_NEAR(self->views[510].turn_random_rate, 3 / DT);
 	ASSERT_FLOAT_NEAR(self->views[510].turn_random_stall_rate, 0.06 / DT);
