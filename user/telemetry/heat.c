@@ -63,9 +63,9 @@
 /* Hits from which a measured touch rate replaces the one assumed at pinning. */
 #define RATE_HITS 8.0
 #define PIN_RATE_HALFLIFE_S 60.0
-/* Decayed hits from which the pool's rate is believed, and the part of it that one slice must show. */
+/* Decayed hits from which the pool's rate is believed, and the part of what was seen that is due from a slice. */
 #define POOL_HITS 1.5
-#define POOL_SHARE 0.5
+#define DUE_SHARE 0.5
 /* The price of a touch is remembered this many half-lives. */
 #define PRICE_HALFLIVES 10.0
 /* Touches (decayed) without which the price stays what it was. */
@@ -117,7 +117,8 @@ static double expected_rate(const struct pf_heat *heat, const struct pf_heat_sli
 {
 	double part = heat->mean_pin_touches > 0 ? fmin(1.0, slice->pin_touches / heat->mean_pin_touches) : 0;
 
-	return fmax(slice->pin_block_rate, POOL_SHARE * part * heat->pool_rate);
+	/* A rate from a few hits may be twice the true one; a pin in use must not die of that. */
+	return DUE_SHARE * fmax(slice->pin_block_rate, part * heat->pool_rate);
 }
 
 /*

@@ -251,6 +251,28 @@ TEST_F(heat, what_still_misses_stays_hot_beside_pins)
 	EXPECT_EQ(0, count_hot(self, 0, 500));
 }
 
+/* Sampled for an hour, with a rate of its own: chance alone must not end a pin that is in use. */
+TEST_F(heat, a_pin_in_use_outlives_untouched_samples)
+{
+	const double rate = 3.5; /* touches per block and second */
+	int dead = 0;
+
+	find_hot_set(self);
+	for (int t = 0; t < 7200; t++) {
+		struct pf_heat_delta *delta = &self->deltas[510];
+		int samples = self->slices[510].alive < 0.9f ? 3 : 1;
+
+		delta->pinned = true;
+		for (int i = 0; i < samples; i++)
+			delta->hits += uniform() < 1 - exp(-rate * DT);
+		delta->faults = delta->random = delta->hits;
+		delta->exposure = (float)DT * ((float)samples - 0.5f * delta->hits);
+		turn(self);
+		dead += self->slices[510].value == 0;
+	}
+	ASSERT_EQ(dead, 0);
+}
+
 TEST_F(heat, pinned_slices_cool_when_samples_stay_untouched)
 {
 	find_hot_set(self);
