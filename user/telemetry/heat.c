@@ -112,13 +112,24 @@ void pf_heat_begin(struct pf_heat *heat, double dt_s)
 	heat->pool_rate *= heat->keep_pin_rate;
 }
 
-/* Random touches per block and second to be expected of a pinned slice that is still what it was. */
-static double expected_rate(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+/* What the pool shows of a pinned slice that is touched as much as it was when it was pinned. */
+static double pool_part(const struct pf_heat *heat, const struct pf_heat_slice *slice)
 {
 	double part = heat->mean_pin_touches > 0 ? fmin(1.0, slice->pin_touches / heat->mean_pin_touches) : 0;
 
-	/* A rate from a few hits may be twice the true one; a pin in use must not die of that. */
-	return DUE_SHARE * fmax(slice->pin_block_rate, part * heat->pool_rate);
+	return part * heat->pool_rate;
+}
+
+/* Random touches per block and second to be expected of a pinned slice that is still what it was. */
+static double expected_rate(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	return fmax(slice->pin_block_rate, DUE_SHARE * pool_part(heat, slice));
+}
+
+/* How many must come, lest it is taken for unused. A rate from a few hits may be twice the true one: half of it. */
+static double due_rate(const struct pf_heat *heat, const struct pf_heat_slice *slice)
+{
+	return DUE_SHARE * fmax(slice->pin_block_rate, pool_part(heat, slice));
 }
 
 /*
@@ -139,7 +150,7 @@ static void update_alive(struct pf_heat *heat, struct pf_heat_slice *slice, cons
 	}
 	slice->alive += ALIVE_PER_HIT * delta->hits;
 	if (delta->hits < 1)
-		slice->alive *= exp(-SILENCE_WEIGHT * expected_rate(heat, slice) * delta->exposure);
+		slice->alive *= exp(-SILENCE_WEIGHT * due_rate(heat, slice) * delta->exposure);
 	slice->alive = fmin(fmax(slice->alive, ALIVE_MIN), 1.0);
 }
 
