@@ -168,11 +168,6 @@ def unpack_image(root, path):
     return release
 
 
-def with_compiler(text):
-    """Where this system lacks the compiler that a makefile names, its own is named instead."""
-    return re.sub(r"\bgcc-\d+", lambda m: m.group() if shutil.which(m.group()) else "gcc", text)
-
-
 def unpack_headers(root, path, release, final):
     """Moves the headers so that they work from @final, where @path will be in the end."""
     os.makedirs(f"{path}/headers", exist_ok=True)
@@ -180,13 +175,9 @@ def unpack_headers(root, path, release, final):
     src = f"{path}/headers/usr/src"
     for where in os.listdir(src):
         for name in ("Makefile", ".kernelvariables"):
-            file = f"{src}/{where}/{name}"
-            if not os.path.isfile(file) or os.path.getsize(file) > 4096:
-                continue
-            with open(file, encoding="utf-8") as f:
-                text = f.read()
-            with open(file, "w", encoding="utf-8") as f:
-                f.write(with_compiler(re.sub(r"(?<![\w/])/usr/(src|lib)/", rf"{final}/headers/usr/\1/", text)))
+            # The common directory's Makefile is the kernel's own and names nothing.
+            if os.path.isfile(f"{src}/{where}/{name}") and os.path.getsize(f"{src}/{where}/{name}") < 4096:
+                edit(f"{src}/{where}/{name}", r"(?<![\w/])/usr/(src|lib)/", rf"{final}/headers/usr/\1/")
         for name in os.listdir(f"{src}/{where}"):
             link = f"{src}/{where}/{name}"
             if os.path.islink(link) and os.readlink(link).startswith("/usr/"):
@@ -194,6 +185,57 @@ def unpack_headers(root, path, release, final):
                 os.unlink(link)
                 os.symlink(f"{final}/headers{target}", link)
     os.symlink(f"usr/src/linux-headers-{release}", f"{path}/headers/build")
+
+
+def edit(file, pattern, replacement):
+    with open(file, encoding="utf-8") as f:
+        text = f.read()
+    with open(file, "w", encoding="utf-8") as f:
+        f.write(re.sub(pattern, replacement, text, flags=re.M))
+
+
+def adapt_compiler(path):
+    """Where this system lacks the compiler that the headers name, its own builds modules, without what it lacks."""
+    build = os.path.realpath(f"{path}/headers/build")
+    with open(f"{build}/.kernelvariables", encoding="utf-8") as f:
+        named = re.search(r"\bgcc-\d+", f.read())
+    if not named or shutil.which(named.group()):
+        return
+    edit(f"{build}/.kernelvariables", r"\bgcc-\d+", "gcc")
+    if subprocess.run(["gcc", "-fmin-function-alignment=16", "-x", "c", "-c", "/dev/null", "-o", "/dev/null"],
+                      stderr=subprocess.DEVNULL, check=False).returncode:
+        edit(f"{build}/include/config/auto.conf", r"^CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=.*\n", "")
+
+
+def adapt_tools(path, final, apt):
+    """The build tools of a newer release need its C library: they get it beside them, and start through its loader."""
+    tools = []
+    for where, _, names in os.walk(f"{path}/headers/usr/lib"):
+        for name in names:
+            file = f"{where}/{name}"
+            if os.path.islink(file) or not os.access(file, os.X_OK):
+                continue
+            proc = subprocess.run(["ldd", file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            if "not found" in proc.stdout:
+                tools.append(file)
+    if not tools:
+        return
+    queue, found = ["libc6"] + [d for p in apt.closure("linux-headers-amd64") for d in apt.depends(p)], []
+    while queue:
+        package = queue.pop()
+        if re.match(r"(lib|zlib)", package) and package not in found:
+            found.append(package)
+            queue += apt.depends(package)
+    for deb in apt.download(found, f"{path}/debs-lib"):
+        subprocess.run(["dpkg-deb", "-x", deb, f"{path}/headers/lib"], check=True)
+    shutil.rmtree(f"{path}/debs-lib")
+    lib = f"{final}/headers/lib/usr/lib/x86_64-linux-gnu"
+    for tool in tools:
+        os.rename(tool, f"{tool}.elf")
+        with open(tool, "w", encoding="ascii") as f:
+            f.write("#!/bin/sh\n"
+                    f"exec {lib}/ld-linux-x86-64.so.2 --library-path {lib} {tool.replace(path, final)}.elf \"$@\"\n")
+        os.chmod(tool, 0o755)
 
 
 def fetch(name, final):
@@ -216,6 +258,8 @@ def fetch(name, final):
                     release = unpack_image(root, work)
                 else:
                     unpack_headers(root, work, release, final)
+                    adapt_compiler(work)
+                    adapt_tools(work, final, apt)
                 shutil.rmtree(root, ignore_errors=True)
                 shutil.rmtree(f"{work}/debs-{part}")
             with open(f"{work}/release", "w", encoding="ascii") as f:
