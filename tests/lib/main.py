@@ -13,7 +13,8 @@ from tap import FAIL, PASS, SKIP, Case, judge
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Suites that a mode leaves out; see tests/meson.build.
-LEFT_OUT = {"quick": {"slow", "long", "bench"}, "default": {"long", "bench"}, "long": {"bench"}}
+LEFT_OUT = {"quick": {"slow", "long", "bench", "matrix"}, "default": {"long", "bench", "matrix"}, "long": {"bench"},
+            "vm": {"long", "bench"}}
 # What each build beside the default one is for: its own suite, and in the ASan build every unit test.
 BUILT_FOR = {"asan": {"asan", "unit"}, "fuzz": {"fuzz"}, "tsan": {"tsan"}}
 
@@ -22,6 +23,7 @@ modes:
   (none)   all default tests: unit tests in the normal and in the ASan+UBSan build, structure,
            integration, quick crash and fuzz sets
   quick    the same without the slow ones and without sanitizer builds: under a minute
+  vm       what runs in virtual machines, on every kernel, filesystem and number of nodes
   long     all of the above and the long sets
   bench    the benchmarks
   list     the tests, their suites and builds
@@ -67,6 +69,8 @@ class Job:
 def wanted(config, test, mode):
     """Is the test part of the mode, in this build?"""
     if config != "default" and not test["suite"] & BUILT_FOR[config]:
+        return False
+    if mode == "vm" and "vm" not in test["suite"]:
         return False
     return not test["suite"] & LEFT_OUT[mode]
 
@@ -185,7 +189,7 @@ def needed(mode, names):
             where, colon, pattern = name.rpartition(":")
             found.append(where if colon else pattern if pattern in BUILT_FOR else "default")
         return list(dict.fromkeys(found))
-    return ["default"] if mode == "quick" else ["default", "asan", "fuzz", "tsan"]
+    return ["default"] if mode in ("quick", "vm") else ["default", "asan", "fuzz", "tsan"]
 
 
 def main():

@@ -35,11 +35,14 @@ class Archive:
             self.add(path, f.read(), stat.S_IFREG | (0o755 if os.access(source, os.X_OK) else 0o644))
 
     def program(self, path, source):
-        """As file(), and the shared libraries that it needs, where it looks for them."""
+        """As file(), and the shared libraries that it needs, where any program looks for them.
+
+        One of the build tree is found here relative to the program, so it goes where the system's are."""
         self.file(path, source)
         for library in libraries(source):
-            if library.strip("/") not in self.entries:
-                self.file(library, library)
+            where = library if library.startswith(("/lib", "/usr/lib")) else "/usr/lib/" + os.path.basename(library)
+            if where.strip("/") not in self.entries:
+                self.file(where, library)
 
     def write(self, path):
         with open(path, "wb") as out:

@@ -23,7 +23,7 @@ import guest
 import splat
 from guest import Program  # part of this module's interface
 from kernels import Unavailable
-from tap import FAIL, PASS, SKIP, Case, judge
+from tap import FAIL, PASS, SKIP, Case, judge, parse
 
 QEMU = "qemu-system-x86_64"
 # /init writes 5 to the debug exit port: QEMU then exits with 5 * 2 + 1.
