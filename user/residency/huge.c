@@ -31,14 +31,18 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-static bool block_is_huge(struct pf_pagemap *pagemap, const struct pf_range *block)
+/** Where only sums of VMAs can be had, @vma_before is the sum without the block. */
+static bool block_is_huge(struct pf_pagemap *pagemap, const struct pf_range *block, uint64_t vma_before)
 {
 	uint64_t bytes;
 
-	return !pf_pagemap_huge_bytes(pagemap, block->addr, block->size, &bytes) && bytes == block->size;
+	if (!pf_pagemap_huge_bytes(pagemap, block->addr, block->size, &bytes))
+		return bytes == block->size;
+	return !pf_pagemap_vma_huge_bytes(block->addr, block->size, &bytes) && bytes >= vma_before + block->size;
 }
 
-static int reread(const struct pf_range *block)
+/** *ret_vma_before as block_is_huge() takes it. */
+static int reread(const struct pf_pagemap *pagemap, const struct pf_range *block, uint64_t *ret_vma_before)
 {
 	struct pf_range first = pf_range_part(block, 0, pf_page_size());
 	int r;
@@ -46,6 +50,8 @@ static int reread(const struct pf_range *block)
 	if (madvise(block->addr, block->size, MADV_DONTNEED_LOCKED) && madvise(block->addr, block->size, MADV_DONTNEED))
 		return pf_error(-errno, "fold at file offset %llu: cannot unmap the block: %m",
 				(unsigned long long)block->offset);
+	if (pagemap->vma_sums)
+		(void)pf_pagemap_vma_huge_bytes(block->addr, block->size, ret_vma_before);
 	(void)sync_file_range(block->fd, (off_t)block->offset, (off_t)block->size,
 			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 	(void)posix_fadvise(block->fd, (off_t)block->offset, (off_t)block->size, POSIX_FADV_DONTNEED);
@@ -59,7 +65,7 @@ int pf_fold(const struct pf_range *range)
 	uintptr_t start, end, huge = PF_PIECE;
 	struct pf_pagemap pagemap;
 	size_t folded = 0, blocks = 0;
-	bool collapse = true, can_tell;
+	bool collapse = true;
 	int r = pf_range_check(range);
 
 	if (r)
@@ -76,10 +82,9 @@ int pf_fold(const struct pf_range *range)
 		return pf_error(r, "/proc/self/pagemap cannot be opened: whether blocks are huge cannot be told");
 	for (uintptr_t at = start; at < end && !r; at += huge, blocks++) {
 		struct pf_range block = pf_range_part(range, at - (uintptr_t)range->addr, huge);
-		uint64_t bytes;
+		uint64_t before = UINT64_MAX - huge;
 
-		can_tell = !pf_pagemap_huge_bytes(&pagemap, block.addr, block.size, &bytes);
-		if (can_tell && bytes == block.size) {
+		if (block_is_huge(&pagemap, &block, before)) {
 			folded++;
 			continue;
 		}
@@ -90,10 +95,10 @@ int pf_fold(const struct pf_range *range)
 		/* EINVAL: not for this filesystem, so not for the next block either */
 		if (errno == EINVAL)
 			collapse = false;
-		r = reread(&block);
-		if (!r && (!can_tell || block_is_huge(&pagemap, &block)))
+		r = reread(&pagemap, &block, &before);
+		if (!r && block_is_huge(&pagemap, &block, before))
 			folded++;
-		if (!r && can_tell && !folded && blocks >= 3)
+		if (!r && !folded && blocks >= 3)
 			break; /* four blocks in a row did not: this kernel cannot on this filesystem */
 	}
 	pf_pagemap_close(&pagemap);

@@ -44,14 +44,20 @@ int pf_cachestat(int fd, uint64_t offset, uint64_t size, struct pf_cachestat *re
 #define PF_PAGE_LARGE   (1u << 1) /* part of a large folio */
 struct pf_pagemap {
 	int pagemap_fd, flags_fd; /* flags_fd: -1 without the right to read frame numbers */
+	bool vma_sums;            /* found out by pf_pagemap_huge_bytes(): this kernel says it of whole VMAs only */
 };
 /** -errno, no words. */
 int pf_pagemap_open(struct pf_pagemap *ret_pagemap);
 void pf_pagemap_close(struct pf_pagemap *pagemap);
 /** Fills one byte of PF_PAGE_* for each page. *ret_large_known false: PF_PAGE_LARGE could not be told. */
 int pf_pagemap_read(struct pf_pagemap *pagemap, void *addr, size_t pages, uint8_t *ret_state, bool *ret_large_known);
-/** Bytes of [addr, addr+size) mapped by PMD entries. -ENOTTY before Linux 6.7. */
+/**
+ * Bytes of [addr, addr+size) mapped by PMD entries. Before Linux 6.7 only sums of VMAs can be had: -ENODATA where a
+ * VMA is so mapped in part and reaches beyond the range.
+ */
 int pf_pagemap_huge_bytes(struct pf_pagemap *pagemap, void *addr, size_t size, uint64_t *ret_bytes);
+/** The same for all of the VMAs that [addr, addr+size) is in. */
+int pf_pagemap_vma_huge_bytes(void *addr, size_t size, uint64_t *ret_bytes);
 
 /* pin.c */
 

@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/types.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -41,6 +43,7 @@ int pf_pagemap_open(struct pf_pagemap *ret_pagemap)
 	if (fd < 0)
 		return -errno;
 	ret_pagemap->pagemap_fd = fd;
+	ret_pagemap->vma_sums = false;
 	ret_pagemap->flags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
@@ -104,6 +107,62 @@ int pf_pagemap_read(struct pf_pagemap *pagemap, void *addr, size_t pages, uint8_
 	return 0;
 }
 
+struct smaps_vma {
+	uintptr_t start, end, from, to; /* the VMA, and the part of it that was asked for */
+};
+
+/** False: the kernel says how much of the VMA is mapped by PMD entries, but not whether that is the part asked for. */
+static bool add_part(const struct smaps_vma *vma, uint64_t huge_bytes, uint64_t *sum)
+{
+	if (!huge_bytes)
+		return true;
+	if (vma->from == vma->start && vma->to == vma->end)
+		*sum += huge_bytes;
+	else if (huge_bytes == vma->end - vma->start)
+		*sum += vma->to - vma->from;
+	else
+		return false;
+	return true;
+}
+
+/** From /proc/self/smaps, which walks all of the process's page tables. @whole: of the VMAs, not of the part in them. */
+static int sum_of_vmas(uintptr_t from, uintptr_t to, bool whole, uint64_t *ret_bytes)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	struct smaps_vma vma = {0};
+	uint64_t bytes = 0;
+	bool known = true;
+	char line[512];
+
+	if (!smaps)
+		return -errno;
+	while (known && fgets(line, sizeof(line), smaps)) {
+		uintptr_t start, end;
+		uint64_t kib;
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end) == 2)
+			vma = (struct smaps_vma){start, end, from > start ? from : start, to < end ? to : end};
+		else if (vma.from >= vma.to || sscanf(line, "FilePmdMapped: %" SCNu64, &kib) != 1)
+			continue;
+		else if (whole)
+			bytes += kib << 10;
+		else
+			known = add_part(&vma, kib << 10, &bytes);
+		if (vma.start >= to)
+			break;
+	}
+	fclose(smaps);
+	if (!known)
+		return -ENODATA;
+	*ret_bytes = bytes;
+	return 0;
+}
+
+int pf_pagemap_vma_huge_bytes(void *addr, size_t size, uint64_t *ret_bytes)
+{
+	return sum_of_vmas((uintptr_t)addr, (uintptr_t)addr + size, true, ret_bytes);
+}
+
 int pf_pagemap_huge_bytes(struct pf_pagemap *pagemap, void *addr, size_t size, uint64_t *ret_bytes)
 {
 	struct scan_region regions[64];
@@ -121,8 +180,10 @@ int pf_pagemap_huge_bytes(struct pf_pagemap *pagemap, void *addr, size_t size, u
 	while (arg.start < arg.end) {
 		int count = ioctl(pagemap->pagemap_fd, SCAN_IOCTL, &arg);
 
-		if (count < 0)
-			return -errno;
+		if (count < 0) {
+			pagemap->vma_sums = errno == ENOTTY;
+			return pagemap->vma_sums ? sum_of_vmas(arg.start, arg.end, false, ret_bytes) : -errno;
+		}
 		for (int i = 0; i < count; i++)
 			bytes += regions[i].end - regions[i].start;
 		if (arg.walk_end <= arg.start)

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 int scan_plan_init(struct scan_plan *plan)
 {
@@ -46,10 +47,21 @@ static void set_uniform(struct scan_plan *plan, bool resident)
 	plan->was_cold = !resident;
 }
 
+/** Pages of the span, from its first on, that are wholly within a file of @size bytes. */
+static size_t whole_pages(const struct pf_range *range, const struct scan_plan *plan, uint64_t size)
+{
+	uint64_t start = range->offset + plan->span_at;
+
+	if (size <= start)
+		return 0;
+	return size - start < plan->span_size ? (size_t)(size - start) / plan->page : plan->span_size / plan->page;
+}
+
 static void look(struct scan_plan *plan, const struct pf_range *range, const struct scan_file *file)
 {
-	size_t pages, resident = 0;
+	size_t pages, whole, resident = 0;
 	struct pf_cachestat stat;
+	struct stat st;
 
 	plan->span_at = plan->at;
 	plan->span_size = range->size - plan->at < SCAN_SPAN ? range->size - plan->at : SCAN_SPAN;
@@ -67,6 +79,10 @@ static void look(struct scan_plan *plan, const struct pf_range *range, const str
 		set_uniform(plan, false);
 		return;
 	}
+	/* the page that a truncated file ends in may be resident: it is read, so that the end is found where it is */
+	whole = fstat(file->fd, &st) ? 0 : whole_pages(range, plan, (uint64_t)st.st_size);
+	for (size_t i = whole; i < pages; i++)
+		plan->span[i] = 0;
 	for (size_t i = 0; i < pages; i++)
 		resident += plan->span[i] & 1;
 	if (!resident || resident == pages) {
