@@ -62,21 +62,23 @@ class Machine:
 
     nodes: NUMA nodes, each with an equal share of memory_mib and of the cpus. modules: names for modprobe's rules, or
     paths of .ko files, loaded in this order after what the disks need. files: {path in the guest: path here}, with
-    their shared libraries. icount: counts guest instructions exactly (one processor thread). cgroup: 2 or 1.
+    their shared libraries. icount: counts guest instructions exactly. cgroup: 2 or 1. threads: "single" emulates all
+    processors in turn; "multi" has a thread for each, for races, but where those outnumber the free processors here the guest's
+    wait for each other, and its watchdogs bark.
     """
 
     def __init__(self, kernel, fs="ext4", nodes=1, memory_mib=1024, cpus=None, iops=0, append="", icount=False, timeout=300,
-                 modules=(), files=None, disks=None, cgroup=2, qemu=()):
+                 modules=(), files=None, disks=None, cgroup=2, threads="single", qemu=()):
         self.kernel, self.nodes, self.memory_mib = kernel, nodes, memory_mib
         self.cpus = max(cpus or (1 if icount else 2), nodes)
-        self.append, self.icount, self.timeout, self.cgroup = append, icount, timeout, cgroup
+        self.append, self.icount, self.timeout, self.cgroup, self.threads = append, icount, timeout, cgroup, threads
         self.modules, self.files, self.qemu = list(modules), dict(files or {}), list(qemu)
         self.disks = list(disks) if disks is not None else [Disk(fs, iops=iops)]
 
     def command(self, scratch):
         """QEMU's command line. Every file is below @scratch."""
         # la57 costs page walks; the others have no counterpart in the emulated machine and make kernels complain.
-        cmd = [QEMU, "-machine", "q35", "-accel", "tcg" + ("" if self.icount else ",thread=multi"), "-cpu", "max,-la57",
+        cmd = [QEMU, "-machine", "q35", "-accel", "tcg" + ("" if self.icount else f",thread={self.threads}"), "-cpu", "max,-la57",
                "-m", f"{self.memory_mib}M", "-smp", f"{self.cpus},sockets={self.cpus},cores=1,threads=1",
                "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                "-serial", f"file:{scratch}/console", "-serial", f"file:{scratch}/output",
