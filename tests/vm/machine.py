@@ -12,6 +12,7 @@ TCG is used even where KVM is: stock kernels do not boot under every host's KVM,
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,10 @@ QEMU = "qemu-system-x86_64"
 EXIT_STATUS = 11
 MKFS = {"ext4": ["/sbin/mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,nodiscard"],
         "xfs": ["/sbin/mkfs.xfs", "-q", "-f", "-K"]}
+
+
+# A run that is told to end takes QEMU and its files with it.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Disk:

@@ -89,11 +89,13 @@ static void set_params(const struct pf_watch *watch, struct pf_source_params *re
 	};
 }
 
-static bool wanted(const struct pf_source_ops *ops, enum pinfold_source source)
+static bool wanted(const struct pf_source_ops *ops, const struct pf_telemetry_config *config)
 {
 	bool is_bpf = !strncmp(ops->name, "bpf:", 4);
 
-	switch (source) {
+	if (config->only)
+		return !strcmp(ops->name, config->only);
+	switch (config->source) {
 	case PINFOLD_SOURCE_NONE:
 		return ops == &pf_source_none;
 	case PINFOLD_SOURCE_PROCFS:
@@ -112,10 +114,10 @@ static void add_missing(char *missing, size_t size, const char *text)
 	snprintf(missing + used, size - used, "%s%s", used ? "; " : "", text);
 }
 
-static void open_source(struct pf_telemetry *telemetry, enum pinfold_source source)
+static void open_source(struct pf_telemetry *telemetry, const struct pf_telemetry_config *config)
 {
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
-		if (!wanted(sources[i], source))
+		if (!wanted(sources[i], config))
 			continue;
 		if (!sources[i]->open(&telemetry->params, &telemetry->source)) {
 			telemetry->ops = sources[i];
@@ -158,7 +160,7 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	r = pf_sampler_new((uint64_t)now.tv_nsec << 20 ^ (uint64_t)now.tv_sec, &telemetry->sampler);
 	if (r)
 		goto err_free;
-	open_source(telemetry, config->source);
+	open_source(telemetry, config);
 	*ret_telemetry = telemetry;
 	return 0;
 
