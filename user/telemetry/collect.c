@@ -105,6 +105,7 @@ static void collect_slice(struct pf_telemetry *telemetry, uint32_t file_id, uint
 	/* slots of a source without faults are its own notes, not input */
 	if (file->slots && !telemetry->ops->observe)
 		changed = read_slot(&file->slots[index], slice, &delta);
+	pf_nodes_collect(file, index, changed, dt_s);
 	if (status->in_use)
 		collect_samples(telemetry, view, slice, changed, dt_s, &delta);
 	if (status->pinned && slice->sample.count + delta.hits > 0)

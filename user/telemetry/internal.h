@@ -24,11 +24,14 @@ struct pf_slice {
 	bool in_use, pinned;
 };
 
+struct pf_slice_nodes;
+
 struct pf_telemetry_file {
 	int fd; /* borrowed; -1: not added */
 	const char *base;
 	const struct pinfold_slot *slots; /* NULL: not counted */
 	struct pf_slice *slices;
+	struct pf_slice_nodes *nodes; /* NULL: nothing can be known of nodes, see nodes.c */
 	uint32_t used; /* slices below this one were in use at some time */
 };
 
@@ -52,7 +55,7 @@ struct pf_telemetry {
 	uint64_t sample_hit_count, sample_ns_total;
 	double baseline; /* touches per block-second of the median slice, for sources that cannot class */
 	/* round-robin places, as positions in the list of all slices */
-	uint64_t pinned_cursor, resident_cursor, scan_cursor;
+	uint64_t pinned_cursor, resident_cursor, scan_cursor, home_cursor;
 	struct pf_resident resident;
 	uint64_t last_turn_ms;
 	struct pf_slice_view *views;
@@ -64,6 +67,12 @@ struct pf_telemetry {
 
 /* collect.c: one pass over all slices */
 void pf_collect(struct pf_telemetry *telemetry, double dt_s, pf_slice_status_fn status, void *ctx);
+/* nodes.c: where slices are used from, and where their memory is */
+int pf_nodes_new(const struct pf_source_params *params, struct pf_slice_nodes **ret_nodes);
+/** @changed: the slot's counters moved since the last turn. */
+void pf_nodes_collect(struct pf_telemetry_file *file, uint32_t index, bool changed, double dt_s);
+void pf_nodes_view(const struct pf_telemetry *telemetry, struct pf_slice_view *view);
+void pf_nodes_find_homes(struct pf_telemetry *telemetry);
 /* place.c: samples and residency for the next turn */
 
 /**

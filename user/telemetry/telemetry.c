@@ -176,8 +176,10 @@ void pf_telemetry_free(struct pf_telemetry *telemetry)
 	if (telemetry->ops)
 		telemetry->ops->close(telemetry->source);
 	pf_sampler_free(telemetry->sampler);
-	for (uint32_t i = 0; telemetry->files && i < telemetry->file_end; i++)
+	for (uint32_t i = 0; telemetry->files && i < telemetry->file_end; i++) {
 		free(telemetry->files[i].slices);
+		free(telemetry->files[i].nodes);
+	}
 	free(telemetry->files);
 	pf_resident_done(&telemetry->resident);
 	free(telemetry->views);
@@ -211,6 +213,7 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 {
 	struct pf_telemetry_file *file;
 	const struct pinfold_slot *slots;
+	struct pf_slice_nodes *nodes;
 	struct pf_slice *slices;
 	int r;
 
@@ -225,10 +228,15 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 	slices = calloc(telemetry->params.slice_count, sizeof(*slices));
 	if (!slices)
 		return pf_error(-ENOMEM, "file %u: state of %u slices", file_id, telemetry->params.slice_count);
+	if (pf_nodes_new(&telemetry->params, &nodes)) {
+		free(slices);
+		return pf_error(-ENOMEM, "file %u: nodes of %u slices", file_id, telemetry->params.slice_count);
+	}
 	r = grow_views(telemetry);
 	if (!r)
 		r = telemetry->ops->add_file(telemetry->source, file_id, fd, &slots);
 	if (r) {
+		free(nodes);
 		free(slices);
 		return r;
 	}
@@ -239,6 +247,7 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 		.base = (const char *)telemetry->watch.base + (uint64_t)file_id * telemetry->watch.file_size,
 		.slots = slots,
 		.slices = slices,
+		.nodes = nodes,
 	};
 	if (file_id >= telemetry->file_end)
 		telemetry->file_end = file_id + 1;
@@ -262,8 +271,7 @@ static void fill_views(struct pf_telemetry *telemetry)
 		view->in_use = slice->in_use;
 		view->resident_pages = slice->resident_pages;
 		view->extent_flags = slice->extent_flags;
-		view->remote_permille = 0;
-		view->busiest_node = telemetry->params.node_count > 1 ? -1 : 0;
+		pf_nodes_view(telemetry, view);
 		before = slice;
 	}
 }
@@ -320,6 +328,7 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 	fill_views(telemetry);
 	set_baseline(telemetry);
 	start_ns = thread_ns();
+	pf_nodes_find_homes(telemetry);
 	pf_scan_residency(telemetry);
 	pf_place_samples(telemetry, dt_s);
 	telemetry->sample_ns_total += thread_ns() - start_ns;
