@@ -125,7 +125,7 @@ static bool add_part(const struct smaps_vma *vma, uint64_t huge_bytes, uint64_t 
 	return true;
 }
 
-/** From /proc/self/smaps, which walks all of the process's page tables. @whole: of the VMAs, not of the part in them. */
+/** From /proc/self/smaps, which walks all its page tables. @whole: of the VMAs, not of the part in them. */
 static int sum_of_vmas(uintptr_t from, uintptr_t to, bool whole, uint64_t *ret_bytes)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "re");

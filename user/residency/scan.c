@@ -44,6 +44,8 @@
 #define IN_PLACE_MAX (2 * SCAN_SPAN)
 /** Direct reads that are not a multiple of this are asked for in whole units. */
 #define DIRECT_ALIGN 4096
+/** The largest folio of a page cache. */
+#define DROP_BACK ((uint64_t)2 << 20)
 
 struct segment_state {
 	struct scan_segment is;
@@ -269,6 +271,7 @@ static int plan_ahead(struct pf_scan *scan)
 /** Through the page cache, leaving it as it was: the planner gave only missing pages. */
 static ssize_t read_buffered(struct scan_file *file, char *buffer, size_t size, uint64_t offset)
 {
+	uint64_t from;
 	ssize_t got;
 
 	if (file->buffered < 0) {
@@ -283,7 +286,12 @@ static ssize_t read_buffered(struct scan_file *file, char *buffer, size_t size, 
 	got = pread(file->buffered, buffer, size, (off_t)offset);
 	if (got < 0)
 		return -errno;
-	(void)posix_fadvise(file->buffered, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+	/* A folio larger than the block is dropped with its last part: all of it must lie in what is dropped. */
+	if (offset != file->run_end)
+		file->run_start = offset;
+	file->run_end = offset + (uint64_t)got;
+	from = offset - file->run_start > DROP_BACK ? offset - DROP_BACK : file->run_start;
+	(void)posix_fadvise(file->buffered, (off_t)from, (off_t)(offset + size - from), POSIX_FADV_DONTNEED);
 	return got;
 }
 

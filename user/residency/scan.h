@@ -19,6 +19,7 @@ struct scan_file {
 	int fd;       /* the caller's */
 	int direct;   /* O_DIRECT, or -1: refused */
 	int buffered; /* own descriptor for pread, no readahead beyond what is asked; -1 until needed */
+	uint64_t run_start, run_end; /* what was read through the page cache without a gap; dropped again */
 	bool visible; /* residency can be told */
 };
 

@@ -96,7 +96,8 @@ void pf_nodes_view(const struct pf_telemetry *telemetry, struct pf_slice_view *v
 }
 
 /* The node of most of the pages that are mapped here; what it was before if none is. */
-static void find_home(const struct pf_telemetry *telemetry, const struct pf_slice_view *view, struct pf_slice_nodes *nodes)
+static void find_home(const struct pf_telemetry *telemetry, const struct pf_slice_view *view,
+		      struct pf_slice_nodes *nodes)
 {
 	const char *start = pf_slice_addr(telemetry, view);
 	uint32_t count[PINFOLD_SLOT_NODES] = {0}, most = 0;

@@ -26,7 +26,7 @@ struct pf_watch {
 
 struct pf_telemetry_config {
 	enum pinfold_source source;      /* AUTO: best that attaches */
-	const char *only;                /* a source by its name, and if it does not attach none; NULL: as .source says */
+	const char *only;                /* the one source to try, by name; NULL: as .source says */
 	uint32_t sample_rate_per_s;      /* revoked blocks per second at most */
 	uint32_t heat_halflife_ms;       /* 0: 3000 */
 	uint32_t learning_window_min;

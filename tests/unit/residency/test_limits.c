@@ -4,6 +4,8 @@
  */
 #include "residency/internal.h"
 
+#include "cgroup.h"
+
 #include "base/error.h"
 
 #include <fcntl.h>
@@ -11,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -182,6 +186,43 @@ TEST(of_this_host)
 	       limits.limit_name);
 	EXPECT_LT(0, limits.effective_bytes);
 	EXPECT_LE(limits.effective_bytes, limits.ram_bytes);
+}
+
+/* A real cgroup, v1 or v2: what it limits and how much of that is used. */
+static int limits_inside(struct test_cgroup *cgroup)
+{
+	struct pf_memory_limits limits;
+	void *data;
+
+	if (!test_cgroup_enter(cgroup))
+		return 2;
+	data = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (data == MAP_FAILED)
+		return 2;
+	if (pf_memory_limits_read(&limits) || limits.cgroup_bytes != 100 << 20)
+		return 3;
+	if (limits.cgroup_used_bytes < 8 << 20 || limits.cgroup_used_bytes > 100 << 20)
+		return 4;
+	if (limits.effective_bytes > 100 << 20 || strcmp(limits.cgroup_path, cgroup->dir))
+		return 5;
+	return 0;
+}
+
+TEST(of_a_cgroup_of_this_host)
+{
+	struct test_cgroup cgroup;
+	const char *why = test_cgroup_open(&cgroup, "104857600");
+	int status;
+	pid_t child;
+
+	if (why)
+		SKIP(return, "%s", why);
+	child = fork();
+	if (!child)
+		_exit(limits_inside(&cgroup));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	test_cgroup_close(&cgroup);
 }
 
 TEST_HARNESS_MAIN

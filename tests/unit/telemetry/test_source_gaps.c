@@ -314,9 +314,11 @@ TEST_F(gaps, huge_mappings)
 		const struct pinfold_slot *slot = pf_telemetry_slot(self->telemetry, 0, i);
 		long counted = (long)(slot->minor + slot->major);
 
-		EXPECT_TRUE(variant->huge == SEEN ? counted == self->faults[i] || counted + OWN_FAULTS == self->faults[i]
-						  : !variant->read ? !counted : counted <= self->faults[i])
-			TH_LOG("slice %u: %ld of %ld", i, counted, self->faults[i]);
+		/* what is not seen may still be an exact reader's fault on a small page before */
+		if (variant->huge == SEEN)
+			EXPECT_TRUE(counted == self->faults[i] || counted + OWN_FAULTS == self->faults[i]);
+		else
+			EXPECT_LE(counted, variant->read == SEEN ? self->faults[i] : 0);
 	}
 }
 
