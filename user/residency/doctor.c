@@ -154,6 +154,8 @@ static void check_pagemap_scan(struct pinfold_capability *cap, struct scratch *s
 	if (!r) {
 		r = pf_pagemap_huge_bytes(&pagemap, (void *)((uintptr_t)&pagemap & ~(pf_page_size() - 1)),
 					  pf_page_size(), &bytes);
+		if (pagemap.vma_sums)
+			r = -ENOTTY;
 		pf_pagemap_close(&pagemap);
 	}
 	if (r)
