@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * fault.c - the calls of a mapping, passed on to the filesystem and counted.
+ *
+ * DESIGN
+ *   A fault that a resident page can serve is ->map_pages alone (reads) or ->fault (writes, private copies). What
+ *   ->map_pages does not serve goes to ->fault, which may let go of the mapping's lock, wait for the device and return
+ *   VM_FAULT_RETRY; the kernel then tries anew with FAULT_FLAG_TRIED. ->page_mkwrite follows on ->fault for a write to a
+ *   shared mapping, or stands alone for a write to a page that is mapped for reading.
+ *
+ * INVARIANTS
+ *   1. A fault is counted where and as getrusage() counts it: once it is served, as major if it read the device
+ *      or had to be retried.
+ *   2. ->map_pages runs under RCU and does not sleep.
+ */
+#include <linux/file.h>
+#include <linux/ktime.h>
+
+#include "region.h"
+
+static inline u64 clock_ns(void)
+{
+	return ktime_get_mono_fast_ns();
+}
+
+static inline bool timing(const struct pf_region *region)
+{
+	return region->flags & PINFOLD_REGISTER_LATENCY;
+}
+
+static inline bool is_major(unsigned int flags, vm_fault_t ret)
+{
+	return ret & VM_FAULT_MAJOR || flags & FAULT_FLAG_TRIED;
+}
+
+static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+	u64 begun = timing(region) ? clock_ns() : 0;
+	vm_fault_t ret;
+
+	/* Nothing is mapped, so the kernel goes on to ->fault, which may sleep and makes the slot. */
+	if (pf_slot_due(region, vmf->pgoff))
+		return 0;
+	ret = region->fs_ops->map_pages(vmf, start, end);
+	if (ret & VM_FAULT_NOPAGE)
+		pf_count_fault(region, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret),
+			       begun ? clock_ns() - begun : 0, begun);
+	return ret;
+}
+
+static vm_fault_t fault(struct vm_fault *vmf)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+	struct file *file = vmf->vma->vm_file;
+	u64 page = vmf->pgoff, begun, ns;
+	unsigned int flags = vmf->flags;
+	vm_fault_t ret;
+
+	if (pf_slot_due(region, page))
+		pf_slots_make(region, page);
+	/* The mapping may be gone before the filesystem returns; this keeps the region. */
+	get_file(file);
+	begun = clock_ns();
+	ret = region->fs_ops->fault(vmf);
+	if (ret & VM_FAULT_RETRY) {
+		pf_count_wait(region, page, clock_ns() - begun);
+	} else if (!(ret & VM_FAULT_ERROR)) {
+		bool timed = is_major(flags, ret) || timing(region);
+
+		ns = timed ? clock_ns() - begun : 0;
+		pf_count_fault(region, page, flags, is_major(flags, ret), ns, timed);
+	}
+	fput(file);
+	return ret;
+}
+
+static vm_fault_t page_mkwrite(struct vm_fault *vmf)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+	/* A page that is mapped already was found through its entry; ->fault is called where there is none. */
+	bool alone = vmf->pte;
+	u64 begun = alone && timing(region) ? clock_ns() : 0;
+	struct pinfold_slot *slot;
+	vm_fault_t ret;
+
+	if (pf_slot_due(region, vmf->pgoff))
+		pf_slots_make(region, vmf->pgoff);
+	/* The lock is kept throughout, and the kernel itself goes on to use the mapping: it stays. */
+	ret = region->fs_ops->page_mkwrite(vmf);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY))
+		return ret;
+	if (alone)
+		pf_count_fault(region, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
+			       begun ? clock_ns() - begun : 0, begun);
+	slot = pf_slot(region, vmf->pgoff);
+	if (slot && ret & VM_FAULT_LOCKED)
+		atomic64_inc((atomic64_t *)&slot->mkwrite);
+	return ret;
+}
+
+/* Both are for memory without page cache. Such files are refused, so they say so. */
+static vm_fault_t huge_fault(struct vm_fault *vmf, pf_huge_arg order)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+
+	return region->fs_ops->huge_fault(vmf, order);
+}
+
+static vm_fault_t pfn_mkwrite(struct vm_fault *vmf)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+
+	return region->fs_ops->pfn_mkwrite(vmf);
+}
+
+const struct vm_operations_struct pf_vm_ops = {
+	.fault = fault,
+	.map_pages = map_pages,
+	.page_mkwrite = page_mkwrite,
+};
+
+const struct vm_operations_struct pf_vm_ops_huge = {
+	.fault = fault,
+	.huge_fault = huge_fault,
+	.map_pages = map_pages,
+	.page_mkwrite = page_mkwrite,
+	.pfn_mkwrite = pfn_mkwrite,
+};
