@@ -40,6 +40,16 @@ static inline bool pf_file_owner(struct file *file)
 #endif
 }
 
+/* vm_flags are const since "mm: introduce vma->vm_flags wrapper functions" (6.3). */
+static inline void pf_vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_clear(vma, flags);
+#else
+	vma->vm_flags &= ~flags;
+#endif
+}
+
 /* folio_try_get_rcu() became folio_try_get() in 6.11; before, that name did without the care for RCU. */
 static inline bool pf_folio_try_get(struct folio *folio)
 {

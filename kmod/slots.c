@@ -115,6 +115,9 @@ static const struct vm_operations_struct slots_vm_ops = {
 /* The file is open for reading only, so the kernel refuses shared mappings that could be written. */
 static int slots_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	pf_vm_flags_clear(vma, VM_MAYEXEC);
 	vma->vm_ops = &slots_vm_ops;
 	return 0;
 }

@@ -117,6 +117,7 @@ TEST_F(access, own_files)
 		WANT(errno_of((long)mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, r.slots_fd, 0)) == EACCES);
 		WANT(errno_of(mprotect(r.slots, PAGE, PROT_READ | PROT_WRITE)) == EACCES);
 		WANT(errno_of((long)mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, r.slots_fd, 0)) == EPERM);
+		WANT(errno_of(mprotect(r.slots, PAGE, PROT_READ | PROT_EXEC)) == EACCES);
 		WANT(errno_of(write(r.slots_fd, "x", 1)) == EBADF);
 	}
 	EXPECT_EQ(failures, 0);

@@ -42,6 +42,8 @@ FIXTURE_SETUP(scan)
 	ASSERT_EQ(region_open(&self->r, "scan.data", SIZE, O_RDWR, 0), 0);
 	self->map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->r.fd, 0);
 	ASSERT_NE(self->map, MAP_FAILED);
+	/* Nothing is to be read ahead between two looks. */
+	ASSERT_EQ(madvise(self->map, SIZE, MADV_RANDOM), 0);
 	self->results = calloc(PAGES, sizeof(*self->results));
 	self->pagemap = open("/proc/self/pagemap", O_RDONLY);
 	self->flags = open("/proc/kpageflags", O_RDONLY);
