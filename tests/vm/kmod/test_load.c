@@ -10,7 +10,8 @@
 
 #define SIZE (2 * SLICE)
 #define MODULE "/lib/modules/pinfold.ko"
-#define ROUNDS 20
+/* Unloading waits for all tasks to leave the module: a second or two in an emulated machine. */
+#define ROUNDS 6
 /* The last reference to a file is dropped a moment after close(). */
 #define PATIENCE_MS 3000
 
