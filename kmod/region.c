@@ -133,20 +133,26 @@ static int region_release(struct inode *inode, struct file *file)
 	return r;
 }
 
+/* Files have one of two ways to be mapped, and as of now ours instead. */
+static bool own_mmap(struct file_operations *fops)
+{
+#ifdef PF_HAVE_MMAP_PREPARE
+	if (fops->mmap_prepare) {
+		fops->mmap_prepare = pf_mmap_prepare;
+		return true;
+	}
+#endif
+	if (!fops->mmap)
+		return false;
+	fops->mmap = pf_mmap;
+	return true;
+}
+
 /* Puts the copy of the operations with ours in it into a file that nobody else has yet. */
 static int region_own(struct pf_region *region, struct file *file)
 {
-	const struct file_operations *fs_fops = file->f_op;
-
-	region->fops = *fs_fops;
-#ifdef PF_HAVE_MMAP_PREPARE
-	if (fs_fops->mmap_prepare)
-		region->fops.mmap_prepare = pf_mmap_prepare;
-	else
-#endif
-	if (fs_fops->mmap)
-		region->fops.mmap = pf_mmap;
-	else
+	region->fops = *file->f_op;
+	if (!own_mmap(&region->fops))
 		return -EOPNOTSUPP;
 	region->fops.owner = THIS_MODULE;
 	region->fops.unlocked_ioctl = region_ioctl;
@@ -154,7 +160,7 @@ static int region_own(struct pf_region *region, struct file *file)
 	region->fops.compat_ioctl = region_compat_ioctl;
 #endif
 	region->fops.release = region_release;
-	region->fs_fops = fs_fops;
+	region->fs_fops = file->f_op;
 	region->file = file;
 	__module_get(THIS_MODULE);
 	file->f_op = &region->fops;

@@ -200,20 +200,19 @@ static void do_change_map(void)
 
 static void do_touch(void)
 {
-	const struct map *map = rnd(8) ? &maps[rnd(MAPS)] : &slot_maps[rnd(REGIONS)];
-	static volatile char sink;
+	const struct map map = rnd(8) ? maps[rnd(MAPS)] : slot_maps[rnd(REGIONS)];
 
-	if (!map->at)
+	if (!map.at)
 		return;
 	if (sigsetjmp(after_signal, 1)) {
 		faults++;
 		return;
 	}
 	for (int i = 0; i < 20; i++) {
-		volatile char *at = map->at + rnd(map->pages) * PAGE + rnd(PAGE);
+		volatile char *at = map.at + rnd(map.pages) * PAGE + rnd(PAGE);
 
 		if (rnd(3))
-			sink = *at;
+			(void)*at;
 		else
 			*at = (char)i;
 	}
