@@ -16,7 +16,7 @@
 #include <linux/file.h>
 #include <linux/ktime.h>
 
-#include "region.h"
+#include "count.h"
 
 static inline u64 clock_ns(void)
 {
@@ -36,16 +36,17 @@ static inline bool is_major(unsigned int flags, vm_fault_t ret)
 static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
 	struct pf_region *region = vmf->vma->vm_private_data;
-	u64 begun = timing(region) ? clock_ns() : 0;
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
+	u64 begun = unlikely(timing(region)) ? clock_ns() : 0;
 	vm_fault_t ret;
 
 	/* Nothing is mapped, so the kernel goes on to ->fault, which may sleep and makes the slot. */
-	if (pf_slot_due(region, vmf->pgoff))
+	if (unlikely(!slot) && pf_slot_due(region, vmf->pgoff))
 		return 0;
 	ret = region->fs_ops->map_pages(vmf, start, end);
-	if (ret & VM_FAULT_NOPAGE)
-		pf_count_fault(region, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret),
-			       begun ? clock_ns() - begun : 0, begun);
+	if (likely(ret & VM_FAULT_NOPAGE))
+		pf_count_fault(region, slot, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret),
+			       unlikely(begun) ? clock_ns() - begun : 0, begun);
 	return ret;
 }
 
@@ -54,11 +55,12 @@ static vm_fault_t fault(struct vm_fault *vmf)
 	struct pf_region *region = vmf->vma->vm_private_data;
 	struct file *file = vmf->vma->vm_file;
 	u64 page = vmf->pgoff, begun, ns;
+	struct pinfold_slot *slot = pf_slot(region, page);
 	unsigned int flags = vmf->flags;
 	vm_fault_t ret;
 
-	if (pf_slot_due(region, page))
-		pf_slots_make(region, page);
+	if (unlikely(!slot))
+		slot = pf_slots_make(region, page);
 	/* The mapping may be gone before the filesystem returns; this keeps the region. */
 	get_file(file);
 	begun = clock_ns();
@@ -69,7 +71,7 @@ static vm_fault_t fault(struct vm_fault *vmf)
 		bool timed = is_major(flags, ret) || timing(region);
 
 		ns = timed ? clock_ns() - begun : 0;
-		pf_count_fault(region, page, flags, is_major(flags, ret), ns, timed);
+		pf_count_fault(region, slot, page, flags, is_major(flags, ret), ns, timed);
 	}
 	fput(file);
 	return ret;
@@ -81,21 +83,20 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	/* A page that is mapped already was found through its entry; ->fault is called where there is none. */
 	bool alone = vmf->pte;
 	u64 begun = alone && timing(region) ? clock_ns() : 0;
-	struct pinfold_slot *slot;
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
 	vm_fault_t ret;
 
-	if (pf_slot_due(region, vmf->pgoff))
-		pf_slots_make(region, vmf->pgoff);
+	if (unlikely(!slot))
+		slot = pf_slots_make(region, vmf->pgoff);
 	/* The lock is kept throughout, and the kernel itself goes on to use the mapping: it stays. */
 	ret = region->fs_ops->page_mkwrite(vmf);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY))
 		return ret;
 	if (alone)
-		pf_count_fault(region, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
+		pf_count_fault(region, slot, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
 			       begun ? clock_ns() - begun : 0, begun);
-	slot = pf_slot(region, vmf->pgoff);
 	if (slot && ret & VM_FAULT_LOCKED)
-		atomic64_inc((atomic64_t *)&slot->mkwrite);
+		pf_add(&slot->mkwrite, 1);
 	return ret;
 }
 

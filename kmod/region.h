@@ -97,14 +97,13 @@ int pf_mmap_prepare(struct vm_area_desc *desc);
 extern const struct vm_operations_struct pf_vm_ops, pf_vm_ops_huge;
 
 /* count.c */
-void pf_count_fault(struct pf_region *region, u64 page, unsigned int flags, bool major, u64 ns, bool timed);
 void pf_count_wait(struct pf_region *region, u64 page, u64 ns);
 
 /* slots.c */
 int pf_slots_init(struct pf_region *region);
 void pf_slots_done(struct pf_region *region);
-/* Makes the slot of a page unless it is there. May sleep. */
-void pf_slots_make(struct pf_region *region, u64 page);
+/* The slot of a page, made unless it is there; NULL if there can be none. May sleep. */
+struct pinfold_slot *pf_slots_make(struct pf_region *region, u64 page);
 int pf_slots_open(struct pf_region *region);
 
 /* The slot of a page of the file; NULL if there is none (yet). Any context. */

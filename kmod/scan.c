@@ -19,21 +19,25 @@
 /* Adds the pages of a folio, to which we hold a reference, that lie in the grain. */
 static void add(struct folio *folio, u64 first, u64 last, struct pinfold_scan *scan)
 {
-	u64 from = max_t(u64, first, folio->index), to = min_t(u64, last, folio->index + folio_nr_pages(folio) - 1);
-	u32 pages = to - from + 1;
+	u32 pages = 1;
 
 	if (!folio_test_uptodate(folio))
 		return;
+	if (folio_test_large(folio)) {
+		u64 end = folio->index + folio_nr_pages(folio) - 1;
+
+		pages = min_t(u64, last, end) - max_t(u64, first, folio->index) + 1;
+		if (folio_nr_pages(folio) >= HUGE_PAGES)
+			scan->huge += pages;
+		else
+			scan->large += pages;
+	}
 	scan->resident += pages;
 	scan->dirty += folio_test_dirty(folio) ? pages : 0;
 	scan->writeback += folio_test_writeback(folio) ? pages : 0;
 	scan->active += folio_test_active(folio) ? pages : 0;
 	scan->referenced += folio_test_referenced(folio) ? pages : 0;
 	scan->locked += folio_test_mlocked(folio) ? pages : 0;
-	if (folio_nr_pages(folio) >= HUGE_PAGES)
-		scan->huge += pages;
-	else if (folio_test_large(folio))
-		scan->large += pages;
 	scan->node[folio_nid(folio) % PINFOLD_SLOT_NODES] += pages;
 }
 

@@ -81,12 +81,11 @@ static struct pinfold_slot *make_chunk(struct pf_region *region, struct pinfold_
 	return other == PF_CHUNK_NONE ? NULL : other;
 }
 
-void pf_slots_make(struct pf_region *region, u64 page)
+struct pinfold_slot *pf_slots_make(struct pf_region *region, u64 page)
 {
-	u64 slice = page >> region->slice_shift;
-
-	if (slice < region->slice_count)
-		make_chunk(region, &region->chunks[slice / PF_CHUNK_SLOTS]);
+	if (pf_slot_due(region, page))
+		make_chunk(region, &region->chunks[(page >> region->slice_shift) / PF_CHUNK_SLOTS]);
+	return pf_slot(region, page);
 }
 
 static vm_fault_t slots_fault(struct vm_fault *vmf)
