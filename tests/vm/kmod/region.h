@@ -77,9 +77,28 @@ static inline int region_slots(struct region *r)
 	return r->slots == MAP_FAILED ? -errno : 0;
 }
 
+static inline void write_setting(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0)
+		return; /* this kernel does not have it */
+	if (write(fd, value, strlen(value)) < 0)
+		fprintf(stderr, "# %s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
+/* Pages are moved and joined behind a program's back, at faults that getrusage() counts and no filesystem sees. */
+static inline void kernel_quiet(void)
+{
+	write_setting("/proc/sys/kernel/numa_balancing", "0");
+	write_setting("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "1000000");
+}
+
 /* Makes a file, opens it with @flags and registers it. 0 or -errno. */
 static inline int region_open(struct region *r, const char *name, size_t size, int flags, uint32_t register_flags)
 {
+	kernel_quiet();
 	*r = (struct region){.device = open(DEVICE, O_RDWR | O_CLOEXEC), .file = file_make(name, size, flags)};
 	if (r->device < 0 || r->file < 0)
 		return -errno;
