@@ -5,8 +5,8 @@
  * DESIGN
  *   A fault that a resident page can serve is ->map_pages alone (reads) or ->fault (writes, private copies). What
  *   ->map_pages does not serve goes to ->fault, which may let go of the mapping's lock, wait for the device and return
- *   VM_FAULT_RETRY; the kernel then tries anew with FAULT_FLAG_TRIED. ->page_mkwrite follows on ->fault for a write to a
- *   shared mapping, or stands alone for a write to a page that is mapped for reading.
+ *   VM_FAULT_RETRY; the kernel then tries anew with FAULT_FLAG_TRIED. ->page_mkwrite follows on ->fault for a write to
+ * a shared mapping, or stands alone for a write to a page that is mapped for reading.
  *
  * INVARIANTS
  *   1. A fault is counted where and as getrusage() counts it: once it is served, as major if it read the device

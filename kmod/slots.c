@@ -3,9 +3,9 @@
  * slots.c - the sparse array of slots, and the file that it is read through.
  *
  * DESIGN
- *   A table of pointers, one per chunk of 64 slots (five pages, 128 MiB of file at 2 MiB slices), filled as slices fault
- *   or their slots are read. A chunk is set once, by cmpxchg, and stays until the region ends, so that readers
- *   and probes need no lock.
+ *   A table of pointers, one per chunk of 64 slots (five pages, 128 MiB of file at 2 MiB slices), filled as slices
+ * fault or their slots are read. A chunk is set once, by cmpxchg, and stays until the region ends, so that readers and
+ * probes need no lock.
  *
  *   For 16 TiB in slices of 2 MiB the table takes 1 MiB, and the slots 0.015 % of what was touched: 2.5 GiB if all is.
  */

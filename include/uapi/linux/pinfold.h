@@ -194,7 +194,8 @@ struct pinfold_age {
  * PINFOLD_IOC_REVOKE, on a region: drops the translations of the ranges in every process that maps the file, by
  * whatever descriptor, and flushes them from all processors. The next access to each page faults. Pages stay in
  * the page cache and keep their data; those locked by mlock lose that mark until they are touched through the
- * mapping that locked them. A call does a bounded amount of work, at least one range; done says how many ranges were revoked.
+ * mapping that locked them. A call does a bounded amount of work, at least one range; done says how many ranges were
+ * revoked.
  *
  * -EPERM: as for SCAN. -EINVAL: a range that is not made of whole pages, or longer than PINFOLD_REVOKE_LENGTH_MAX.
  */

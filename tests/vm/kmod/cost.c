@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * cost.c - what a warm minor fault costs through a region, and what a SCAN costs against mincore() and page flags.
- * For a machine that counts instructions (-icount shift=0: one is one nanosecond of its clock): the figures are exact counts.
+ * For a machine that counts instructions (-icount shift=0: one is one nanosecond of its clock): the figures are exact
+ * counts.
  *
  * Each figure is the median of ROUNDS rounds; the variants take turns. Exits with 1 if a limit is exceeded.
  */
@@ -89,7 +90,8 @@ static int measure(const char *what, uint64_t (*run)(char *map), double limit, d
 	printf("# %-16s", what);
 	for (int v = 0; v < VARIANTS; v++) {
 		uint64_t m = median(values[v]);
-		double percent = 100.0 * ((double)m - (double)file) / (double)file, most = v == 1 ? limit : limit_latency;
+		double percent = 100.0 * ((double)m - (double)file) / (double)file,
+		       most = v == 1 ? limit : limit_latency;
 
 		printf(" | %s %llu", variants[v], (unsigned long long)m);
 		if (v)
@@ -117,7 +119,8 @@ static int measure_scan(int region)
 	if (pread(pagemap, entries, sizeof(entries), (off_t)((uintptr_t)maps[0] / PAGE * 8)) != sizeof(entries))
 		return 1;
 	for (size_t page = 0; page < PAGES; page++) {
-		if (core[page] & 1 && pread(kpageflags, &flags, 8, (off_t)((entries[page] & ((1ull << 55) - 1)) * 8)) != 8)
+		if (core[page] & 1 &&
+		    pread(kpageflags, &flags, 8, (off_t)((entries[page] & ((1ull << 55) - 1)) * 8)) != 8)
 			return 1;
 	}
 	old = now() - start;
@@ -138,7 +141,8 @@ int main(void)
 	if (region_open(&counting, "cost.data", SIZE, O_RDWR, 0))
 		return 1;
 	timing = counting;
-	timing.fd = region_register(counting.device, counting.file, PINFOLD_SLICE_SHIFT_MIN, PINFOLD_REGISTER_LATENCY, 0);
+	timing.fd =
+		region_register(counting.device, counting.file, PINFOLD_SLICE_SHIFT_MIN, PINFOLD_REGISTER_LATENCY, 0);
 	maps[0] = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, counting.file, 0);
 	maps[1] = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, counting.fd, 0);
 	maps[2] = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, timing.fd, 0);

@@ -324,7 +324,8 @@ static int work(uint64_t operations, uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	uint64_t operations = argc > 1 ? strtoull(argv[1], NULL, 0) : 50000, seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
+	uint64_t operations = argc > 1 ? strtoull(argv[1], NULL, 0) : 50000,
+		 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
 	int status, bad = 0, gone = -1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -31,12 +31,12 @@ static int become(uid_t uid, gid_t group)
 	return !setgroups(1, &group) && !setresgid(group, group, group) && !setresuid(uid, uid, uid);
 }
 
-#define WANT(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "# %s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                     \
-			bad = 1;                                                                                       \
-		}                                                                                                      \
+#define WANT(condition)                                                                                     \
+	do {                                                                                                \
+		if (!(condition)) {                                                                         \
+			fprintf(stderr, "# %s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
+			bad = 1;                                                                            \
+		}                                                                                           \
 	} while (0)
 
 static int errno_of(long result)
@@ -102,7 +102,9 @@ TEST_F(access, own_files)
 {
 	AS(TESTER, GROUP)
 	{
-		struct region r = {.device = open(DEVICE, O_RDWR), .file = open("access.mine", O_RDWR), .slice_count = 2};
+		struct region r = { .device = open(DEVICE, O_RDWR),
+				    .file = open("access.mine", O_RDWR),
+				    .slice_count = 2 };
 
 		r.fd = region_register(r.device, r.file, 21, 0, 0);
 		WANT(r.fd >= 0);
@@ -127,7 +129,9 @@ TEST_F(access, files_of_others_that_are_readable)
 {
 	AS(TESTER, GROUP)
 	{
-		struct region r = {.device = open(DEVICE, O_RDWR), .file = open("access.root", O_RDONLY), .slice_count = 2};
+		struct region r = { .device = open(DEVICE, O_RDWR),
+				    .file = open("access.root", O_RDONLY),
+				    .slice_count = 2 };
 		char *map;
 
 		r.fd = region_register(r.device, r.file, 21, 0, 0);
@@ -287,9 +291,11 @@ TEST_F(access, hostile_arguments)
 	static struct {
 		unsigned int request;
 		size_t size;
-	} const calls[] = {{PINFOLD_IOC_INFO, sizeof(struct pinfold_info)}, {PINFOLD_IOC_SCAN, sizeof(struct pinfold_query)},
-			   {PINFOLD_IOC_AGE, sizeof(struct pinfold_query)}, {PINFOLD_IOC_REVOKE, sizeof(struct pinfold_revoke)},
-			   {PINFOLD_IOC_REGISTER, sizeof(struct pinfold_register)}};
+	} const calls[] = { { PINFOLD_IOC_INFO, sizeof(struct pinfold_info) },
+			    { PINFOLD_IOC_SCAN, sizeof(struct pinfold_query) },
+			    { PINFOLD_IOC_AGE, sizeof(struct pinfold_query) },
+			    { PINFOLD_IOC_REVOKE, sizeof(struct pinfold_revoke) },
+			    { PINFOLD_IOC_REGISTER, sizeof(struct pinfold_register) } };
 	struct pinfold_range range = {.length = PAGE};
 
 	ASSERT_GE(region, 0);
@@ -345,11 +351,13 @@ TEST_F(access, hostile_arguments)
 	EXPECT_EQ(QUERY(.results = UINT64_MAX), EFAULT);
 	EXPECT_EQ(QUERY(.results = 0xffff888000000000ul), EFAULT);
 	EXPECT_EQ(QUERY(.results = (uintptr_t)last + PAGE - sizeof(result), .count = 2), EFAULT);
-#define REVOKE(count_, off, len, ...)                                                                                  \
-	({                                                                                                             \
-		struct pinfold_revoke a = {.size = sizeof(a), .ranges = (uintptr_t)&range, .count = count_, __VA_ARGS__}; \
-		range = (struct pinfold_range){.offset = off, .length = len};                                          \
-		errno_of(ioctl(region, PINFOLD_IOC_REVOKE, &a));                                                       \
+#define REVOKE(count_, off, len, ...)                                                                \
+	({                                                                                           \
+		struct pinfold_revoke a = {                                                          \
+			.size = sizeof(a), .ranges = (uintptr_t)&range, .count = count_, __VA_ARGS__ \
+		};                                                                                   \
+		range = (struct pinfold_range){ .offset = off, .length = len };                      \
+		errno_of(ioctl(region, PINFOLD_IOC_REVOKE, &a));                                     \
 	})
 	EXPECT_EQ(REVOKE(1, 0, PAGE), 0);
 	EXPECT_EQ(REVOKE(1, 0, 0), 0);

@@ -82,7 +82,8 @@ static void span_begin(const struct region *r, struct span *span)
 }
 
 /* What has been counted since, and what getrusage() says. */
-static void span_end(const struct region *r, const struct span *span, struct counts *ret_counts, struct counts *ret_usage)
+static void span_end(const struct region *r, const struct span *span, struct counts *ret_counts,
+		     struct counts *ret_usage)
 {
 	struct counts now;
 	struct rusage usage;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * test_scan.c - SCAN says page by page what mincore() and the kernel's page flags say, on random layouts; AGE and REVOKE
- * do what the header promises.
+ * test_scan.c - SCAN says page by page what mincore() and the kernel's page flags say, on random layouts; AGE and
+ * REVOKE do what the header promises.
  */
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -161,7 +161,8 @@ TEST_F(scan, equals_mincore_and_page_flags)
 		fdatasync(self->r.file);
 		ASSERT_EQ(wait_for_reads(&self->r), 0);
 		ASSERT_EQ(mincore(self->map, SIZE, core), 0);
-		/* Page flags are found through this process's page table: map all that is resident, touching nothing. */
+		/* Page flags are found through this process's page table: map all that is resident, touching nothing.
+		 */
 		for (size_t page = 0; page < PAGES; page++) {
 			if (core[page] & 1)
 				madvise(self->map + page * PAGE, PAGE, 22 /* MADV_POPULATE_READ */);
