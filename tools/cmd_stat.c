@@ -16,7 +16,7 @@ static json_t *store_json(const struct pinfold_store_stats *s)
 	for (int i = 0; i < 16; i++)
 		sprintf(uuid + i * 2, "%02x", s->uuid[i]);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			 "s:b, s:b, s:s}",
+			 "s:b, s:s, s:s, s:b, s:s}",
 			 "uuid", uuid, "file_size", cli_json_u64(s->file_size), "files", cli_json_u64(s->file_count),
 			 "extent_size", cli_json_u64(s->extent_size), "extents", cli_json_u64(s->extent_count),
 			 "allocated_bytes", cli_json_u64(s->allocated_bytes), "published_bytes",
@@ -26,7 +26,8 @@ static json_t *store_json(const struct pinfold_store_stats *s)
 			 cli_json_u64(s->lsn_applied), "lsn_checkpoint", cli_json_u64(s->lsn_checkpoint),
 			 "journal_size", cli_json_u64(s->journal_size), "journal_used", cli_json_u64(s->journal_used),
 			 "recovered_txns", cli_json_u64(s->recovered_txns), "recovered_bytes",
-			 cli_json_u64(s->recovered_bytes), "io_uring", s->io_uring, "poisoned", s->poisoned,
+			 cli_json_u64(s->recovered_bytes), "io_uring", s->io_uring, "io_mode", s->io_mode, "io_refused",
+			 s->io_refused, "poisoned", s->poisoned,
 			 "poison_reason", s->poisoned ? s->poison_reason : "");
 }
 
@@ -43,6 +44,8 @@ static void print_store(const struct pinfold_store_stats *s, bool live)
 	       units_size(s->published_bytes, b), units_size(s->allocated_bytes, c));
 	printf("journal     %s of %s in use, checkpoint at LSN %" PRIu64 ", durable to LSN %" PRIu64 "\n",
 	       units_size(s->journal_used, a), units_size(s->journal_size, b), s->lsn_checkpoint, s->lsn_durable);
+	if (live)
+		printf("io          %s%s%s\n", s->io_mode, s->io_refused[0] ? "; done without: " : "", s->io_refused);
 	if (live)
 		printf("commits     %s (%s) with %s flushes since it was opened\n", units_count(s->commit_count, a),
 		       units_size(s->commit_bytes, b), units_count(s->flush_count, c));

@@ -33,6 +33,22 @@ enum pinfold_advice {
 	PINFOLD_ADVICE_SEQUENTIAL,
 };
 
+/** How completions of io_uring are waited for. What kernel, filesystem or device refuse is done without, by name. */
+enum pinfold_polling {
+	PINFOLD_POLLING_INTERRUPT = 0, /* asleep until the device interrupts */
+	PINFOLD_POLLING_POLLING,       /* the device is asked until it answers; needs O_DIRECT and a queue to poll */
+	PINFOLD_POLLING_HYBRID,        /* first asleep, then asked; where that cannot be: looked for 50 us, then asleep */
+};
+
+/** The io_uring of commits and scans; zero in any field means its default (in brackets). */
+struct pinfold_ring_config {
+	uint32_t sq_entries;          /* submission queue; 1 .. 32768 [256] */
+	uint32_t cq_percent;          /* completion queue, of sq_entries; 100 .. 1600 [200] */
+	enum pinfold_polling polling; /* [interrupt] */
+	bool sq_polling;              /* commits: a kernel thread takes submissions, without a system call [false] */
+	uint32_t sq_idle_ms;          /* how long that thread looks for more before it sleeps; 1 .. 10000 [50] */
+};
+
 /** Share of the pin budget and longest pin of one priority class. */
 struct pinfold_class_config {
 	uint32_t budget_share_percent;
@@ -93,6 +109,7 @@ struct pinfold_config {
 	uint32_t flush_interval_ms;   /* sync = async: longest time to durability [10] */
 	uint64_t journal_size;        /* total journal; 16 MiB .. 64 GiB [as it is; 256 MiB when created] */
 	uint32_t io_queue_depth;      /* reads in flight: of all batches together, and of each scan [128] */
+	struct pinfold_ring_config ring;
 	struct pinfold_pin_config pin;
 	pinfold_log_fn log;           /* called from any thread; must not call back into pinfold */
 	void *log_ctx;

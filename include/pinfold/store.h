@@ -144,6 +144,8 @@ struct pinfold_store_stats {
 	uint64_t journal_size, journal_used;
 	uint64_t recovered_txns, recovered_bytes; /* by this open */
 	bool io_uring, poisoned, read_only;
+	char io_mode[64];     /* how the journal is written: "io_uring, interrupt", "pwrite", ...; "" if it is not */
+	char io_refused[160]; /* what was asked for and is done without, and why; "" if nothing */
 	char poison_reason[120];
 };
 PINFOLD_API int pinfold_store_stat(struct pinfold *pf, struct pinfold_store_stats *ret_stats);

@@ -128,12 +128,13 @@ WRAP(int, pf_io_unlink, int dirfd, const char *path)
 	return r < 0 ? r : (int)after(&call, __real_pf_io_unlink(dirfd, path));
 }
 
-WRAP(int, pf_io_ring_open, unsigned int depth, struct pf_io_ring **ret_ring)
+WRAP(int, pf_io_ring_open, const struct pf_ring_options *wish, int direct_fd, char *ret_refused, size_t size,
+     struct pf_io_ring **ret_ring)
 {
 	struct io_call call = { .op = IO_RING_OPEN, .fd = -1 };
 	int r = before(&call);
 
-	return r < 0 ? r : (int)after(&call, __real_pf_io_ring_open(depth, ret_ring));
+	return r < 0 ? r : (int)after(&call, __real_pf_io_ring_open(wish, direct_fd, ret_refused, size, ret_ring));
 }
 
 /* In the two steps that the kernel does it in, so that each can be recorded and failed. */

@@ -174,6 +174,7 @@ struct pinfold_scan {
 int pinfold_scan_open(struct pinfold *pf, const struct pinfold_extent *extents, size_t count,
 		      struct pinfold_scan **ret_scan)
 {
+	struct pf_ring_options wish;
 	struct pinfold_scan *scan;
 	struct pf_range *ranges;
 	int r = 0;
@@ -196,7 +197,8 @@ int pinfold_scan_open(struct pinfold *pf, const struct pinfold_extent *extents, 
 		scan->extents[i] = extents[i];
 		ranges[i] = pf_range_of(pf, extents[i].file_id, extents[i].offset, extents[i].len);
 	}
-	r = pf_scan_open(ranges, count, pf->config.io_queue_depth, pf_store_io_uring(pf->store), &scan->scan);
+	pf_config_ring(&pf->config, &wish);
+	r = pf_scan_open(ranges, count, pf->config.io_queue_depth, pf->config.no_io_uring ? NULL : &wish, &scan->scan);
 	if (r)
 		goto out;
 	*ret_scan = scan;

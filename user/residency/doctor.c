@@ -315,6 +315,63 @@ static void check_io_uring(struct pinfold_capability *cap, struct scratch *scrat
 	io_uring_queue_exit(&ring);
 }
 
+/* Opens the ring that @wish asks for, with a file of the directory, and says what came of it. */
+static void try_ring(struct pinfold_capability *cap, struct scratch *scratch, const struct pf_ring_options *wish)
+{
+	int fd = pf_reopen(scratch->fd, O_DIRECT), r;
+	char refused[sizeof(cap->found)], words[64];
+	struct pf_ring ring;
+
+	r = pf_ring_open(wish, fd < 0 ? -1 : fd, &ring, refused, sizeof(refused));
+	if (fd >= 0)
+		close(fd);
+	if (r) {
+		found(cap, MISSING, "io_uring_setup: %s", strerror(-r));
+		return;
+	}
+	pf_ring_describe(&ring, words, sizeof(words));
+	if (refused[0])
+		found(cap, MISSING, "%s", refused);
+	else if (wish->wait == PF_RING_HYBRID && !ring.iopoll)
+		found(cap, MISSING, "the waiter looks for 50 us and then sleeps");
+	else
+		found(cap, WORKS, "%s", words);
+	pf_ring_close(&ring);
+}
+
+static void check_polling(struct pinfold_capability *cap, struct scratch *scratch)
+{
+	struct pf_ring_options wish = {.sq_entries = 4, .wait = PF_RING_POLLING};
+
+	cap->adds = "completions without an interrupt (io_ring.polling_mode = \"polling\")";
+	cap->how = "a device with polling queues (nvme.poll_queues=N) below a filesystem with O_DIRECT";
+	if (scratch->fd < 0)
+		no_file(cap, scratch);
+	else
+		try_ring(cap, scratch, &wish);
+}
+
+static void check_hybrid(struct pinfold_capability *cap, struct scratch *scratch)
+{
+	struct pf_ring_options wish = {.sq_entries = 4, .wait = PF_RING_HYBRID};
+
+	cap->adds = "polling that sleeps first, in the kernel (io_ring.polling_mode = \"hybrid\")";
+	cap->how = "Linux 6.13 or later, and what polling needs; without them the waiter polls and then sleeps";
+	if (scratch->fd < 0)
+		no_file(cap, scratch);
+	else
+		try_ring(cap, scratch, &wish);
+}
+
+static void check_sq_polling(struct pinfold_capability *cap, struct scratch *scratch)
+{
+	struct pf_ring_options wish = {.sq_entries = 4, .sq_polling = true, .sq_idle_ms = 1};
+
+	cap->adds = "submissions without a system call, for a kernel thread's time (io_ring.sq_polling = true)";
+	cap->how = "what io_uring needs";
+	try_ring(cap, scratch, &wish);
+}
+
 static void check_direct(struct pinfold_capability *cap, struct scratch *scratch)
 {
 	size_t page = pf_page_size();
@@ -379,6 +436,9 @@ static const struct {
 	{"process_madvise", check_process_madvise},
 	{"populate_read", check_populate},
 	{"io_uring", check_io_uring},
+	{"io_polling", check_polling},
+	{"io_hybrid", check_hybrid},
+	{"io_sq_polling", check_sq_polling},
 	{"o_direct", check_direct},
 	{"large_folios", check_folios},
 	{"thp", check_thp},

@@ -73,9 +73,8 @@ uint64_t pf_locked_bytes(void);
 
 /* scan.c */
 
-#define PF_SCAN_NO_URING  (1u << 0)
-#define PF_SCAN_NO_DIRECT (1u << 1)
-int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t queue_depth, uint32_t flags,
-		       struct pf_scan **ret_scan);
+#define PF_SCAN_NO_DIRECT (1u << 0)
+int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t queue_depth,
+		       const struct pf_ring_options *wish, uint32_t flags, struct pf_scan **ret_scan);
 
 #endif

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/ring.h"
+
 struct pf_range {
 	void *addr;
 	size_t size;
@@ -59,8 +61,8 @@ int pf_prefetch_each(struct pf_prefetcher *prefetcher, const struct pf_range *ra
 /* ---- scan.c: see pinfold_scan in pinfold/read.h ---- */
 
 struct pf_scan;
-/** @ranges are copied; their mappings and files must outlive the scan. */
-int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring,
+/** @ranges are copied; their mappings and files must outlive the scan. @wish NULL: without io_uring. */
+int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, const struct pf_ring_options *wish,
 		 struct pf_scan **ret_scan);
 /**
  * 1 and a block, 0 at the end, -EIO (final). *ret_offset: in range *ret_range. A block is valid until the next

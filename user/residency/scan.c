@@ -29,7 +29,6 @@
 #include "base/error.h"
 
 #include <fcntl.h>
-#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,7 +71,7 @@ struct pf_scan {
 	uint32_t in_flight;
 	int error;
 	char error_text[PF_ERROR_MAX];
-	struct io_uring ring;
+	struct pf_ring ring;
 };
 
 static struct segment_state *segment_at(struct pf_scan *scan, uint32_t index)
@@ -132,17 +131,23 @@ static int map_buffers(struct pf_scan *scan)
 	return 0;
 }
 
-static bool open_ring(struct pf_scan *scan)
+/* A scan hands over many reads at a time: it has no use for a kernel thread that takes them one by one. */
+static bool open_ring(struct pf_scan *scan, const struct pf_ring_options *wish)
 {
-	struct io_uring_params params = {.flags = IORING_SETUP_COOP_TASKRUN};
+	struct pf_ring_options mine = *wish;
+	char refused[160]; /* said once, by the ring of the store */
 
-	if (!io_uring_queue_init_params(DEPTH_MAX, &scan->ring, &params))
-		return true;
-	return !io_uring_queue_init(DEPTH_MAX, &scan->ring, 0);
+	mine.sq_polling = false;
+	if (mine.sq_entries > DEPTH_MAX) {
+		mine.sq_entries = DEPTH_MAX;
+		mine.cq_entries = 0;
+	}
+	return pf_ring_open(&mine, scan->file_count ? scan->files[0].direct : -1, &scan->ring, refused,
+			    sizeof(refused)) == 0;
 }
 
-int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t queue_depth, uint32_t flags,
-		       struct pf_scan **ret_scan)
+int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t queue_depth,
+		       const struct pf_ring_options *wish, uint32_t flags, struct pf_scan **ret_scan)
 {
 	struct pf_scan *scan;
 	int r;
@@ -175,7 +180,7 @@ int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t que
 	scan->plan.files = scan->files;
 	scan->plan.file_of = scan->file_of;
 	scan->plan.count = count;
-	scan->has_ring = !(flags & PF_SCAN_NO_URING) && open_ring(scan);
+	scan->has_ring = wish && open_ring(scan, wish);
 	*ret_scan = scan;
 	return 0;
 
@@ -184,10 +189,10 @@ err_close:
 	return r;
 }
 
-int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, bool io_uring,
+int pf_scan_open(const struct pf_range *ranges, size_t count, uint32_t queue_depth, const struct pf_ring_options *wish,
 		 struct pf_scan **ret_scan)
 {
-	return pf_scan_open_flags(ranges, count, queue_depth, io_uring ? 0 : PF_SCAN_NO_URING, ret_scan);
+	return pf_scan_open_flags(ranges, count, queue_depth, wish, 0, ret_scan);
 }
 
 /* ---- reading ---- */
@@ -203,24 +208,27 @@ static void reap(struct pf_scan *scan)
 {
 	struct io_uring_cqe *cqe;
 
-	while (!io_uring_peek_cqe(&scan->ring, &cqe)) {
+	while (!io_uring_peek_cqe(&scan->ring.uring, &cqe)) {
 		struct segment_state *segment = io_uring_cqe_get_data(cqe);
 
 		segment->result = cqe->res;
 		segment->reading = false;
 		scan->in_flight--;
-		io_uring_cqe_seen(&scan->ring, cqe);
+		io_uring_cqe_seen(&scan->ring.uring, cqe);
 	}
 }
 
 /** Hands queued reads to the kernel and, if @wait, sleeps until one completes. */
 static int submit(struct pf_scan *scan, bool wait)
 {
-	int r = wait ? io_uring_submit_and_wait(&scan->ring, 1) : io_uring_submit(&scan->ring);
+	int r = io_uring_submit(&scan->ring.uring);
+	struct io_uring_cqe *cqe;
 
 	if (r >= 0)
 		scan->in_flight += (uint32_t)r;
-	else if (r != -EINTR && r != -EAGAIN && r != -EBUSY)
+	if (r >= 0 && wait && scan->in_flight)
+		r = pf_ring_wait_cqe(&scan->ring, &cqe);
+	if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)
 		return r;
 	reap(scan);
 	return 0;
@@ -234,7 +242,7 @@ static void start_read(struct pf_scan *scan, struct segment_state *segment)
 	segment->result = 0;
 	if (!scan->has_ring || file->direct < 0)
 		return;
-	sqe = io_uring_get_sqe(&scan->ring);
+	sqe = io_uring_get_sqe(&scan->ring.uring);
 	if (!sqe)
 		return; /* read when its turn comes */
 	io_uring_prep_read(sqe, file->direct, buffer_of(scan, segment), (unsigned)segment->is.size,
@@ -399,10 +407,10 @@ void pf_scan_close(struct pf_scan *scan)
 			struct io_uring_cqe *cqe;
 
 			/* not submit: reads that the kernel has not seen need not be made any more */
-			if (!io_uring_wait_cqe(&scan->ring, &cqe))
+			if (!io_uring_wait_cqe(&scan->ring.uring, &cqe))
 				reap(scan);
 		}
-		io_uring_queue_exit(&scan->ring);
+		pf_ring_close(&scan->ring);
 	}
 	if (scan->buffers)
 		munmap(scan->buffers, scan->depth * SCAN_BLOCK);

@@ -53,6 +53,15 @@ static int check_rest(const struct pinfold_config *c)
 		return pf_error(-EINVAL, "config: flush_interval_ms is %u; allowed: 1 to 60000", c->flush_interval_ms);
 	if (c->io_queue_depth > 4096)
 		return pf_error(-EINVAL, "config: io_queue_depth is %u; allowed: 1 to 4096", c->io_queue_depth);
+	if (c->ring.sq_entries > 32768)
+		return pf_error(-EINVAL, "config: ring.sq_entries is %u; allowed: 1 to 32768", c->ring.sq_entries);
+	if (c->ring.cq_percent < 100 || c->ring.cq_percent > 1600)
+		return pf_error(-EINVAL, "config: ring.cq_percent is %u; allowed: 100 to 1600", c->ring.cq_percent);
+	if ((unsigned int)c->ring.polling > PINFOLD_POLLING_HYBRID)
+		return pf_error(-EINVAL, "config: ring.polling is %d; allowed: 0 to %d", (int)c->ring.polling,
+				PINFOLD_POLLING_HYBRID);
+	if (c->ring.sq_idle_ms > 10000)
+		return pf_error(-EINVAL, "config: ring.sq_idle_ms is %u; allowed: 1 to 10000", c->ring.sq_idle_ms);
 	for (size_t i = 0; i < sizeof(c->reserved) / sizeof(c->reserved[0]); i++)
 		if (c->reserved[i])
 			return pf_error(-EINVAL, "config: reserved[%zu] is not 0", i);
@@ -128,6 +137,9 @@ int pf_config_complete(const struct pinfold_config *config, struct pinfold_confi
 	c.extent_size = c.extent_size ? c.extent_size : PINFOLD_EXTENT_DEFAULT;
 	c.flush_interval_ms = c.flush_interval_ms ? c.flush_interval_ms : 10;
 	c.io_queue_depth = c.io_queue_depth ? c.io_queue_depth : 128;
+	c.ring.sq_entries = c.ring.sq_entries ? c.ring.sq_entries : 256;
+	c.ring.cq_percent = c.ring.cq_percent ? c.ring.cq_percent : 200;
+	c.ring.sq_idle_ms = c.ring.sq_idle_ms ? c.ring.sq_idle_ms : 50;
 	pin_defaults(&c.pin);
 	r = check_sizes(&c);
 	if (r == 0)
@@ -137,4 +149,21 @@ int pf_config_complete(const struct pinfold_config *config, struct pinfold_confi
 	if (r == 0)
 		*ret_config = c;
 	return r;
+}
+
+void pf_config_ring(const struct pinfold_config *config, struct pf_ring_options *ret_wish)
+{
+	static const enum pf_ring_wait waits[] = {
+		[PINFOLD_POLLING_INTERRUPT] = PF_RING_INTERRUPT,
+		[PINFOLD_POLLING_POLLING] = PF_RING_POLLING,
+		[PINFOLD_POLLING_HYBRID] = PF_RING_HYBRID,
+	};
+
+	*ret_wish = (struct pf_ring_options){
+		.sq_entries = config->ring.sq_entries,
+		.cq_entries = (uint32_t)((uint64_t)config->ring.sq_entries * config->ring.cq_percent / 100),
+		.wait = waits[config->ring.polling],
+		.sq_polling = config->ring.sq_polling,
+		.sq_idle_ms = config->ring.sq_idle_ms,
+	};
 }

@@ -181,6 +181,7 @@ struct pf_store {
 	uint64_t capacity;     /* of the ring, bytes */
 	uint8_t *stage;        /* the leader's buffer */
 	struct pf_io_ring *ring;
+	char io_refused[160];  /* of io_uring and its modes: what was done without, and why */
 
 	/* commit order: lock */
 	pthread_mutex_t lock;

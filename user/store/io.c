@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,7 +10,7 @@
 #include <unistd.h>
 
 struct pf_io_ring {
-	struct io_uring uring;
+	struct pf_ring ring;
 };
 
 int pf_io_open(int dirfd, const char *path, int flags, mode_t mode)
@@ -110,14 +109,15 @@ int pf_io_unlink(int dirfd, const char *path)
 	return unlinkat(dirfd, path, 0) == 0 ? 0 : -errno;
 }
 
-int pf_io_ring_open(unsigned int depth, struct pf_io_ring **ret_ring)
+int pf_io_ring_open(const struct pf_ring_options *wish, int direct_fd, char *ret_refused, size_t size,
+		    struct pf_io_ring **ret_ring)
 {
 	struct pf_io_ring *ring = calloc(1, sizeof(*ring));
 	int r;
 
 	if (!ring)
 		return -ENOMEM;
-	r = io_uring_queue_init(depth, &ring->uring, 0);
+	r = pf_ring_open(wish, direct_fd, &ring->ring, ret_refused, size);
 	if (r < 0) {
 		free(ring);
 		return r;
@@ -130,13 +130,18 @@ void pf_io_ring_close(struct pf_io_ring *ring)
 {
 	if (!ring)
 		return;
-	io_uring_queue_exit(&ring->uring);
+	pf_ring_close(&ring->ring);
 	free(ring);
+}
+
+const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t size)
+{
+	return pf_ring_describe(&ring->ring, buf, size);
 }
 
 ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data, size_t size, uint64_t offset)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring.uring);
 	struct io_uring_cqe *cqe;
 	int r;
 
@@ -146,20 +151,10 @@ ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data
 	 * worker, and a device that can write through (FUA) need not empty its whole cache */
 	io_uring_prep_write(sqe, fd, data, (unsigned int)size, offset);
 	sqe->rw_flags = RWF_DSYNC;
-	do
-		r = io_uring_submit_and_wait(&ring->uring, 1);
-	while (r == -EINTR);
-	while (r >= 0) {
-		r = io_uring_wait_cqe(&ring->uring, &cqe);
-		if (r == -EINTR) {
-			r = 0;
-			continue;
-		}
-		if (r == 0) {
-			r = cqe->res;
-			io_uring_cqe_seen(&ring->uring, cqe);
-		}
-		break;
+	r = pf_ring_wait_cqe(&ring->ring, &cqe);
+	if (r == 0) {
+		r = cqe->res;
+		io_uring_cqe_seen(&ring->ring.uring, cqe);
 	}
 	return r;
 }

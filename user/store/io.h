@@ -9,6 +9,8 @@
 #ifndef PF_IO_H
 #define PF_IO_H
 
+#include "base/ring.h"
+
 #include <stdint.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -30,9 +32,12 @@ int pf_io_fallocate(int fd, int mode, uint64_t offset, uint64_t size);
 int pf_io_rename(int dirfd, const char *from, const char *to);
 int pf_io_unlink(int dirfd, const char *path);
 
-/** An io_uring of @depth entries. -ENOSYS, -EPERM: the host has or allows none. */
-int pf_io_ring_open(unsigned int depth, struct pf_io_ring **ret_ring);
+/** An io_uring, as pf_ring_open(). -ENOSYS, -EPERM: the host has or allows none. */
+int pf_io_ring_open(const struct pf_ring_options *wish, int direct_fd, char *ret_refused, size_t size,
+		    struct pf_io_ring **ret_ring);
 void pf_io_ring_close(struct pf_io_ring *ring);
+/** How it works, in words. @buf, of @size bytes. */
+const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t size);
 /**
  * Writes through: when it returns, these bytes (no others) are durable. Bytes
  * written (a short write is not durable) or -errno. One thread at a time.

@@ -16,6 +16,7 @@
 #include "store/super.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -225,6 +226,25 @@ static int flush_after_replay(struct pf_store *store)
 	return 0;
 }
 
+/* The journal's ring, as far as it can be had; without one, pwrite and fdatasync serve. */
+static void open_ring(struct pf_store *store)
+{
+	int direct_fd = store->segments[0].fd, r;
+	struct pf_ring_options wish;
+
+	if (store->config.no_io_uring)
+		return;
+	for (uint32_t i = 0; i < store->super.segment_count; i++)
+		if (!store->segments[i].direct)
+			direct_fd = -1;
+	pf_config_ring(&store->config, &wish);
+	r = pf_io_ring_open(&wish, direct_fd, store->io_refused, sizeof(store->io_refused), &store->ring);
+	if (r < 0) {
+		store->ring = NULL;
+		snprintf(store->io_refused, sizeof(store->io_refused), "io_uring: %s", strerror(-r));
+	}
+}
+
 static int open_for_writing(struct pf_store *store)
 {
 	struct pf_log_point end = { store->super.start_lsn, store->super.start_pos, store->super.start_group };
@@ -252,8 +272,7 @@ static int open_for_writing(struct pf_store *store)
 			return r;
 		end.pos = store->super.start_pos;
 	}
-	if (!store->config.no_io_uring && pf_io_ring_open(8, &store->ring) < 0)
-		store->ring = NULL; /* pwrite and fdatasync serve; pf_store_io_uring() tells */
+	open_ring(store);
 	set_points(store, &end);
 	store->super.epoch++;
 	r = pf_super_update(store, &end, false);
@@ -364,6 +383,11 @@ int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 	s.file_count = pf_store_file_count(store);
 	s.journal_size = store->super.segment_size * store->super.segment_count;
 	s.io_uring = store->ring != NULL;
+	if (store->ring)
+		pf_io_ring_describe(store->ring, s.io_mode, sizeof(s.io_mode));
+	else
+		strcpy(s.io_mode, store->read_only ? "" : "pwrite");
+	memcpy(s.io_refused, store->io_refused, sizeof(s.io_refused));
 	s.read_only = store->read_only;
 	s.recovered_txns = store->recovered_txns;
 	s.recovered_bytes = store->recovered_bytes;
@@ -427,11 +451,6 @@ int pf_store_file_fd(const struct pf_store *store, uint32_t file_id)
 const char *pf_store_dir(const struct pf_store *store)
 {
 	return store->dir;
-}
-
-bool pf_store_io_uring(const struct pf_store *store)
-{
-	return store->ring != NULL;
 }
 
 uint64_t pf_store_layout_version(const struct pf_store *store)

@@ -14,6 +14,8 @@
 #include <pinfold/read.h>
 #include <pinfold/store.h>
 
+#include "base/ring.h"
+
 struct pf_store;
 
 /* ---- life ---- */
@@ -24,6 +26,8 @@ int pf_store_close(struct pf_store *store);
 int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats);
 /** Fills defaults and checks ranges; -EINVAL names the field. */
 int pf_config_complete(const struct pinfold_config *config, struct pinfold_config *ret_config);
+/** The ring that a complete @config asks for. */
+void pf_config_ring(const struct pinfold_config *config, struct pf_ring_options *ret_wish);
 
 /**
  * Text stored in the lock file after "pid starttime " so that others find this process's
@@ -46,7 +50,6 @@ uint64_t pf_store_arena_size(const struct pf_store *store);
 uint32_t pf_store_file_count(const struct pf_store *store); /* any thread; grows */
 int pf_store_file_fd(const struct pf_store *store, uint32_t file_id); /* read fd, owned by the store */
 const char *pf_store_dir(const struct pf_store *store);
-bool pf_store_io_uring(const struct pf_store *store);
 
 /** Bumped at every alloc, publish, drop and new file: cheap "did the layout change?". */
 uint64_t pf_store_layout_version(const struct pf_store *store);

@@ -15,17 +15,33 @@ FIXTURE(scan) {
 	struct test_file file;
 };
 
+#define NO_RING (1u << 8)
+
 FIXTURE_VARIANT(scan) {
-	uint32_t flags;
+	uint32_t flags; /* PF_SCAN_*, NO_RING */
 	uint32_t depth;
+	enum pf_ring_wait wait;
 };
 
 FIXTURE_VARIANT_ADD(scan, ring) { .flags = 0, .depth = 8 };
-FIXTURE_VARIANT_ADD(scan, pread) { .flags = PF_SCAN_NO_URING, .depth = 8 };
+FIXTURE_VARIANT_ADD(scan, polling) { .depth = 8, .wait = PF_RING_POLLING };
+FIXTURE_VARIANT_ADD(scan, hybrid) { .depth = 8, .wait = PF_RING_HYBRID };
+FIXTURE_VARIANT_ADD(scan, pread) { .flags = NO_RING, .depth = 8 };
 FIXTURE_VARIANT_ADD(scan, buffered) { .flags = PF_SCAN_NO_DIRECT, .depth = 8 };
+
+static enum pf_ring_wait wait_mode; /* of the variant under test */
+
+static int open_scan(const struct pf_range *ranges, size_t count, uint32_t depth, uint32_t flags,
+		     struct pf_scan **ret_scan)
+{
+	struct pf_ring_options wish = {.sq_entries = 256, .wait = wait_mode};
+
+	return pf_scan_open_flags(ranges, count, depth, flags & NO_RING ? NULL : &wish, flags & ~NO_RING, ret_scan);
+}
 
 FIXTURE_SETUP(scan)
 {
+	wait_mode = variant->wait;
 	ASSERT_TRUE(test_file_open(&self->file, SIZE));
 }
 
@@ -50,7 +66,7 @@ static struct outcome scan_all(struct test_file *file, const struct pf_range *ra
 	size_t size, index, expected_index = 0;
 	uint64_t offset, expected = 0;
 
-	out.result = pf_scan_open_flags(ranges, count, depth, flags, &scan);
+	out.result = open_scan(ranges, count, depth, flags, &scan);
 	if (out.result)
 		return out;
 	while ((out.result = pf_scan_next(scan, &data, &size, &index, &offset)) == 1) {
@@ -105,7 +121,7 @@ TEST_F(scan, of_a_hot_file_is_in_place)
 	EXPECT_EQ(SIZE, out.in_place);
 	EXPECT_EQ(0, out.wrong_words + out.out_of_order);
 
-	ASSERT_EQ(0, pf_scan_open_flags(&range, 1, variant->depth, variant->flags, &scan));
+	ASSERT_EQ(0, open_scan(&range, 1, variant->depth, variant->flags, &scan));
 	ASSERT_EQ(1, pf_scan_next(scan, &data, &size, &index, &offset));
 	EXPECT_EQ(16 * MIB, size) TH_LOG("hot blocks must be large");
 	pf_scan_close(scan);
@@ -151,7 +167,7 @@ TEST_F(scan, of_a_file_truncated_meanwhile_is_eio)
 	uint64_t offset, bytes = 0;
 	int r;
 
-	ASSERT_EQ(0, pf_scan_open_flags(&range, 1, variant->depth, variant->flags, &scan));
+	ASSERT_EQ(0, open_scan(&range, 1, variant->depth, variant->flags, &scan));
 	ASSERT_EQ(1, pf_scan_next(scan, &data, &size, &index, &offset));
 	bytes = size;
 	ASSERT_EQ(0, ftruncate(self->file.fd, 17 * MIB + 100));
@@ -173,7 +189,7 @@ TEST_F(scan, can_be_closed_with_reads_in_flight)
 	uint64_t offset;
 
 	for (int i = 0; i < 20; i++) {
-		ASSERT_EQ(0, pf_scan_open_flags(&range, 1, i & 1 ? 1 : variant->depth, variant->flags, &scan));
+		ASSERT_EQ(0, open_scan(&range, 1, i & 1 ? 1 : variant->depth, variant->flags, &scan));
 		ASSERT_EQ(1, pf_scan_next(scan, &data, &size, &index, &offset));
 		EXPECT_EQ(test_word(0), *(const uint64_t *)data);
 		pf_scan_close(scan);
@@ -187,7 +203,7 @@ TEST(scan_of_nothing_ends_at_once)
 	size_t size, index;
 	uint64_t offset;
 
-	ASSERT_EQ(0, pf_scan_open(NULL, 0, 0, true, &scan));
+	ASSERT_EQ(0, pf_scan_open(NULL, 0, 0, NULL, &scan));
 	EXPECT_EQ(0, pf_scan_next(scan, &data, &size, &index, &offset));
 	pf_scan_close(scan);
 	pf_scan_close(NULL);
