@@ -37,7 +37,7 @@ enum pinfold_advice {
 enum pinfold_polling {
 	PINFOLD_POLLING_INTERRUPT = 0, /* asleep until the device interrupts */
 	PINFOLD_POLLING_POLLING,       /* the device is asked until it answers; needs O_DIRECT and a queue to poll */
-	PINFOLD_POLLING_HYBRID,        /* first asleep, then asked; where that cannot be: looked for 50 us, then asleep */
+	PINFOLD_POLLING_HYBRID, /* first asleep, then asked; where that cannot be: looked for 50 us, then asleep */
 };
 
 /** The io_uring of commits and scans; zero in any field means its default (in brackets). */
@@ -103,6 +103,13 @@ struct pinfold_config {
 	bool no_io_uring;             /* use pread/pwrite [false] */
 	bool no_huge_pages;           /* never ask for huge pages [false] */
 	bool checksums;               /* per-block checksums for bulk-loaded data [false] */
+	/*
+	 * Seals the data mapping (mseal): it cannot be unmapped, moved or replaced until the process ends. For programs
+	 * that keep one store for life: pinfold_close() cannot unmap it either, so its address space, and the
+	 * blocks of its files once deleted, are free only when the process has ended [false]
+	 */
+	bool seal;
+	bool protection_keys; /* the window that commits go through faults for all who are not applying [false] */
 	enum pinfold_advice advice;
 	enum pinfold_sync sync;
 	enum pinfold_source source;

@@ -146,6 +146,8 @@ struct pinfold_store_stats {
 	bool io_uring, poisoned, read_only;
 	char io_mode[64];     /* how the journal is written: "io_uring, interrupt", "pwrite", ...; "" if it is not */
 	char io_refused[160]; /* what was asked for and is done without, and why; "" if nothing */
+	bool sealed, guarded;      /* as config.seal and config.protection_keys ask, if the host can */
+	char protect_refused[160]; /* as io_refused */
 	char poison_reason[120];
 };
 PINFOLD_API int pinfold_store_stat(struct pinfold *pf, struct pinfold_store_stats *ret_stats);

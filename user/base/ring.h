@@ -46,7 +46,7 @@ int pf_ring_open(const struct pf_ring_options *wish, int direct_fd, struct pf_ri
 		 size_t size);
 void pf_ring_close(struct pf_ring *ring);
 
-/** Hands over what is queued and waits for a completion, in the way the ring was opened for. 0 or -errno; not -EINTR. */
+/** Hands over what is queued and waits for a completion, as the ring was opened for. 0 or -errno; not -EINTR. */
 int pf_ring_wait_cqe(struct pf_ring *ring, struct io_uring_cqe **ret_cqe);
 
 /** "io_uring, polling, SQ polling": how it works. @buf, of @size bytes. */

@@ -56,14 +56,18 @@ static void advise_mapping(struct pinfold *pf)
 		pf_log(pf, PINFOLD_LOG_WARNING, "advice on the data mapping refused: %s", strerror(errno));
 }
 
-/* Says once what of the io_ring's wishes is done without. */
-static void report_ring(struct pinfold *pf)
+/* Says once what of the configuration's wishes the host refused. */
+static void report_refusals(struct pinfold *pf)
 {
 	struct pinfold_store_stats stats;
 
-	if (!(pf->config.flags & PINFOLD_OPEN_READONLY) && pf_store_stat(pf->store, &stats) == 0 && stats.io_refused[0])
+	if ((pf->config.flags & PINFOLD_OPEN_READONLY) || pf_store_stat(pf->store, &stats) != 0)
+		return;
+	if (stats.io_refused[0])
 		pf_log(pf, PINFOLD_LOG_WARNING, "io_ring: %s; the journal is written by %s", stats.io_refused,
 		       stats.io_mode);
+	if (stats.protect_refused[0])
+		pf_log(pf, PINFOLD_LOG_WARNING, "%s", stats.protect_refused);
 }
 
 static int prefault_extent(void *ctx, const struct pinfold_extent *extent, bool published)
@@ -111,7 +115,7 @@ int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret
 	if (r)
 		goto err_tables;
 	advise_mapping(pf);
-	report_ring(pf);
+	report_refusals(pf);
 	if (pf->config.prefault)
 		pf_extent_foreach(pf->store, prefault_extent, pf);
 	if (!(pf->config.flags & (PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY))) {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/sigbus.h"
 #include "store/internal.h"
+#include "store/protect.h"
 #include "store/record.h"
 
 #include <sched.h>
@@ -73,12 +74,15 @@ static int store_record(struct pf_store *store, const uint8_t *record, pf_range_
 	if (sigsetjmp(env, 0) != 0) {
 		uint64_t at = (uint64_t)((const uint8_t *)pf_sigbus_address() - store->rw_base);
 
+		pf_window_lock(store);
 		pf_poison(store, "data.%06u: offset %llu: I/O error while applying",
 			  (unsigned int)(at / store->file_size), (unsigned long long)(at % store->file_size));
 		return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
 	}
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);
+	pf_window_unlock(store);
 	r = pf_record_foreach(record, fn, store);
+	pf_window_lock(store);
 	pf_sigbus_disarm(prev);
 	return r;
 }

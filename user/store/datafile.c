@@ -9,13 +9,14 @@
  *
  *  1. Two address ranges of equal layout are reserved at open. Files are mapped
  *     read-only into one and read-write into the other; only apply.c stores
- *     through the second, and its base is in no header.
+ *     through the second, and its base is in no header. More against stray pointers: protect.c.
  *  2. A file, once mapped, stays mapped and never shrinks until close.
  *  3. Opening reads the tables' allocated parts only; holes are free granules.
  */
 #include "base/crc.h"
 #include "base/error.h"
 #include "store/internal.h"
+#include "store/protect.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -97,6 +98,7 @@ int pf_arena_reserve(struct pf_store *store)
 		r = arena_map(store, 1);
 	if (r < 0)
 		return r;
+	pf_protect_open(store);
 	store->base = align_up(store->arena[0]);
 	if (!store->read_only)
 		store->rw_base = align_up(store->arena[1]);
@@ -123,7 +125,7 @@ static int map_file(struct pf_store *store, struct pf_file *file)
 		return pf_error(-errno, "%s/%s: cannot map: %s", store->dir, file->name, strerror(errno));
 	if (store->config.advice != PINFOLD_ADVICE_NORMAL)
 		madvise(store->base + at, store->file_size, advice[store->config.advice]);
-	return 0;
+	return pf_protect_file(store, at);
 }
 
 static void file_free(struct pf_file *file)
@@ -436,9 +438,7 @@ out:
 
 void pf_files_close(struct pf_store *store)
 {
-	for (int i = 0; i < 2; i++)
-		if (store->arena[i])
-			munmap(store->arena[i], store->arena_span[i]);
+	pf_protect_close(store);
 	for (uint32_t id = 0; store->files && id < atomic_load(&store->file_count); id++)
 		file_free(store->files[id]);
 	free(store->files);

@@ -163,6 +163,10 @@ struct pf_store {
 	uint8_t *base, *rw_base;
 	void *arena[2];
 	uint64_t arena_span[2];
+	bool seal;             /* data mappings are sealed as files are mapped: grow_lock, as the next two */
+	uint64_t sealed_size;  /* from base on */
+	char protect_refused[160];
+	int window_key;        /* protection key of the window; -1: none */
 	struct pinfold_extent root;
 	struct pf_bucket *buckets;
 	uint64_t pending_max; /* bytes ordered and not yet written, beyond which committers wait */

@@ -45,7 +45,7 @@ static int store_new(const char *dir, const struct pinfold_config *config, struc
 
 	if (!store)
 		return pf_error(-ENOMEM, "no memory for a store");
-	store->dirfd = store->journal_dirfd = store->super_fd = store->lock_fd = -1;
+	store->dirfd = store->journal_dirfd = store->super_fd = store->lock_fd = store->window_key = -1;
 	atomic_store(&store->event_fd, -1);
 	store->config = *config;
 	store->read_only = config->flags & PINFOLD_OPEN_READONLY;
@@ -388,6 +388,9 @@ int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 	else
 		strcpy(s.io_mode, store->read_only ? "" : "pwrite");
 	memcpy(s.io_refused, store->io_refused, sizeof(s.io_refused));
+	s.sealed = store->sealed_size > 0;
+	s.guarded = store->window_key >= 0;
+	memcpy(s.protect_refused, store->protect_refused, sizeof(s.protect_refused));
 	s.read_only = store->read_only;
 	s.recovered_txns = store->recovered_txns;
 	s.recovered_bytes = store->recovered_bytes;
