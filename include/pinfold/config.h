@@ -65,6 +65,8 @@ struct pinfold_pin_config {
 	uint32_t tail_heat_percent;           /* tail-latency-critical above [90] */
 	uint32_t unpin_heat_percent;          /* a pin is cold below [50] */
 	uint32_t pressure_percent;            /* evict cold pins above this budget use [85] */
+	uint32_t memory_pressure_percent;     /* evict all cold pins when so much memory cannot be reclaimed [85] */
+	uint32_t huge_percent;                /* of pinned bytes, at most, on huge pages [60] */
 	uint32_t fault_spike_per_s;           /* a slice faulting more is pinned at once [1000] */
 	uint32_t learning_window_min;         /* memory of slow heat [30] */
 	uint32_t rebalance_interval_min;      /* NUMA placement review [10] */
@@ -102,6 +104,10 @@ struct pinfold_config {
 	bool prefault;                /* populate the mapping at open [false] */
 	bool no_io_uring;             /* use pread/pwrite [false] */
 	bool no_huge_pages;           /* never ask for huge pages [false] */
+	bool no_migration;            /* never move pages between NUMA nodes, unless a pin asks for a node [false] */
+	bool no_adaptive_readahead;   /* leave readahead to the kernel [false] */
+	bool no_prefetch;             /* ignore prefetch_adjacent of pins [false] */
+	bool no_sampling;             /* do not revoke translations to see whether pins are in use [false] */
 	bool checksums;               /* per-block checksums for bulk-loaded data [false] */
 	/*
 	 * Seals the data mapping (mseal): it cannot be unmapped, moved or replaced until the process ends. For programs

@@ -58,7 +58,7 @@ void pf_budget_refresh(struct pinfold *pf, uint64_t now_ms)
 	limit = limits->cgroup_bytes < limits->ram_bytes ? limits->cgroup_bytes : limits->ram_bytes;
 	budget->memory_pressure = limits->cgroup_path[0] && limit ?
 					  (double)unreclaimable_bytes(limits->cgroup_path) / (double)limit : 0;
-	budget->node_count = pf_node_count();
+	budget->node_count = pf->config.no_migration ? 1 : pf_node_count();
 	budget->huge_allowed = !pf->config.no_huge_pages;
-	budget->advice_allowed = pf->config.advice == PINFOLD_ADVICE_NORMAL;
+	budget->advice_allowed = pf->config.advice == PINFOLD_ADVICE_NORMAL && !pf->config.no_adaptive_readahead;
 }

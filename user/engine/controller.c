@@ -287,6 +287,7 @@ int pf_controller_start(struct pinfold *pf)
 	struct pf_telemetry_config config = {
 		.source = pf->config.source,
 		.sample_rate_per_s = pf->config.pin.sample_rate_per_s,
+		.no_sampling = pf->config.no_sampling,
 		.learning_window_min = pf->config.pin.learning_window_min,
 	};
 	struct pf_telemetry_info info;

@@ -229,7 +229,7 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 		unlock_run(pf, extent->file_id, &range);
 		return r;
 	}
-	if (opts->prefetch_adjacent)
+	if (opts->prefetch_adjacent && !pf->config.no_prefetch)
 		prefetch_adjacent(pf, extent, opts->prefetch_adjacent);
 	if (ret_key)
 		*ret_key = make_key(extent->file_id, index, count);

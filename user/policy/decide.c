@@ -258,7 +258,7 @@ static void tune_fold(struct pf_policy *policy, struct pf_slice_state *state, co
 	uint8_t *plan = pf_state_plan(policy, view->file_id, view->index);
 
 	if (!left->folds || *plan != PF_ACTION_NONE || state->fold_asked ||
-	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * PF_FOLD_PERCENT)
+	    (policy->folded_bytes + policy->slice_size) * 100 > pf_state_used(policy) * policy->config.huge_percent)
 		return;
 	/* Only where asked for: while a slice is folded its readers wait for up to 2 MiB from the device. */
 	if (!state->want_huge && !(view->extent_flags & PINFOLD_EXTENT_HUGEPAGE))

@@ -47,7 +47,7 @@ void pf_spend_init(const struct pf_policy *policy, const struct pf_budget *budge
 	ret_spend->total_bytes = total;
 	for (int c = 0; c < PINFOLD_PRIORITY_COUNT; c++)
 		ret_spend->share_bytes[c] = percent_of(total, policy->config.class_[c].budget_share_percent);
-	ret_spend->pressure = budget->memory_pressure > PF_MEMORY_PRESSURE;
+	ret_spend->pressure = budget->memory_pressure * 100 > policy->config.memory_pressure_percent;
 }
 
 /* ---- pins, coldest first within each class ---- */

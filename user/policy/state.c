@@ -46,6 +46,8 @@ static int complete_config(struct pinfold_pin_config *config)
 	fill(&config->tail_heat_percent, 90);
 	fill(&config->unpin_heat_percent, 50);
 	fill(&config->pressure_percent, 85);
+	fill(&config->memory_pressure_percent, 85);
+	fill(&config->huge_percent, 60);
 	fill(&config->fault_spike_per_s, 1000);
 	fill(&config->learning_window_min, 30);
 	fill(&config->rebalance_interval_min, 10);

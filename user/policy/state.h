@@ -17,8 +17,6 @@
 #define PF_CONFIDENCE_MIN 0.5f       /* four observations (see telemetry/snapshot.h) */
 #define PF_SIGMAS 2.0f               /* heat must be above the mean by so many standard errors */
 #define PF_STALL_MIN 0.0002          /* seconds per second: below it the store does not stall */
-#define PF_MEMORY_PRESSURE 0.85      /* RFC memory_pressure_threshold */
-#define PF_FOLD_PERCENT 60u          /* RFC huge_page_allocation: at most, of pinned bytes */
 #define PF_FOLDS_PER_TURN 16u        /* each copies a slice while its readers wait */
 #define PF_FOLD_REFUSALS_MAX 3u      /* in a row, then this kernel or filesystem cannot ... */
 #define PF_FOLD_REST_MS 600000u      /* ... and is not asked for so long */

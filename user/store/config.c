@@ -82,7 +82,8 @@ static void pin_defaults(struct pinfold_pin_config *pin)
 		{ &pin->pressure_percent, 85 },    { &pin->fault_spike_per_s, 1000 },
 		{ &pin->learning_window_min, 30 }, { &pin->rebalance_interval_min, 10 },
 		{ &pin->numa_miss_percent, 30 },   { &pin->tick_ms, 500 },
-		{ &pin->sample_rate_per_s, 1000 },
+		{ &pin->sample_rate_per_s, 1000 }, { &pin->memory_pressure_percent, 85 },
+		{ &pin->huge_percent, 60 },
 	};
 
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
@@ -102,6 +103,7 @@ static int check_pin(const struct pinfold_pin_config *pin)
 		{ "max_pinned_percent", pin->max_pinned_percent }, { "pin_heat_percent", pin->pin_heat_percent },
 		{ "tail_heat_percent", pin->tail_heat_percent }, { "unpin_heat_percent", pin->unpin_heat_percent },
 		{ "pressure_percent", pin->pressure_percent }, { "numa_miss_percent", pin->numa_miss_percent },
+		{ "memory_pressure_percent", pin->memory_pressure_percent }, { "huge_percent", pin->huge_percent },
 	};
 	uint64_t shares = 0;
 
@@ -112,6 +114,9 @@ static int check_pin(const struct pinfold_pin_config *pin)
 	if (pin->unpin_heat_percent > pin->pin_heat_percent)
 		return pf_error(-EINVAL, "config: pin.unpin_heat_percent (%u) is above pin.pin_heat_percent (%u)",
 				pin->unpin_heat_percent, pin->pin_heat_percent);
+	if (pin->pin_heat_percent > pin->tail_heat_percent)
+		return pf_error(-EINVAL, "config: pin.pin_heat_percent (%u) is above pin.tail_heat_percent (%u)",
+				pin->pin_heat_percent, pin->tail_heat_percent);
 	for (int i = 0; i < PINFOLD_PRIORITY_COUNT; i++)
 		shares += pin->class_[i].budget_share_percent;
 	if (shares > 100)

@@ -40,6 +40,7 @@ struct pf_telemetry {
 	struct pf_source_params params;
 	uint64_t slice_size;
 	uint32_t sample_rate_per_s;
+	bool no_sampling;
 	uint32_t halflife_ms;
 	const struct pf_source_ops *ops;
 	struct pf_source *source;

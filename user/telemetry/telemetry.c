@@ -145,6 +145,7 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	set_params(watch, &telemetry->params);
 	telemetry->slice_size = 1ull << telemetry->params.slice_shift;
 	telemetry->sample_rate_per_s = config->sample_rate_per_s ? config->sample_rate_per_s : SAMPLE_RATE;
+	telemetry->no_sampling = config->no_sampling;
 	telemetry->pinned_rate = telemetry->sample_rate_per_s;
 	telemetry->halflife_ms = config->heat_halflife_ms ? config->heat_halflife_ms : HALFLIFE_MS;
 	pf_heat_init(&telemetry->heat, telemetry->halflife_ms / 1e3, window_min * 60.0,
@@ -330,7 +331,8 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 	start_ns = thread_ns();
 	pf_nodes_find_homes(telemetry);
 	pf_scan_residency(telemetry);
-	pf_place_samples(telemetry, dt_s);
+	if (!telemetry->no_sampling)
+		pf_place_samples(telemetry, dt_s);
 	telemetry->sample_ns_total += thread_ns() - start_ns;
 	telemetry->snapshot = (struct pf_snapshot){
 		.time_ms = now_ms,

@@ -28,6 +28,7 @@ struct pf_telemetry_config {
 	enum pinfold_source source;      /* AUTO: best that attaches */
 	const char *only;                /* the one source to try, by name; NULL: as .source says */
 	uint32_t sample_rate_per_s;      /* revoked blocks per second at most */
+	bool no_sampling;                /* revoke nothing */
 	uint32_t heat_halflife_ms;       /* 0: 3000 */
 	uint32_t learning_window_min;
 };
