@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cli.c - errors, option values, opening stores and JSON for every subcommand. */
 #include "cli.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,7 @@
 #include "histogram.h"
 #include "progress.h"
 #include "term.h"
-#include "units.h"
+#include "config/units.h"
 #include "workload.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cmd_create.c - pinfold create: makes an empty store. */
 #include "cli.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <stdio.h>
 #include <string.h>

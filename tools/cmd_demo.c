@@ -7,7 +7,7 @@
  */
 #include "cli.h"
 #include "demo.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <ftw.h>

@@ -3,7 +3,7 @@
 #include "cli.h"
 #include "explain.h"
 #include "names.h"
-#include "units.h"
+#include "config/units.h"
 #include "watch.h"
 
 #include <errno.h>

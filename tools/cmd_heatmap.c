@@ -4,7 +4,7 @@
 #include "heatmap.h"
 #include "progress.h"
 #include "term.h"
-#include "units.h"
+#include "config/units.h"
 #include "watch.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* cmd_import.c - pinfold import: records out of CSV, JSON lines or Debian control files. */
 #include "cli.h"
 #include "importer.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <stdio.h>
 #include <string.h>

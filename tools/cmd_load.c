@@ -3,7 +3,7 @@
 #include "cli.h"
 #include "loader.h"
 #include "names.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #include "cli.h"
 #include "names.h"
 #include "term.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <ctype.h>
 #include <errno.h>

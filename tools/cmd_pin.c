@@ -10,7 +10,7 @@
 #include "cli.h"
 #include "names.h"
 #include "progress.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cmd_stat.c - pinfold stat: what a store is, and what the process that has it open does. */
 #include "cli.h"
-#include "units.h"
+#include "config/units.h"
 #include "watch.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "demo.h"
 #include "loader.h"
 #include "progress.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <fcntl.h>

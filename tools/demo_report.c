@@ -3,7 +3,7 @@
 #include "demo.h"
 #include "explain.h"
 #include "term.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
  */
 #include "demo.h"
 #include "progress.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -8,7 +8,7 @@
  */
 #include "explain.h"
 #include "names.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /* heatmap.c - the matrix: from a live history or a look at the page cache, merged, scaled. */
 #include "heatmap.h"
 #include "names.h"
-#include "units.h"
+#include "config/units.h"
 #include "watch.h"
 
 #include <errno.h>

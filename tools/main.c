@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* main.c - the table of subcommands: finds one, parses its line, runs it. */
 #include "cli.h"
-#include "suggest.h"
+#include "config/suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* names.c - how places and objects of a store are written on the command line. */
 #include "names.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* progress.c - how far a long command is, on stderr. */
 #include "progress.h"
-#include "units.h"
+#include "config/units.h"
 
 #include <stdio.h>
 #include <time.h>

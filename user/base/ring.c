@@ -222,7 +222,9 @@ const char *pf_ring_describe(const struct pf_ring *ring, char *buf, size_t size)
 	};
 
 	snprintf(buf, size, "io_uring, %s%s%s", waits[ring->is.wait],
-		 ring->is.wait != PF_RING_HYBRID ? "" : ring->iopoll ? " in the kernel" : " by the waiter",
+		 ring->is.wait != PF_RING_HYBRID ? ""
+		 : ring->iopoll                  ? " in the kernel"
+						 : " by the waiter",
 		 ring->is.sq_polling ? ", SQ polling" : "");
 	return buf;
 }

@@ -22,11 +22,11 @@ enum pf_ring_wait {
 
 /** The wish, and after opening what was granted. */
 struct pf_ring_options {
-	uint32_t sq_entries;  /* at least 1; the kernel rounds up to a power of two */
-	uint32_t cq_entries;  /* 0: twice as many */
+	uint32_t sq_entries; /* at least 1; the kernel rounds up to a power of two */
+	uint32_t cq_entries; /* 0: twice as many */
 	enum pf_ring_wait wait;
-	bool sq_polling;      /* a thread of the kernel takes submissions: they cost no system call */
-	uint32_t sq_idle_ms;  /* how long it looks for more before it sleeps */
+	bool sq_polling;     /* a thread of the kernel takes submissions: they cost no system call */
+	uint32_t sq_idle_ms; /* how long it looks for more before it sleeps */
 };
 
 /** One thread at a time. */

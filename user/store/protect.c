@@ -67,8 +67,8 @@ void pf_protect_open(struct pf_store *store)
 
 int pf_protect_file(struct pf_store *store, uint64_t at)
 {
-	if (store->window_key >= 0 && pkey_mprotect(store->rw_base + at, store->file_size, PROT_READ | PROT_WRITE,
-						    store->window_key) != 0) {
+	if (store->window_key >= 0 &&
+	    pkey_mprotect(store->rw_base + at, store->file_size, PROT_READ | PROT_WRITE, store->window_key) != 0) {
 		if (at > 0) /* what is behind the key already is not open to whoever applies without one */
 			return pf_error(-errno, "%s: pkey_mprotect: %s", store->dir, strerror(errno));
 		refused(store, "protection keys: pkey_mprotect: %s", strerror(errno));

@@ -17,7 +17,7 @@
 FIXTURE(ring)
 {
 	char path[256];
-	int fd;        /* with O_DIRECT; -1: the filesystem has none */
+	int fd; /* with O_DIRECT; -1: the filesystem has none */
 	char *buffer;
 };
 
@@ -27,12 +27,12 @@ FIXTURE_VARIANT(ring)
 	bool sq_polling;
 };
 
-FIXTURE_VARIANT_ADD(ring, interrupt) {};
-FIXTURE_VARIANT_ADD(ring, polling) { .wait = PF_RING_POLLING };
-FIXTURE_VARIANT_ADD(ring, hybrid) { .wait = PF_RING_HYBRID };
-FIXTURE_VARIANT_ADD(ring, sq) { .sq_polling = true };
-FIXTURE_VARIANT_ADD(ring, polling_sq) { .wait = PF_RING_POLLING, .sq_polling = true };
-FIXTURE_VARIANT_ADD(ring, hybrid_sq) { .wait = PF_RING_HYBRID, .sq_polling = true };
+FIXTURE_VARIANT_ADD(ring, interrupt){};
+FIXTURE_VARIANT_ADD(ring, polling){ .wait = PF_RING_POLLING };
+FIXTURE_VARIANT_ADD(ring, hybrid){ .wait = PF_RING_HYBRID };
+FIXTURE_VARIANT_ADD(ring, sq){ .sq_polling = true };
+FIXTURE_VARIANT_ADD(ring, polling_sq){ .wait = PF_RING_POLLING, .sq_polling = true };
+FIXTURE_VARIANT_ADD(ring, hybrid_sq){ .wait = PF_RING_HYBRID, .sq_polling = true };
 
 FIXTURE_SETUP(ring)
 {

@@ -161,8 +161,8 @@ TEST_F(protect, sealed_data_mapping_stays)
 		EXPECT_EQ(EPERM, errno);
 		EXPECT_EQ(-1, mprotect(at, 4096, PROT_NONE));
 		EXPECT_EQ(EPERM, errno);
-		EXPECT_EQ(MAP_FAILED, mmap(at, 4096, PROT_READ | PROT_WRITE,
-					   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		EXPECT_EQ(MAP_FAILED,
+			  mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 		EXPECT_EQ(EPERM, errno);
 		EXPECT_EQ(MAP_FAILED, mremap(at, 4096, 8192, MREMAP_MAYMOVE));
 		EXPECT_EQ(EPERM, errno);

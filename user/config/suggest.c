@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* suggest.c - the nearest of a few names to a mistyped one. */
-#include "suggest.h"
+#include "config/suggest.h"
 
 #include <string.h>
 
-#define NAME_MAX_COMPARED 32
+#define NAME_MAX_COMPARED 96
 
 static int min3(int a, int b, int c)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How people write sizes, times and counts, and how they read them. */
 #include "kselftest_harness.h"
-#include "suggest.h"
-#include "units.h"
+#include "config/suggest.h"
+#include "config/units.h"
 
 #include <errno.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* units.c - sizes, times and counts as people write and read them. */
-#include "units.h"
+#include "config/units.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,8 +17,7 @@ struct unit {
 	double factor;
 };
 
-/* Reads "12", "1.5" and the place of the unit; no sign, no exponent, no hex. */
-static int parse_number(const char *text, double *ret_value, const char **ret_rest)
+int units_parse_number(const char *text, double *ret_value, const char **ret_rest)
 {
 	const char *p = text;
 	char *end;
@@ -50,7 +49,7 @@ static int parse_with_units(const char *text, const struct unit *units, uint64_t
 	const char *rest;
 	double value;
 
-	if (parse_number(text, &value, &rest))
+	if (units_parse_number(text, &value, &rest))
 		return -EINVAL;
 	for (; units->name; units++) {
 		if (strcasecmp(rest, units->name))
@@ -92,7 +91,7 @@ int units_parse_duration(const char *text, uint64_t *ret_ms)
 	double value;
 	const char *rest;
 
-	if (parse_number(text, &value, &rest))
+	if (units_parse_number(text, &value, &rest))
 		return -EINVAL;
 	if (!*rest) {
 		if (!(value * 1e3 < 1e18))

@@ -5,13 +5,15 @@
  * Sizes are powers of 1024 whatever their spelling (64M = 64MB = 64MiB): they
  * size memory and extents, which are powers of two.
  */
-#ifndef PF_TOOLS_UNITS_H
-#define PF_TOOLS_UNITS_H
+#ifndef PF_CONFIG_UNITS_H
+#define PF_CONFIG_UNITS_H
 
 #include <stdint.h>
 
 #define UNITS_TEXT_MAX 32
 
+/** "12" or "1.5", and where it ends (behind spaces): no sign, no exponent, no hex. 0, or -EINVAL. */
+int units_parse_number(const char *text, double *ret_value, const char **ret_rest);
 /** 0, or -EINVAL; fractions are allowed with a unit (1.5G). */
 int units_parse_size(const char *text, uint64_t *ret_bytes);
 /** To milliseconds; without a unit: seconds. 0, or -EINVAL. */

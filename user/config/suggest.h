@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* suggest.h - the nearest of a few names to a mistyped one. */
-#ifndef PF_TOOLS_SUGGEST_H
-#define PF_TOOLS_SUGGEST_H
+#ifndef PF_CONFIG_SUGGEST_H
+#define PF_CONFIG_SUGGEST_H
 
 #include <stddef.h>
 
