@@ -22,8 +22,9 @@
 #define UINT32_LIMIT 4294967295.0
 
 #define EFFECTIVE .effective = true
-#define FIELD(member) \
-	EFFECTIVE, .offset = offsetof(struct pinfold_config, member), .size = sizeof(((struct pinfold_config *)0)->member)
+#define FIELD(member)                                                 \
+	EFFECTIVE, .offset = offsetof(struct pinfold_config, member), \
+		.size = sizeof(((struct pinfold_config *)0)->member)
 #define NOT_FIELD(member) FIELD(member), .inverted = true
 #define BY_NAME EFFECTIVE /* fill.c combines it with others */
 #define IN_GIB .unit = GIB, .unit_name = "GiB", .step = GIB
@@ -48,13 +49,15 @@ const struct pf_config_key pf_config_keys[] = {
 	{ "mmap", "data_dir", PF_CONFIG_TEXT, BY_NAME, .initial = "",
 	  .doc = "Directory of the store; the tools take it where DIR is '@'." },
 	{ "mmap", "file_size_gb", PF_CONFIG_SIZE, FIELD(file_size), IN_GIB, RANGE(GIB, 16 * TIB), .initial = "32",
-	  .doc = "Size of each data file; fixed when the store is created. Above 32 GiB slices are larger than 2 MiB." },
+	  .doc = "Size of each data file; fixed when the store is created. Above 32 GiB slices are larger "
+		 "than 2 MiB." },
 	{ "mmap", "max_mapped_size_gb", PF_CONFIG_SIZE, FIELD(max_mapped_size), IN_GIB, RANGE(GIB, 64 * TIB),
 	  .zero = "auto", .initial = "auto",
 	  .doc = "Address space for data files, which bounds the store; auto: 1 TiB, or one file if that is larger." },
 	{ "mmap", "enable_huge_pages", PF_CONFIG_BOOL, BY_NAME, .initial = "true", .same = "huge_pages.enabled",
 	  .doc = "Ask for huge pages for what is pinned; another name of huge_pages.enabled." },
-	{ "mmap", "huge_page_size", PF_CONFIG_CHOICE, EFFECTIVE, .choices = "2MB|~1GB|~system_default", .initial = "2MB",
+	{ "mmap", "huge_page_size", PF_CONFIG_CHOICE, EFFECTIVE, .choices = "2MB|~1GB|~system_default",
+	  .initial = "2MB",
 	  .same = "huge_pages.size", .doc = "Huge page that is asked for; another name of huge_pages.size." },
 	{ "mmap", "prefault_pages", PF_CONFIG_BOOL, FIELD(prefault), .initial = "false",
 	  .doc = "Read all data in and map it when the store is opened by a program that keeps it open." },
@@ -68,7 +71,8 @@ const struct pf_config_key pf_config_keys[] = {
 	{ "mmap", "io_queue_depth", PF_CONFIG_COUNT, FIELD(io_queue_depth), RANGE(1, 4096), .initial = "128",
 	  .doc = "Reads in flight of a scan (at most 32) or a batch." },
 	{ "mmap", "sync_mode", PF_CONFIG_CHOICE, FIELD(sync), .choices = "sync|async|none", .initial = "sync",
-	  .doc = "When a commit returns: when durable, when ordered, or when ordered with durability at checkpoints only." },
+	  .doc = "When a commit returns: when durable, when ordered, or when ordered with durability at "
+		 "checkpoints only." },
 	{ "mmap", "replication_factor", PF_CONFIG_COUNT, RANGE(1, 16), .initial = "1",
 	  .doc = "Copies of the data in a cluster." },
 	{ "mmap", "consistency_level", PF_CONFIG_CHOICE, .choices = "one|quorum|all", .initial = "one",
@@ -77,8 +81,10 @@ const struct pf_config_key pf_config_keys[] = {
 	/* ---- [store]: what the engine has and the RFC does not name ---- */
 	{ "store", "journal_size", PF_CONFIG_SIZE, FIELD(journal_size), .unit = 1, RANGE(16 * MIB, 64 * GIB),
 	  .zero = "auto", .initial = "auto",
-	  .doc = "Whole journal; a store is changed to it when it is opened for writing. auto: as it is, 256 MiB when created." },
-	{ "store", "flush_interval_ms", PF_CONFIG_TIME, FIELD(flush_interval_ms), IN_MS, RANGE(1, 60000), .initial = "10",
+	  .doc = "Whole journal; a store is changed to it when it is opened for writing. auto: as it is, "
+		 "256 MiB when created." },
+	{ "store", "flush_interval_ms", PF_CONFIG_TIME, FIELD(flush_interval_ms), IN_MS, RANGE(1, 60000),
+	  .initial = "10",
 	  .doc = "With sync_mode async: longest time from a commit to its durability." },
 	{ "store", "preallocate_files", PF_CONFIG_BOOL, FIELD(preallocate_files), .initial = "false",
 	  .doc = "Reserve whole data files on disk at once, not extent by extent." },
@@ -106,8 +112,10 @@ const struct pf_config_key pf_config_keys[] = {
 	  .doc = "Huge pages of this size to reserve at start." },
 	{ "huge_pages", "transparent_huge_pages", PF_CONFIG_CHOICE, .choices = "always|madvise|never",
 	  .initial = "madvise", .doc = "The system's mode of transparent huge pages." },
-	{ "huge_pages", "explicit_1gb_pages", PF_CONFIG_BOOL, .initial = "false", .doc = "Use 1 GiB pages for large scans." },
-	{ "huge_pages", "explicit_2mb_pages", PF_CONFIG_BOOL, .initial = "false", .doc = "Use 2 MiB pages for indices." },
+	{ "huge_pages", "explicit_1gb_pages", PF_CONFIG_BOOL, .initial = "false",
+	  .doc = "Use 1 GiB pages for large scans." },
+	{ "huge_pages", "explicit_2mb_pages", PF_CONFIG_BOOL, .initial = "false",
+	  .doc = "Use 2 MiB pages for indices." },
 	{ "huge_pages.allocation_strategy", "large_sequential_scans", PF_CONFIG_CHOICE, .choices = "4KB|2MB|1GB",
 	  .initial = "1GB", .doc = "Page for scans of more than 100 MiB." },
 	{ "huge_pages.allocation_strategy", "btree_indices", PF_CONFIG_CHOICE, .choices = "4KB|2MB|1GB",
@@ -128,7 +136,8 @@ const struct pf_config_key pf_config_keys[] = {
 	  .initial = "on_fault", .doc = "What moves pages between nodes: nothing, or faults from other nodes." },
 
 	/* ---- [io_ring] ---- */
-	{ "io_ring", "enabled", PF_CONFIG_BOOL, NOT_FIELD(no_io_uring), .initial = "true", .same = "mmap.enable_io_uring",
+	{ "io_ring", "enabled", PF_CONFIG_BOOL, NOT_FIELD(no_io_uring), .initial = "true",
+	  .same = "mmap.enable_io_uring",
 	  .doc = "Commit and scan through io_uring; otherwise by pread and pwrite." },
 	{ "io_ring", "sq_entries", PF_CONFIG_COUNT, FIELD(ring.sq_entries), RANGE(1, 32768), .initial = "256",
 	  .doc = "Entries of the submission queue." },
@@ -145,7 +154,8 @@ const struct pf_config_key pf_config_keys[] = {
 	/* ---- [performance] ---- */
 	{ "performance", "worker_threads", PF_CONFIG_COUNT, RANGE(0, 4096), .initial = "0",
 	  .doc = "Threads of the daemon; 0: as many as there are processors." },
-	{ "performance", "enable_cpu_affinity", PF_CONFIG_BOOL, .initial = "false", .doc = "Bind threads to processors." },
+	{ "performance", "enable_cpu_affinity", PF_CONFIG_BOOL, .initial = "false",
+	  .doc = "Bind threads to processors." },
 	{ "performance", "memory_prefetch", PF_CONFIG_BOOL, NOT_FIELD(no_prefetch), .initial = "true",
 	  .doc = "Read the neighbours in that a pin asks for." },
 	{ "performance", "page_access_tracking", PF_CONFIG_BOOL, NOT_FIELD(no_sampling), .initial = "true",
@@ -170,7 +180,8 @@ const struct pf_config_key pf_config_keys[] = {
 
 	/* ---- pin_management ---- */
 	{ BUDGET, "max_pinned_percentage", PF_CONFIG_PERCENT, FIELD(pin.max_pinned_percent), RANGE(1, 100),
-	  .initial = "40", .doc = "Pin budget, of effective memory: the least of RAM, cgroup limit and RLIMIT_MEMLOCK." },
+	  .initial = "40",
+	  .doc = "Pin budget, of effective memory: the least of RAM, cgroup limit and RLIMIT_MEMLOCK." },
 	{ BUDGET, "max_pinned", PF_CONFIG_SIZE, FIELD(pin.max_pinned_bytes), .unit = 1, RANGE(2 * MIB, 64 * TIB),
 	  .zero = "none", .initial = "none", .doc = "Further bound of the pin budget." },
 	{ BUDGET, "numa_local_preference", PF_CONFIG_PERCENT, RANGE(0, 100), .initial = "80",
@@ -183,7 +194,8 @@ const struct pf_config_key pf_config_keys[] = {
 	  RANGE(1, UINT32_LIMIT), .initial = "5000", .doc = "A learned pin is earned again after this time." },
 	{ QUERY, "budget_share", PF_CONFIG_PERCENT, CLASS(QUERY_CRITICAL, budget_share_percent), RANGE(1, 100),
 	  .initial = "30", .doc = "Share of the pin budget." },
-	{ QUERY, "max_pin_time_ms", PF_CONFIG_TIME, CLASS(QUERY_CRITICAL, max_pin_time_ms), IN_MS, RANGE(1, UINT32_LIMIT),
+	{ QUERY, "max_pin_time_ms", PF_CONFIG_TIME, CLASS(QUERY_CRITICAL, max_pin_time_ms), IN_MS, RANGE(1,
+	  UINT32_LIMIT),
 	  .initial = "30000", .doc = "A learned pin is earned again after this time." },
 	{ BACKGROUND, "budget_share", PF_CONFIG_PERCENT, CLASS(BACKGROUND, budget_share_percent), RANGE(1, 100),
 	  .initial = "20", .doc = "Share of the pin budget." },
@@ -200,7 +212,8 @@ const struct pf_config_key pf_config_keys[] = {
 	{ TRIGGERS, "cpu_imbalance_threshold", PF_CONFIG_RATIO, RANGE(0, 1), .initial = "0.3",
 	  .doc = "Imbalance of the processors above which data is moved." },
 	{ TRIGGERS, "memory_pressure_threshold", PF_CONFIG_RATIO, FIELD(pin.memory_pressure_percent), RANGE(0.01, 1),
-	  .initial = "0.85", .doc = "Share of memory that cannot be reclaimed above which every cold pin is given up." },
+	  .initial = "0.85",
+	  .doc = "Share of memory that cannot be reclaimed above which every cold pin is given up." },
 	{ TRIGGERS, "cross_numa_latency_penalty", PF_CONFIG_FACTOR, RANGE(1, 100), .initial = "2.5",
 	  .doc = "How much slower another node's memory is taken to be." },
 
@@ -210,9 +223,11 @@ const struct pf_config_key pf_config_keys[] = {
 	  .doc = "Default extent; fixed when the store is created." },
 	{ "table_slicing", "hot_column_extent_size", PF_CONFIG_SIZE, .unit = 1, .power_of_two = true,
 	  RANGE(PINFOLD_EXTENT_MIN, PINFOLD_EXTENT_MAX), .initial = "16MiB", .doc = "Extent of hot columns." },
-	{ "table_slicing", "rowgroup_size", PF_CONFIG_COUNT, RANGE(1, 1e12), .initial = "1M", .doc = "Rows per row group." },
+	{ "table_slicing", "rowgroup_size", PF_CONFIG_COUNT, RANGE(1, 1e12), .initial = "1M",
+	  .doc = "Rows per row group." },
 	{ BY_PATTERN, "hot_columns", PF_CONFIG_LIST, .initial = "", .doc = "Columns in extents of their own." },
-	{ BY_PATTERN, "cold_columns", PF_CONFIG_LIST, .initial = "", .doc = "Columns that are kept apart from hot ones." },
+	{ BY_PATTERN, "cold_columns", PF_CONFIG_LIST, .initial = "",
+	  .doc = "Columns that are kept apart from hot ones." },
 	{ BY_SELECTIVITY, "high_selectivity", PF_CONFIG_SIZE, .unit = 1, .power_of_two = true,
 	  RANGE(PINFOLD_EXTENT_MIN, PINFOLD_EXTENT_MAX), .initial = "16MiB", .doc = "Extent of what filters read." },
 	{ BY_SELECTIVITY, "scan_heavy", PF_CONFIG_SIZE, .unit = 1, .power_of_two = true,
@@ -249,7 +264,8 @@ const struct pf_config_key pf_config_keys[] = {
 	{ THRESHOLDS, "pin_pressure_threshold", PF_CONFIG_RATIO, FIELD(pin.pressure_percent), RANGE(0.01, 1),
 	  .initial = "0.85", .doc = "Use of the pin budget above which cold pins are given up." },
 	{ THRESHOLDS, "page_fault_spike_threshold", PF_CONFIG_COUNT, FIELD(pin.fault_spike_per_s),
-	  RANGE(1, UINT32_LIMIT), .initial = "1000", .doc = "Faults per second above which a slice is pinned at once." },
+	  RANGE(1, UINT32_LIMIT), .initial = "1000",
+	  .doc = "Faults per second above which a slice is pinned at once." },
 	{ THRESHOLDS, "numa_miss_threshold", PF_CONFIG_RATIO, FIELD(pin.numa_miss_percent), RANGE(0.01, 1),
 	  .initial = "0.3", .doc = "Share of faults from other nodes above which a slice is moved." },
 	{ THRESHOLDS, "pin_heat_threshold", PF_CONFIG_RATIO, FIELD(pin.pin_heat_percent), RANGE(0.01, 1),
@@ -275,7 +291,8 @@ const struct pf_config_key pf_config_keys[] = {
 	{ "server", "cluster_discovery", PF_CONFIG_CHOICE, .choices = "none|consul|etcd|kubernetes", .initial = "none",
 	  .doc = "How nodes find each other." },
 	{ "cluster", "discovery_endpoints", PF_CONFIG_LIST, .initial = "", .doc = "Where nodes find each other." },
-	{ "cluster", "expected_nodes", PF_CONFIG_COUNT, RANGE(1, 10000), .initial = "1", .doc = "Nodes of the cluster." },
+	{ "cluster", "expected_nodes", PF_CONFIG_COUNT, RANGE(1, 10000), .initial = "1",
+	  .doc = "Nodes of the cluster." },
 	{ "cluster.vm", "max_map_count", PF_CONFIG_COUNT, RANGE(65530, 2147483647), .initial = "65530",
 	  .doc = "The system's limit of mappings per process." },
 	{ "cluster.vm", "nr_hugepages", PF_CONFIG_COUNT, RANGE(0, 1u << 24), .initial = "0",
