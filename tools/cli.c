@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cli.c - errors, option values, opening stores and JSON for every subcommand. */
 #include "cli.h"
+#include "settings.h"
 #include "config/units.h"
 
 #include <errno.h>
@@ -172,24 +173,28 @@ static int open_store(struct cli *cli, const struct pinfold_config *config, stru
 	return r ? fail_open(cli, r, words) : CLI_OK;
 }
 
+/* The configuration of a command that opens a store, does one thing and closes it: reading all of it in would be silly.
+ */
+static int open_briefly(struct cli *cli, uint32_t flags, struct pinfold **ret_pf)
+{
+	struct pinfold_config config;
+	int status = settings_open_config(cli, &config);
+
+	if (status)
+		return status;
+	config.flags = flags | PINFOLD_OPEN_STORE_ONLY;
+	config.prefault = false;
+	return open_store(cli, &config, ret_pf);
+}
+
 int cli_open_read(struct cli *cli, struct pinfold **ret_pf)
 {
-	struct pinfold_config config = {
-		.size = sizeof(config),
-		.flags = PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY,
-	};
-
-	return open_store(cli, &config, ret_pf);
+	return open_briefly(cli, PINFOLD_OPEN_READONLY, ret_pf);
 }
 
 int cli_open_write(struct cli *cli, const struct pinfold_config *config, struct pinfold **ret_pf)
 {
-	struct pinfold_config plain = {
-		.size = sizeof(plain),
-		.flags = PINFOLD_OPEN_STORE_ONLY,
-	};
-
-	return open_store(cli, config ? config : &plain, ret_pf);
+	return config ? open_store(cli, config, ret_pf) : open_briefly(cli, 0, ret_pf);
 }
 
 int cli_close(struct cli *cli, struct pinfold *pf, int status)

@@ -25,8 +25,9 @@ enum {
 	CLI_USAGE = 2,
 };
 
-/** Most operands of a command. */
+/** Most operands of a command, and most of its --set options. */
 #define CLI_ARGS_MAX 16
+#define CLI_SETS_MAX 64
 
 enum cli_color { CLI_COLOR_AUTO, CLI_COLOR_ALWAYS, CLI_COLOR_NEVER };
 
@@ -38,6 +39,10 @@ struct cli {
 	int arg_count;
 	bool json, quiet;
 	enum cli_color color;
+	/* what of the configuration the command line says, see settings.h */
+	const char *config_file, *profile;
+	const char *sets[CLI_SETS_MAX];
+	int set_count;
 };
 
 /** What main.c knows about a subcommand. */
@@ -70,9 +75,13 @@ uint64_t cli_count_arg(const struct cli *cli, const char *option, const char *ar
 /** The index of @arg in the NULL-terminated list @names. */
 int cli_choice_arg(const struct cli *cli, const char *option, const char *arg, const char *const *names);
 
-/** Opens the command's store for reading, beside a writer if there is one. On failure says so and returns a status. */
+/**
+ * Opens the command's store for reading, as the configuration says, beside a writer if there is one. On failure says so
+ * and returns a status.
+ */
 int cli_open_read(struct cli *cli, struct pinfold **ret_pf);
-/** Opens it for writing with @config (NULL: no telemetry, no controller). */
+/** Opens it for writing with @config, made from settings_open_config() (NULL: that, without telemetry and controller).
+ */
 int cli_open_write(struct cli *cli, const struct pinfold_config *config, struct pinfold **ret_pf);
 /** Closes @pf; a failed last flush turns @status into CLI_FAILURE. */
 int cli_close(struct cli *cli, struct pinfold *pf, int status);
@@ -95,6 +104,6 @@ void cli_catch_signals(void);
 
 extern const struct command cmd_create, cmd_import, cmd_get, cmd_put, cmd_del, cmd_ls, cmd_load, cmd_cat;
 extern const struct command cmd_stat, cmd_heatmap, cmd_residency, cmd_explain, cmd_pin, cmd_unpin, cmd_checkpoint;
-extern const struct command cmd_verify, cmd_doctor, cmd_bench, cmd_demo;
+extern const struct command cmd_verify, cmd_doctor, cmd_bench, cmd_demo, cmd_config;
 
 #endif

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "histogram.h"
 #include "progress.h"
+#include "settings.h"
 #include "term.h"
 #include "config/units.h"
 #include "workload.h"
@@ -217,7 +218,7 @@ static int print_result(struct bench *bench, double seconds, bool live)
 
 static int run(struct cli *cli)
 {
-	struct pinfold_config config = {.size = sizeof(config)};
+	struct pinfold_config config;
 	struct bench *bench = calloc(1, sizeof(*bench));
 	char words[256];
 	double seconds = 0;
@@ -228,6 +229,9 @@ static int run(struct cli *cli)
 		return cli_fail(cli, "out of memory");
 	bench->cli = cli;
 	cli_catch_signals();
+	status = settings_open_config(cli, &config);
+	if (status)
+		goto out_free;
 	/* With its controller if nobody has it open; else as one more reader. */
 	r = pinfold_open(cli->store, &config, words, sizeof(words), &bench->pf);
 	if (r == -EBUSY) {

@@ -2,13 +2,18 @@
 /* cmd_create.c - pinfold create: makes an empty store. */
 #include "cli.h"
 #include "config/units.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { KEY_FILE_SIZE = 0x5000, KEY_EXTENT_SIZE, KEY_JOURNAL_SIZE, KEY_PREALLOCATE };
 
-static struct pinfold_config config;
+/* What the options say; 0 or false: nothing. */
+static struct {
+	uint64_t file_size, extent_size, journal_size;
+	bool preallocate;
+} asked;
 
 static const struct argp_option options[] = {
 	{"file-size", KEY_FILE_SIZE, "SIZE", 0, "Of each data file: 1G to 16T, a multiple of 1G [32G]", 0},
@@ -22,20 +27,20 @@ static int option(struct cli *cli, int key, const char *arg)
 {
 	switch (key) {
 	case KEY_FILE_SIZE:
-		config.file_size = cli_size_arg(cli, "--file-size", arg, 1ull << 30, 1ull << 44);
-		if (config.file_size % (1ull << 30))
+		asked.file_size = cli_size_arg(cli, "--file-size", arg, 1ull << 30, 1ull << 44);
+		if (asked.file_size % (1ull << 30))
 			cli_usage(cli, "--file-size: '%s' is not a multiple of 1 GiB", arg);
 		return 0;
 	case KEY_EXTENT_SIZE:
-		config.extent_size = cli_size_arg(cli, "--extent-size", arg, PINFOLD_EXTENT_MIN, PINFOLD_EXTENT_MAX);
-		if (config.extent_size & (config.extent_size - 1))
+		asked.extent_size = cli_size_arg(cli, "--extent-size", arg, PINFOLD_EXTENT_MIN, PINFOLD_EXTENT_MAX);
+		if (asked.extent_size & (asked.extent_size - 1))
 			cli_usage(cli, "--extent-size: '%s' is not a power of two", arg);
 		return 0;
 	case KEY_JOURNAL_SIZE:
-		config.journal_size = cli_size_arg(cli, "--journal-size", arg, 16ull << 20, 64ull << 30);
+		asked.journal_size = cli_size_arg(cli, "--journal-size", arg, 16ull << 20, 64ull << 30);
 		return 0;
 	case KEY_PREALLOCATE:
-		config.preallocate_files = true;
+		asked.preallocate = true;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -52,11 +57,23 @@ static int run(struct cli *cli)
 {
 	char uuid[40], file[UNITS_TEXT_MAX], extent[UNITS_TEXT_MAX], journal[UNITS_TEXT_MAX];
 	struct pinfold_store_stats stats;
+	struct pinfold_config config;
 	struct pinfold *pf;
 	int status, r;
 
-	config.size = sizeof(config);
+	status = settings_open_config(cli, &config);
+	if (status)
+		return status;
 	config.flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY;
+	config.prefault = false;
+	if (asked.file_size)
+		config.file_size = asked.file_size;
+	if (asked.extent_size)
+		config.extent_size = asked.extent_size;
+	if (asked.journal_size)
+		config.journal_size = asked.journal_size;
+	if (asked.preallocate)
+		config.preallocate_files = true;
 	status = cli_open_write(cli, &config, &pf);
 	if (status)
 		return status;

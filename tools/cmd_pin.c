@@ -11,6 +11,7 @@
 #include "names.h"
 #include "progress.h"
 #include "config/units.h"
+#include "settings.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -160,12 +161,13 @@ static int hold_pins(struct cli *cli, struct pinfold *pf, const struct name_span
 
 static int open_holder(struct cli *cli, struct pinfold **ret_pf)
 {
-	struct pinfold_config config = {
-		.size = sizeof(config),
-		.source = PINFOLD_SOURCE_NONE,
-		.pin.adaptive_off = true,
-	};
+	struct pinfold_config config;
+	int status = settings_open_config(cli, &config);
 
+	if (status)
+		return status;
+	config.source = PINFOLD_SOURCE_NONE;
+	config.pin.adaptive_off = true;
 	return cli_open_write(cli, &config, ret_pf);
 }
 

@@ -16,7 +16,7 @@ static json_t *store_json(const struct pinfold_store_stats *s)
 	for (int i = 0; i < 16; i++)
 		sprintf(uuid + i * 2, "%02x", s->uuid[i]);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			 "s:b, s:s, s:s, s:b, s:s}",
+			 "s:b, s:s, s:s, s:b, s:b, s:s, s:b, s:s}",
 			 "uuid", uuid, "file_size", cli_json_u64(s->file_size), "files", cli_json_u64(s->file_count),
 			 "extent_size", cli_json_u64(s->extent_size), "extents", cli_json_u64(s->extent_count),
 			 "allocated_bytes", cli_json_u64(s->allocated_bytes), "published_bytes",
@@ -27,7 +27,8 @@ static json_t *store_json(const struct pinfold_store_stats *s)
 			 "journal_size", cli_json_u64(s->journal_size), "journal_used", cli_json_u64(s->journal_used),
 			 "recovered_txns", cli_json_u64(s->recovered_txns), "recovered_bytes",
 			 cli_json_u64(s->recovered_bytes), "io_uring", s->io_uring, "io_mode", s->io_mode, "io_refused",
-			 s->io_refused, "poisoned", s->poisoned,
+			 s->io_refused, "sealed", s->sealed, "guarded", s->guarded, "protect_refused",
+			 s->protect_refused, "poisoned", s->poisoned,
 			 "poison_reason", s->poisoned ? s->poison_reason : "");
 }
 

@@ -4,6 +4,7 @@
 #include "loader.h"
 #include "progress.h"
 #include "config/units.h"
+#include "settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,14 +154,16 @@ static int load_tree(struct demo *demo, struct pinfold *pf)
 
 int demo_data_load(struct demo *demo)
 {
-	struct pinfold_config config = {
-		.size = sizeof(config),
-		.flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY,
-	};
 	uint64_t start_ns = progress_now_ns();
+	struct pinfold_config config;
 	struct pinfold *pf;
-	int status = cli_open_write(demo->cli, &config, &pf);
+	int status = settings_open_config(demo->cli, &config);
 
+	if (status)
+		return status;
+	config.flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY;
+	config.seal = false;
+	status = cli_open_write(demo->cli, &config, &pf);
 	if (status)
 		return status;
 	status = import_packages(demo, pf);

@@ -10,6 +10,7 @@
 #include "demo.h"
 #include "progress.h"
 #include "config/units.h"
+#include "settings.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -348,13 +349,17 @@ static int allocate_phase(struct demo *demo, struct demo_phase *phase, bool adap
 
 int demo_phase_run(struct demo *demo, struct demo_phase *phase, bool adaptive)
 {
-	struct pinfold_config config = {.size = sizeof(config), .pin.adaptive_off = !adaptive};
+	struct pinfold_config config;
 	struct watch watch = {0};
 	struct pinfold *pf;
-	int status = allocate_phase(demo, phase, adaptive), r;
+	int status = settings_open_config(demo->cli, &config), r;
 
+	if (status == CLI_OK)
+		status = allocate_phase(demo, phase, adaptive);
 	if (status)
 		return status;
+	config.pin.adaptive_off = !adaptive;
+	config.seal = false; /* what a phase has mapped is gone before the next */
 	demo_drop_cache(demo);
 	status = cli_open_write(demo->cli, &config, &pf);
 	if (status)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* main.c - the table of subcommands: finds one, parses its line, runs it. */
 #include "cli.h"
+#include "settings.h"
 #include "config/suggest.h"
 
 #include <stdio.h>
@@ -11,18 +12,22 @@ static const struct command *const commands[] = {
 	&cmd_create, &cmd_import, &cmd_load, &cmd_get, &cmd_put, &cmd_del, &cmd_ls, &cmd_cat,
 	&cmd_stat, &cmd_heatmap, &cmd_residency, &cmd_explain,
 	&cmd_pin, &cmd_unpin, &cmd_checkpoint, &cmd_verify,
-	&cmd_doctor, &cmd_bench, &cmd_demo,
+	&cmd_config, &cmd_doctor, &cmd_bench, &cmd_demo,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
-enum { KEY_JSON = 0x4000, KEY_COLOR };
+enum { KEY_JSON = 0x4000, KEY_COLOR, KEY_CONFIG, KEY_PROFILE, KEY_SET };
 
 static const struct argp_option common_options[] = {
-	{0, 0, 0, 0, "Common options:", 90},
-	{"json", KEY_JSON, 0, 0, "Print JSON (its schema is in pinfold(1))", 90},
-	{"quiet", 'q', 0, 0, "No progress and no notes on stderr", 90},
-	{"color", KEY_COLOR, "WHEN", 0, "always, never or auto (a terminal, and NO_COLOR is not set)", 90},
-	{0},
+	{ 0, 0, 0, 0, "Common options:", 90 },
+	{ "json", KEY_JSON, 0, 0, "Print JSON (its schema is in pinfold(1))", 90 },
+	{ "quiet", 'q', 0, 0, "No progress and no notes on stderr", 90 },
+	{ "color", KEY_COLOR, "WHEN", 0, "always, never or auto (a terminal, and NO_COLOR is not set)", 90 },
+	{ "config", KEY_CONFIG, "FILE", 0, "Configuration file [$PINFOLD_CONFIG, " SETTINGS_FILE "]", 90 },
+	{ "profile", KEY_PROFILE, "NAME", 0, "Start from development, single-node, production or ultra-dense", 90 },
+	{ "set", KEY_SET, "KEY=VALUE", 0,
+	  "Set a key of the configuration, such as mmap.sync_mode=async; may be repeated", 90 },
+	{ 0 },
 };
 
 static error_t parse_common(int key, char *arg, struct argp_state *state)
@@ -40,6 +45,17 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_COLOR:
 		cli->color = (enum cli_color)cli_choice_arg(cli, "--color", arg, when);
+		return 0;
+	case KEY_CONFIG:
+		cli->config_file = arg;
+		return 0;
+	case KEY_PROFILE:
+		cli->profile = arg;
+		return 0;
+	case KEY_SET:
+		if (cli->set_count == CLI_SETS_MAX)
+			cli_usage(cli, "--set: at most %d are allowed", CLI_SETS_MAX);
+		cli->sets[cli->set_count++] = arg;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (cli->arg_count >= command->max_args)
@@ -89,6 +105,10 @@ static int run_command(const struct command *command, int argc, char **argv)
 	argv[0] = name;
 	argp_err_exit_status = CLI_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &cli);
+	if (!command->no_store && !strcmp(cli.args[0], "@") && settings_data_dir(&cli, &cli.args[0]))
+		return CLI_FAILURE;
+	if (!command->no_store && !cli.args[0])
+		cli_usage(&cli, "'@' is the store of mmap.data_dir, and that is not set");
 	if (!command->no_store)
 		cli.store = cli.args[0];
 	return command->run(&cli);

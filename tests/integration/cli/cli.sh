@@ -4,6 +4,9 @@ pinfold=$1
 top=$(mktemp -d /var/tmp/pinfold-cli.XXXXXX)
 count=0
 export LSAN_OPTIONS="suppressions=$(dirname "$(realpath "$0")")/lsan.supp:print_suppressions=0${LSAN_OPTIONS:+:$LSAN_OPTIONS}"
+# no configuration of this machine, and none of whoever runs the tests
+export PINFOLD_CONFIG=/dev/null
+unset PINFOLD_PROFILE
 children=
 # Ends only what this script started, each by its own id.
 finish() {
