@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * keys.c - writes the man page of the configuration file: stdin with the line @KEYS@ replaced by every key of the table,
- * and @PROFILES@ by the profiles.
+ * keys.c - writes the man page of the configuration file: stdin with the line @KEYS@ replaced by every key of the
+ * table, and @PROFILES@ by the profiles.
  */
 #include "config/config.h"
 

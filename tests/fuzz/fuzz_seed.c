@@ -2,6 +2,7 @@
 /*
  * Writes real structures as inputs for the fuzz targets: fuzz_seed TARGET DIRECTORY.
  */
+#include "config/config.h"
 #include "store/record.h"
 #include "store/super.h"
 
@@ -117,6 +118,49 @@ static void seed_patches(unsigned selectors, unsigned size, unsigned step)
 	}
 }
 
+/* A first byte that says how it is read (fuzz_config.c), then all keys, a section of each profile, and words. */
+static void seed_config(void)
+{
+	static const char *const texts[] = {
+		"[mmap]\nfile_size_gb = \"2TB\" # words\n[numa]\nnodes = [0, 1]\npolicy = \"bind\"\n",
+		"mmap.file_size_gb=64GB\nnuma.nodes=0,1\nio_ring.cq_multiplier=1.5\n",
+		"PINFOLD_MMAP_SYNC_MODE=async\nPINFOLD_NUMA_NODES=0,1\n",
+	};
+	static char text[32768];
+	char path[PF_CONFIG_TEXT_MAX];
+	struct pf_config *config;
+
+	for (size_t p = 0; pf_config_profile_name(p); p++) {
+		size_t size = 1;
+
+		if (pf_config_new(&config) || pf_config_set_profile(config, pf_config_profile_name(p)))
+			exit(1);
+		text[0] = 0;
+		for (size_t i = 0; i < pf_config_key_count; i++) {
+			char *value = pf_config_value_text(config, &pf_config_keys[i]), name[32];
+			int n;
+
+			if (!value)
+				exit(1);
+			pf_config_path(&pf_config_keys[i], path);
+			n = snprintf(text + size, sizeof(text) - size, "%s = %s\n", path, value);
+			snprintf(name, sizeof(name), "%zu-%zu", p, i);
+			if (i % 4 == p)
+				put(name, text + size - 1,
+				    (size_t)n + 1); /* the byte before is a newline: read as TOML */
+			size += (size_t)n;
+			free(value);
+		}
+		put(pf_config_profile_name(p), text, size < 4000 ? size : 4000);
+		pf_config_free(config);
+	}
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		text[0] = (char)i;
+		strcpy(text + 1, texts[i]);
+		put(i == 0 ? "table" : i == 1 ? "words" : "variables", text, 1 + strlen(texts[i]));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3)
@@ -130,6 +174,8 @@ int main(int argc, char **argv)
 		seed_patches(8, 192, 8);
 	else if (!strcmp(argv[1], "table"))
 		seed_patches(32, 160, 16);
+	else if (!strcmp(argv[1], "config"))
+		seed_config();
 	else
 		return 2;
 	return 0;

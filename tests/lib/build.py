@@ -29,7 +29,7 @@ def configs(root):
         Config("asan", SANITIZED + ["-Db_sanitize=address,undefined"], 4, asan),
         Config("tsan", SANITIZED + ["-Db_sanitize=thread"], 10, tsan),
         Config("fuzz", SANITIZED + ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=enabled",
-                                    "-Dc_args=-fsanitize=fuzzer-no-link"], 4, asan,
+                                    "-Dc_args=-fsanitize=fuzzer-no-link", "-Dcpp_args=-fsanitize=fuzzer-no-link"], 4, asan,
                {"CC": "clang-14", "CXX": "clang++-14"}),
     )}
 
