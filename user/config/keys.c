@@ -69,7 +69,7 @@ const struct pf_config_key pf_config_keys[] = {
 	{ "mmap", "enable_io_uring", PF_CONFIG_BOOL, BY_NAME, .initial = "true", .same = "io_ring.enabled",
 	  .doc = "Commit and scan through io_uring; another name of io_ring.enabled." },
 	{ "mmap", "io_queue_depth", PF_CONFIG_COUNT, FIELD(io_queue_depth), RANGE(1, 4096), .initial = "128",
-	  .doc = "Reads in flight of a scan (at most 32) or a batch." },
+	  .doc = "Reads in flight: of all batches together, and of each scan (at most 32)." },
 	{ "mmap", "sync_mode", PF_CONFIG_CHOICE, FIELD(sync), .choices = "sync|async|none", .initial = "sync",
 	  .doc = "When a commit returns: when durable, when ordered, or when ordered with durability at "
 		 "checkpoints only." },
