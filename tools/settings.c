@@ -23,15 +23,20 @@ static const char *find_file(const struct cli *cli)
 
 static int set_profile(const struct cli *cli, struct pf_config *config)
 {
-	const char *name = cli->profile, *asked = "--profile";
+	const char *name = cli->profile, *asked = "--profile", *variable = getenv("PINFOLD_PROFILE");
 
-	if (!name && getenv("PINFOLD_PROFILE") && *getenv("PINFOLD_PROFILE")) {
-		name = getenv("PINFOLD_PROFILE");
+	if (!name && variable && *variable) {
+		name = variable;
 		asked = "PINFOLD_PROFILE";
 	}
-	for (size_t i = 0; name && pf_config_profile_name(i); i++)
-		if (!strcmp(name, pf_config_profile_name(i)))
+	for (size_t i = 0; name; i++) {
+		const char *known = pf_config_profile_name(i);
+
+		if (!known)
+			break;
+		if (!strcmp(name, known))
 			return pf_config_set_profile(config, name);
+	}
 	if (name)
 		cli_usage(cli, "%s: there is no profile '%s': development, single-node, production or ultra-dense",
 			  asked, name);

@@ -83,7 +83,7 @@ static const char *device_refuses(int fd)
 static int try_read(struct io_uring *uring, int fd)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
-	struct io_uring_cqe *cqe;
+	struct io_uring_cqe *cqe = NULL;
 	void *block = NULL;
 	int r;
 

@@ -161,6 +161,18 @@ static int parse_real(const struct pf_config_key *key, const char *text, double 
 	return 0;
 }
 
+/* Bytes that follow @lead in its character; -1 if none begins so. */
+static int bytes_behind(unsigned char lead)
+{
+	if (lead < 0x80)
+		return 0;
+	if (lead >= 0xc2 && lead < 0xe0)
+		return 1;
+	if ((lead & 0xf0) == 0xe0)
+		return 2;
+	return lead >= 0xf0 && lead < 0xf5 ? 3 : -1;
+}
+
 /* Whole UTF-8 characters and no NUL: what can be written into a file again. */
 static bool is_text(const char *text, size_t size)
 {
@@ -169,20 +181,18 @@ static bool is_text(const char *text, size_t size)
 	if (size > PF_CONFIG_STRING_MAX || memchr(text, '\0', size))
 		return false;
 	while (at < end) {
-		int more = *at < 0x80                  ? 0
-			   : *at >= 0xc2 && *at < 0xe0 ? 1
-			   : (*at & 0xf0) == 0xe0      ? 2
-			   : *at >= 0xf0 && *at < 0xf5 ? 3
-						       : -1;
-		uint32_t code = more == 0 ? *at : *at & (0x3fu >> more);
+		const int more = bytes_behind(*at);
+		uint32_t code;
 
 		if (more < 0 || end - at <= more)
 			return false;
+		code = more == 0 ? *at : *at & (0x3fu >> more);
 		for (int i = 1; i <= more; i++) {
 			if ((at[i] & 0xc0) != 0x80)
 				return false;
 			code = code << 6 | (at[i] & 0x3f);
 		}
+		/* longer than need be, half of a pair, or beyond the last character */
 		if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
 		    (more == 3 && (code < 0x10000 || code > 0x10ffff)))
 			return false;
@@ -388,7 +398,7 @@ static void write_amount(FILE *out, const struct pf_config_key *key, uint64_t nu
 
 static void write_value(FILE *out, const struct pf_config_key *key, const struct pf_config_value *value)
 {
-	char word[PF_CONFIG_TEXT_MAX];
+	char word[PF_CONFIG_TEXT_MAX] = "";
 	bool effective;
 
 	switch (key->type) {

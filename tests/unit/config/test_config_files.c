@@ -161,6 +161,8 @@ TEST_F(config, what_is_wrong_is_said_with_its_place)
 		  "f.toml:3:13: Error while parsing key-value pair: cannot redefine existing string 'sync_mode'" },
 		{ "[mmap]\n[numa]\n[mmap]\n", "f.toml:3:1: Error while parsing table header: cannot redefine" },
 		{ "[mmap\n", "f.toml:1:6: Error while parsing table header" },
+		{ "[\n", "f.toml:1:2: Error while parsing key: expected bare key starting character" },
+		{ "[[ =\n", "f.toml:1:4: Error while parsing key: expected bare key starting character" },
 		{ "[mmap]\nsync_mode = sync\n", "f.toml:2:13: Error while parsing" },
 		{ "[mmap]\nsync_mode = \"sync\n", "f.toml:2:18: Error while parsing string" },
 		{ "a = \xff\n", "f.toml:1:4: Encountered invalid utf-8 sequence" },
