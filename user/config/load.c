@@ -99,7 +99,8 @@ static int unknown(struct pf_config *config, const char *where, uint32_t line, u
 	char near[PF_CONFIG_TEXT_MAX], quoted[PF_CONFIG_TEXT_MAX];
 
 	pf_config_quote(typed, strlen(typed), quoted);
-	if (nearest(typed, strcmp(what, "section") == 0, false, near))
+	/* looking for what was meant takes time, and beyond the limit nobody reads it */
+	if (config->problem_count < PF_CONFIG_PROBLEMS_MAX && nearest(typed, strcmp(what, "section") == 0, false, near))
 		return pf_config_problem(config, where, line, column, "unknown %s %s: did you mean \"%s\"?", what,
 					 quoted, near);
 	return pf_config_problem(config, where, line, column, "unknown %s %s: 'pinfold config show' lists them", what,
