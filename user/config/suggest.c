@@ -43,12 +43,15 @@ const char *suggest_nearest(const char *typed, const char *const *names, size_t 
 	int best_distance = 3;
 
 	for (size_t i = 0; i < count; i++) {
-		int d = distance(typed, names[i]);
+		const size_t size = strlen(names[i]), typed_size = strlen(typed);
+		const size_t longer = size > typed_size ? size - typed_size : typed_size - size;
+		/* so many edits it takes at least */
+		int d = longer < (size_t)best_distance ? distance(typed, names[i]) : best_distance;
 
 		/* A typed beginning of a name is near it, however long the rest. */
-		if (d > 1 && strlen(typed) >= 3 && !strncmp(names[i], typed, strlen(typed)))
+		if (d > 1 && typed_size >= 3 && !strncmp(names[i], typed, typed_size))
 			d = 1;
-		if (d < best_distance && d < (int)strlen(names[i])) {
+		if (d < best_distance && d < (int)size) {
 			best = names[i];
 			best_distance = d;
 		}

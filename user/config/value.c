@@ -203,8 +203,8 @@ static bool is_text(const char *text, size_t size)
 
 static int add_item(const struct pf_config_key *key, const char *text, size_t size, struct pf_config_value *value)
 {
-	char *item;
 	uint64_t number;
+	char *item;
 
 	if (!is_text(text, size) || size == 0 || value->item_count == PF_CONFIG_ITEMS_MAX)
 		return -EINVAL;
@@ -217,8 +217,11 @@ static int add_item(const struct pf_config_key *key, const char *text, size_t si
 	if (!item)
 		return -ENOMEM;
 	value->items[value->item_count++] = item;
-	if (key->type == PF_CONFIG_NODES && (units_parse_count(item, &number) || (double)number > key->max))
+	if (key->type != PF_CONFIG_NODES)
+		return 0;
+	if (units_parse_count(item, &number) || (double)number > key->max)
 		return -EINVAL;
+	snprintf(item, size + 1, "%llu", (unsigned long long)number); /* "01" is no number in a file */
 	return 0;
 }
 

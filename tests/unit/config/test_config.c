@@ -259,7 +259,7 @@ TEST_F(config, words_of_the_environment_and_the_command_line)
 				  "PINFOLD_PROFILE=x",
 				  "PINFOLD_SERVER_SERVICE_HOST=10.0.0.1",
 				  "PINFOLD_",
-				  "PINFOLD_NUMA_NODES= 1, 2 ",
+				  "PINFOLD_NUMA_NODES= 1, 02 ",
 				  NULL };
 
 	EXPECT_EQ(0, pf_config_set_environment(self->config, foreign)) TH_LOG("%s", problem(self->config, 0));
