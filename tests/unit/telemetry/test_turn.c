@@ -97,6 +97,27 @@ static void touch(const char *at)
 	*(volatile const char *)at;
 }
 
+TEST_F(turn, without_sampling_nothing_is_revoked)
+{
+	struct pf_telemetry_config config = {.source = variant->source, .sample_rate_per_s = RATE, .no_sampling = true};
+	struct pf_watch watch = {.base = self->map, .file_size = FILE_BYTES, .arena_size = 2 * FILE_BYTES};
+	struct pf_telemetry_info info;
+
+	for (int off = 0; off < 2; off++) {
+		if (off) {
+			pf_telemetry_free(self->telemetry);
+			ASSERT_EQ(pf_telemetry_new(&watch, &config, &self->telemetry), 0) TH_LOG("%s", pf_error_text());
+			ASSERT_EQ(pf_telemetry_add_file(self->telemetry, 0, self->fd), 0);
+		}
+		for (uint64_t at = 0; at < SLICE; at += 4096)
+			touch(self->map + at);
+		for (int i = 0; i < 10; i++)
+			ASSERT_NE(turn(_metadata, self), NULL);
+		pf_telemetry_info(self->telemetry, &info);
+		EXPECT_EQ(info.sample_count == 0, off);
+	}
+}
+
 TEST_F(turn, snapshot_is_in_order)
 {
 	const struct pf_snapshot *snapshot = turn(_metadata, self);
