@@ -43,6 +43,32 @@ PINFOLD_API void pinfold_table_close(struct pinfold_table *table);
  */
 PINFOLD_API int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_size,
 				  void *ret_value, size_t capacity, size_t *ret_size);
+
+/**
+ * One get of a batch.
+ *
+ * @key, @key_size:      what is asked for
+ * @ret_value, @capacity: where the value goes, and how many bytes there are room for
+ * @value_size:          set: the value's full size, if there is one
+ * @result:              set: 0; -ENOENT; -ENOBUFS: the value did not fit, its first @capacity bytes are there;
+ *                       -EINVAL (key size), -EIO or -EUCLEAN as of pinfold_table_get()
+ */
+struct pinfold_get {
+	const void *key;
+	size_t key_size;
+	void *ret_value;
+	size_t capacity;
+	size_t value_size;
+	int result;
+};
+/**
+ * Gets all of @gets. The memory accesses of many keys overlap, so that this is several times faster than as
+ * many pinfold_table_get(), from a handful of keys on; how many there are is not limited. Each get is as of a
+ * moment during the call, not all as of the same. 0 whatever the single results are; their words are not kept,
+ * but those of the last that failed with -EIO or -EUCLEAN. Any thread.
+ */
+PINFOLD_API int pinfold_table_get_batch(struct pinfold_table *table, struct pinfold_get *gets, size_t count);
+
 PINFOLD_API int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size,
 				  const void *value, size_t value_size);
 /** -ENOENT if there was none. */

@@ -33,6 +33,12 @@ int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_s
 	return pf_table_get(inner(table), key, key_size, ret_value, capacity, ret_size);
 }
 
+int pinfold_table_get_batch(struct pinfold_table *table, struct pinfold_get *gets, size_t count)
+{
+	REQUIRE(table && (gets || !count));
+	return pf_table_get_batch(inner(table), gets, count);
+}
+
 int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size, const void *value,
 		      size_t value_size)
 {

@@ -385,3 +385,11 @@ int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void 
 				capacity);
 	return 0;
 }
+
+int pf_table_get_batch(struct pf_table *table, struct pinfold_get *gets, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		gets[i].result = pf_table_get(table, gets[i].key, gets[i].key_size, gets[i].ret_value,
+					      gets[i].capacity, &gets[i].value_size);
+	return 0;
+}

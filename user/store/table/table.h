@@ -36,6 +36,7 @@ int pf_table_open(struct pf_store *store, const char *name, uint32_t flags, stru
 void pf_table_close(struct pf_table *table);
 int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		 size_t *ret_size);
+int pf_table_get_batch(struct pf_table *table, struct pinfold_get *gets, size_t count);
 int pf_table_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size);
 int pf_table_delete(struct pf_table *table, const void *key, size_t key_size);
 int pf_table_cas(struct pf_table *table, const void *key, size_t key_size, const void *expected,
