@@ -19,14 +19,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-struct frame {
-	sigjmp_buf *env;
-	uintptr_t base;
-	uint64_t size;
-};
-
-static _Thread_local struct frame frames[PF_SIGBUS_DEPTH_MAX] __attribute__((tls_model("initial-exec")));
-static _Thread_local volatile uintptr_t depth __attribute__((tls_model("initial-exec")));
+_Thread_local struct pf_sigbus_stack pf_sigbus_stack;
 static _Thread_local void *volatile fault_address __attribute__((tls_model("initial-exec")));
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -57,12 +50,16 @@ static void handler(int signo, siginfo_t *info, void *context)
 	uintptr_t addr = (uintptr_t)info->si_addr;
 
 	if (info->si_code > 0) {
-		for (uintptr_t i = depth; i-- > 0;) {
-			if (addr < frames[i].base || addr - frames[i].base >= frames[i].size)
+		for (uintptr_t i = *(volatile uintptr_t *)&pf_sigbus_stack.depth; i-- > 0;) {
+			const struct pf_sigbus_frame *frame = &pf_sigbus_stack.frames[i];
+
+			if (addr < frame->base || addr - frame->base >= frame->size)
 				continue;
-			depth = i;
+			pf_sigbus_stack.depth = i;
 			fault_address = info->si_addr;
-			siglongjmp(*frames[i].env, 1);
+			if (frame->place)
+				__builtin_longjmp(frame->place, 1);
+			siglongjmp(*frame->env, 1);
 		}
 	}
 	chain(signo, info, context);
@@ -87,20 +84,20 @@ int pf_sigbus_install(void)
 
 void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size)
 {
-	uintptr_t prev = depth;
+	struct pf_sigbus_stack *stack = &pf_sigbus_stack;
+	uintptr_t prev = stack->depth;
 
 	pf_assert(prev < PF_SIGBUS_DEPTH_MAX);
-	frames[prev] = (struct frame){ .env = env, .base = (uintptr_t)base, .size = size };
+	stack->frames[prev] = (struct pf_sigbus_frame){ .env = env, .base = (uintptr_t)base, .size = size };
 	atomic_signal_fence(memory_order_seq_cst);
-	depth = prev + 1;
+	*(volatile uintptr_t *)&stack->depth = prev + 1;
 	atomic_signal_fence(memory_order_seq_cst);
 	return (void *)prev;
 }
 
 void pf_sigbus_disarm(void *prev)
 {
-	atomic_signal_fence(memory_order_seq_cst);
-	depth = (uintptr_t)prev;
+	pf_sigbus_disarm_place((uintptr_t)prev);
 }
 
 const void *pf_sigbus_address(void)

@@ -14,10 +14,25 @@
 #ifndef PF_SIGBUS_H
 #define PF_SIGBUS_H
 
+#include "base/error.h"
+
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define PF_SIGBUS_DEPTH_MAX 8
+
+/*
+ * The same, for a path where sigsetjmp()'s saving of registers and two calls would count: the compiler saves what
+ * it needs, and arming is five stores.
+ *
+ *	void *place[PF_SIGBUS_PLACE];
+ *	if (__builtin_setjmp(place)) { ... the fault ... }
+ *	else { prev = pf_sigbus_arm_place(place, base, size); load; pf_sigbus_disarm_place(prev); }
+ *
+ * As with setjmp(), a local that changes between arming and fault must be volatile.
+ */
+#define PF_SIGBUS_PLACE 5
 
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */
 int pf_sigbus_install(void);
@@ -32,5 +47,39 @@ void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size);
 void pf_sigbus_disarm(void *prev);
 /** The address of the calling thread's last caught fault; NULL if there was none. */
 const void *pf_sigbus_address(void);
+
+/* ---- what the inline calls need ---- */
+
+struct pf_sigbus_frame {
+	sigjmp_buf *env; /* or */
+	void **place;
+	uintptr_t base;
+	uint64_t size;
+};
+
+/* initial-exec: the lazy kind may allocate inside a handler */
+extern _Thread_local struct pf_sigbus_stack {
+	struct pf_sigbus_frame frames[PF_SIGBUS_DEPTH_MAX];
+	uintptr_t depth;
+} pf_sigbus_stack __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline uintptr_t pf_sigbus_arm_place(void **place, const void *base, uint64_t size)
+{
+	struct pf_sigbus_stack *stack = &pf_sigbus_stack;
+	uintptr_t prev = stack->depth;
+
+	pf_assert(prev < PF_SIGBUS_DEPTH_MAX);
+	stack->frames[prev] = (struct pf_sigbus_frame){ .place = place, .base = (uintptr_t)base, .size = size };
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uintptr_t *)&stack->depth = prev + 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	return prev;
+}
+
+static inline void pf_sigbus_disarm_place(uintptr_t prev)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uintptr_t *)&pf_sigbus_stack.depth = prev;
+}
 
 #endif

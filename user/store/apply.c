@@ -87,11 +87,11 @@ static int store_record(struct pf_store *store, const uint8_t *record, pf_range_
 static void stripes_begin(struct pf_store *store, const struct pf_txn *txn)
 {
 	for (uint64_t i = 0; i < txn->node_count; i++) {
-		struct pf_bucket *bucket = pf_bucket_of(store, txn->nodes[i].page);
-		uint32_t seq = atomic_load_explicit(&bucket->seq, memory_order_relaxed);
+		struct pf_page_state *state = pf_page_of(store, txn->nodes[i].page);
+		uint32_t seq = atomic_load_explicit(&state->seq, memory_order_relaxed);
 
 		if (!(seq & 1))
-			atomic_store_explicit(&bucket->seq, seq + 1, memory_order_relaxed);
+			atomic_store_explicit(&state->seq, seq + 1, memory_order_relaxed);
 	}
 	atomic_thread_fence(memory_order_seq_cst);
 }
@@ -99,11 +99,11 @@ static void stripes_begin(struct pf_store *store, const struct pf_txn *txn)
 static void stripes_end(struct pf_store *store, const struct pf_txn *txn)
 {
 	for (uint64_t i = 0; i < txn->node_count; i++) {
-		struct pf_bucket *bucket = pf_bucket_of(store, txn->nodes[i].page);
-		uint32_t seq = atomic_load_explicit(&bucket->seq, memory_order_relaxed);
+		struct pf_page_state *state = pf_page_of(store, txn->nodes[i].page);
+		uint32_t seq = atomic_load_explicit(&state->seq, memory_order_relaxed);
 
 		if (seq & 1)
-			atomic_store_explicit(&bucket->seq, seq + 1, memory_order_release);
+			atomic_store_explicit(&state->seq, seq + 1, memory_order_release);
 	}
 }
 
@@ -149,6 +149,11 @@ int pf_apply_record(struct pf_store *store, const uint8_t *record)
 
 /* ---- the reading side ---- */
 
+const struct pf_page_state *pf_store_pages(const struct pf_store *store)
+{
+	return store->pages;
+}
+
 static uint64_t page_of(const struct pf_store *store, const void *addr)
 {
 	return (uint64_t)((const uint8_t *)addr - store->base) >> PF_PAGE_SHIFT;
@@ -156,10 +161,10 @@ static uint64_t page_of(const struct pf_store *store, const void *addr)
 
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr)
 {
-	struct pf_bucket *bucket = pf_bucket_of(store, page_of(store, addr));
+	const struct pf_page_state *state = pf_page_of(store, page_of(store, addr));
 	uint32_t seq;
 
-	for (unsigned int turns = 0; (seq = atomic_load_explicit(&bucket->seq, memory_order_acquire)) & 1; turns++) {
+	for (unsigned int turns = 0; (seq = atomic_load_explicit(&state->seq, memory_order_acquire)) & 1; turns++) {
 		__builtin_ia32_pause();
 		if (turns % 64 == 63) /* the applier may wait for a page to be read */
 			sched_yield();
@@ -170,10 +175,10 @@ uint32_t pf_seq_begin(const struct pf_store *store, const void *addr)
 bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq)
 {
 	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&pf_bucket_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
+	return atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
 }
 
 bool pf_page_pending(const struct pf_store *store, const void *addr)
 {
-	return atomic_load_explicit(&pf_bucket_of(store, page_of(store, addr))->count, memory_order_acquire) != 0;
+	return atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->pending, memory_order_acquire) != 0;
 }

@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 #include <urcu.h>
 
-#define PF_BUCKET_COUNT 65536u
+#define PF_BUCKET_COUNT PF_PAGE_STATES
 #define PF_STAGE_SIZE (1u << 20)
 #define PF_PENDING_MIN (1ull << 20)
 #define PF_PENDING_MAX (16ull << 20)
@@ -85,10 +85,11 @@ struct pf_node {
 	uint16_t size;
 };
 
-/** Pages with equal hash: sequence, and queue of pending nodes in LSN order. */
+/**
+ * Pages with equal hash: queue of pending nodes in LSN order. Their sequence, which the one applier writes, and the
+ * count of nodes are in struct pf_page_state, close together: readers look at nothing else.
+ */
 struct pf_bucket {
-	_Atomic uint32_t seq;   /* odd while being applied to; written by the one applier */
-	_Atomic uint32_t count; /* of pending nodes */
 	struct pf_node *_Atomic head;
 	struct pf_node *tail;   /* spin */
 	_Atomic uint32_t spin;
@@ -165,6 +166,7 @@ struct pf_store {
 	uint64_t arena_span[2];
 	struct pinfold_extent root;
 	struct pf_bucket *buckets;
+	struct pf_page_state *pages;
 	uint64_t pending_max; /* bytes ordered and not yet written, beyond which committers wait */
 
 	struct pf_file **files;
@@ -263,6 +265,10 @@ int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file);
 static inline struct pf_bucket *pf_bucket_of(const struct pf_store *store, uint64_t page)
 {
 	return &store->buckets[(page ^ page >> 16) & (PF_BUCKET_COUNT - 1)];
+}
+static inline struct pf_page_state *pf_page_of(const struct pf_store *store, uint64_t page)
+{
+	return &store->pages[(page ^ page >> 16) & (PF_PAGE_STATES - 1)];
 }
 void pf_overlay_insert(struct pf_store *store, struct pf_node *node);
 /** Removes the oldest node of its bucket, which must be @node. */

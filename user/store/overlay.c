@@ -41,7 +41,7 @@ void pf_overlay_insert(struct pf_store *store, struct pf_node *node)
 	else
 		atomic_store_explicit(&bucket->head, node, memory_order_release);
 	bucket->tail = node;
-	atomic_fetch_add_explicit(&bucket->count, 1, memory_order_release);
+	atomic_fetch_add_explicit(&pf_page_of(store, node->page)->pending, 1, memory_order_release);
 	spin_unlock(bucket);
 }
 
@@ -56,6 +56,6 @@ void pf_overlay_remove(struct pf_store *store, struct pf_node *node)
 	atomic_store_explicit(&bucket->head, next, memory_order_release);
 	if (!next)
 		bucket->tail = NULL;
-	atomic_fetch_sub_explicit(&bucket->count, 1, memory_order_release);
+	atomic_fetch_sub_explicit(&pf_page_of(store, node->page)->pending, 1, memory_order_release);
 	spin_unlock(bucket);
 }

@@ -52,7 +52,7 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 	for (uint64_t i = 0; i < pages; i++) {
 		const struct pf_bucket *bucket = pf_bucket_of(store, page0 + i);
 
-		if (atomic_load_explicit(&bucket->count, memory_order_acquire))
+		if (atomic_load_explicit(&pf_page_of(store, page0 + i)->pending, memory_order_acquire))
 			lay_page(bucket, page0 + i, lsn, first, out, size);
 	}
 	for (uint64_t i = 0; i < pages; i++)

@@ -40,7 +40,8 @@ static int init_locks(struct pf_store *store)
 static int store_new(const char *dir, const struct pinfold_config *config, struct pf_store **ret_store)
 {
 	struct pf_store *store = calloc(1, sizeof(*store));
-	void *buckets;
+	const size_t pages_size = PF_PAGE_STATES * sizeof(struct pf_page_state);
+	uint8_t *memory;
 
 	if (!store)
 		return pf_error(-ENOMEM, "no memory for a store");
@@ -50,14 +51,15 @@ static int store_new(const char *dir, const struct pinfold_config *config, struc
 	store->read_only = config->flags & PINFOLD_OPEN_READONLY;
 	init_locks(store);
 	store->dir = strdup(dir);
-	buckets = mmap(NULL, PF_BUCKET_COUNT * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buckets == MAP_FAILED || !store->dir) {
+	memory = mmap(NULL, pages_size + PF_BUCKET_COUNT * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED || !store->dir) {
 		free(store->dir);
 		free(store);
 		return pf_error(-ENOMEM, "no memory for a store");
 	}
-	store->buckets = buckets;
+	store->pages = (struct pf_page_state *)memory;
+	store->buckets = (struct pf_bucket *)(memory + pages_size);
 	*ret_store = store;
 	return 0;
 }
@@ -89,7 +91,8 @@ static void store_free(struct pf_store *store)
 	pf_journal_close(store);
 	free(store->stage);
 	pf_files_close(store);
-	munmap(store->buckets, PF_BUCKET_COUNT * sizeof(struct pf_bucket));
+	munmap(store->pages, PF_PAGE_STATES * sizeof(struct pf_page_state) +
+				     PF_BUCKET_COUNT * sizeof(struct pf_bucket));
 	if (atomic_load(&store->event_fd) >= 0)
 		close(atomic_load(&store->event_fd));
 	if (store->super_fd >= 0)

@@ -13,6 +13,7 @@
 
 #include <pinfold/read.h>
 #include <pinfold/store.h>
+#include <stdatomic.h>
 
 struct pf_store;
 
@@ -137,6 +138,20 @@ int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint
  * pending() is non-zero if committed bytes of the page are not in the mapping yet:
  * then use pf_read_at().
  */
+struct pf_page_state {
+	_Atomic uint32_t seq;     /* odd while being applied to */
+	_Atomic uint32_t pending; /* parts of the page that are committed and not in the mapping */
+};
+#define PF_PAGE_STATES 65536u /* pages share them, by a hash */
+
+/** The states, for the life of the store: what the three calls below look at. */
+const struct pf_page_state *pf_store_pages(const struct pf_store *store);
+/** The state of the page of arena byte @at. */
+static inline const struct pf_page_state *pf_page_state(const struct pf_page_state *states, uint64_t at)
+{
+	return &states[(at >> 12 ^ at >> 28) & (PF_PAGE_STATES - 1)];
+}
+
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);
 bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq);
 bool pf_page_pending(const struct pf_store *store, const void *addr);

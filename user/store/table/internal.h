@@ -47,6 +47,7 @@ struct pf_piece {
 
 /* Which piece each 2 MiB of the arena belongs to; leaves are made when first needed. */
 #define PF_GRANULE_SHIFT 21u
+#define PF_GRANULE_BYTES (1ull << PF_GRANULE_SHIFT)
 #define PF_GRANULE_LEAF 1024u
 struct pf_granules {
 	_Atomic(struct pf_piece *) piece[PF_GRANULE_LEAF];
@@ -142,13 +143,19 @@ struct pf_ws {
 /* ---- table ---- */
 
 struct pf_table {
+	/* What gets read, in lines that nobody writes ... */
+	const char *base;
+	const struct pf_page_state *pages;
+	uint64_t seed, arena_size;
+	bool read_only;
 	struct pf_tables *tables;
 	struct pf_store *store;
-	const char *base;
-	uint64_t arena_size, seed, incarnation;
-	_Atomic uint64_t bucket_count; /* readers' idea; may lag (invariant 3) */
+	uint64_t incarnation;
+	/* ... and that growth writes, now and then */
+	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
+	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
 	_Atomic uint32_t segment_count;
-	_Atomic(const char *) segment[PF_SEGMENT_MAX];
+	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
 	struct pf_granules *_Atomic *granules; /* by arena offset, in leaves of PF_GRANULE_LEAF extents' units */
 	uint64_t leaf_count;
 	uint32_t slot;
@@ -156,7 +163,7 @@ struct pf_table {
 	char name[64];
 	struct pf_table *next;
 
-	pthread_mutex_t lock; /* everything below */
+	_Alignas(64) pthread_mutex_t lock; /* everything below */
 	struct pf_table_header header;
 	struct pf_piece **pieces;
 	size_t piece_count, piece_capacity;
@@ -261,7 +268,8 @@ int pf_bucket_delete(struct pf_table *table, const void *key, size_t key_size); 
 int pf_bucket_find(struct pf_table *table, const void *key, size_t key_size, const struct pf_record **ret_record);
 /* split.c */
 int pf_bucket_split(struct pf_table *table);
-uint64_t pf_bucket_of(uint64_t hash, uint64_t bucket_count);
+/** Tells readers the bucket count, when theirs is far enough behind, or @now. */
+void pf_bucket_count_publish(struct pf_table *table, bool now);
 unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count);
 uint64_t pf_bucket_loc(const struct pf_table *table, uint64_t bucket);
 /** Loads the lines of @bucket into the write set. @chain has room for PF_CHAIN_MAX. */

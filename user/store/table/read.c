@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * read.c - get: no lock, no write, whatever writers do.
+ * read.c - get: no lock, no write, whatever writers do. Most are done by the short way (lookup.h); this is the rest.
  *
  * A line is copied whole under its page's sequence, or read with pf_read_at()
  * while the page has commits that are not applied yet. The record behind an
@@ -11,7 +11,7 @@
  * lines and records are copied first and believed only if their checksum fits;
  * else read again, a bounded number of times.
  */
-#include "store/table/internal.h"
+#include "store/table/lookup.h"
 
 #include "base/sigbus.h"
 
@@ -26,9 +26,9 @@
 
 static bool attempt_next(const struct pf_table *table, unsigned *attempt)
 {
-	if (++*attempt >= (table->tables->read_only ? ATTEMPTS_FOREIGN : ATTEMPTS))
+	if (++*attempt >= (table->read_only ? ATTEMPTS_FOREIGN : ATTEMPTS))
 		return false;
-	if (table->tables->read_only && *attempt % 8 == 0)
+	if (table->read_only && *attempt % 8 == 0)
 		sched_yield();
 	return true;
 }
@@ -58,7 +58,7 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 	uint32_t seq;
 	int r;
 
-	if (table->tables->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
+	if (table->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
 		return -EAGAIN;
 	do {
 		bool pending;
@@ -89,21 +89,20 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 
 int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_line)
 {
-	uint64_t line;
-	unsigned segment = pf_segment_of(bucket, &line);
+	uint64_t loc;
 	int r;
 
-	if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire)) {
-		if (!table->tables->read_only) /* a segment is known before a line that leads there is committed */
+	if (!pf_line_place(table, bucket, &loc)) {
+		if (!table->read_only) /* a segment is known before a line that leads there is committed */
 			return pf_error(-EUCLEAN, "table %s: bucket %llu: has no segment", table->name,
 					(unsigned long long)bucket);
 		r = pf_table_refresh(table); /* the writer has outgrown this handle */
 		if (r < 0)
 			return r;
-		if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire))
+		if (!pf_line_place(table, bucket, &loc))
 			return 0;
 	}
-	r = pf_line_read(table, pf_bucket_loc(table, bucket), bucket, ret_line);
+	r = pf_line_read(table, loc, bucket, ret_line);
 	if (r < 0)
 		return r;
 	if (ret_line->depth == 0) {
@@ -116,7 +115,7 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 
 int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, struct pf_line *ret_line)
 {
-	uint64_t bucket = pf_bucket_of(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire)), own;
+	uint64_t bucket = pf_bucket_place(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire)), own;
 	int r;
 
 	for (unsigned i = 0; i < 2 * PF_DEPTH_MAX; i++) {
@@ -138,17 +137,7 @@ int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, st
 			(unsigned long long)bucket);
 }
 
-struct lookup {
-	uint64_t hash;
-	const void *key;
-	size_t key_size;
-	void *ret_value;
-	size_t capacity;
-	size_t size;
-	void *volatile buffer; /* of a copy under way: freed by whoever a SIGBUS throws it back to */
-};
-
-static int deliver(struct lookup *lookup, const struct pf_record *record)
+static int deliver(struct pf_lookup *lookup, const struct pf_record *record)
 {
 	size_t size = pf_record_value_size(record->sizes);
 
@@ -157,14 +146,14 @@ static int deliver(struct lookup *lookup, const struct pf_record *record)
 	return 1;
 }
 
-static bool key_equal(const struct lookup *lookup, const struct pf_record *record)
+static bool key_equal(const struct pf_lookup *lookup, const struct pf_record *record)
 {
 	return memcmp(record->data, lookup->key, lookup->key_size) == 0;
 }
 
 static int copy_bytes(struct pf_table *table, uint64_t loc, void *ret_data, size_t size)
 {
-	if (table->tables->read_only) {
+	if (table->read_only) {
 		if (!loc_mapped(table, loc, size))
 			return -EAGAIN;
 		memcpy(ret_data, table->base + loc, size);
@@ -191,7 +180,7 @@ int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_r
 			return r;
 		if (ret_record->crc == pf_record_crc(ret_record, sizeof(*ret_record) + size, table->seed))
 			return 0;
-	} while (!table->tables->read_only && attempt_next(table, &attempt));
+	} while (!table->read_only && attempt_next(table, &attempt));
 	return -EBADMSG;
 }
 
@@ -199,7 +188,7 @@ int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_r
 #define SMALL_RECORD 1024
 
 /* As record_match_copy() for small records; -EAGAIN: not small, or something is wrong with it. */
-static int record_match_small(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match_small(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	_Alignas(8) uint8_t buf[SMALL_RECORD];
 	const struct pf_record *record = (const struct pf_record *)buf;
@@ -221,12 +210,12 @@ static int record_match_small(struct pf_table *table, uint64_t loc, struct looku
 }
 
 /* The long way: a copy first. 1 found, 0 another key, -EAGAIN: look at the bucket again. */
-static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match_copy(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	struct pf_record *record;
 	int r;
 
-	if (!table->tables->read_only) {
+	if (!table->read_only) {
 		r = record_match_small(table, loc, lookup);
 		if (r >= 0)
 			return r;
@@ -238,7 +227,7 @@ static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup
 	r = pf_record_copy(table, loc, record);
 	if (r == 0 && pf_record_key_size(record->sizes) == lookup->key_size && key_equal(lookup, record))
 		r = deliver(lookup, record);
-	else if (r == -EBADMSG && table->tables->read_only)
+	else if (r == -EBADMSG && table->read_only)
 		r = -EAGAIN;
 	else if (r == -EBADMSG)
 		r = pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum", table->name,
@@ -259,12 +248,12 @@ static bool record_pending(const struct pf_table *table, const char *at, size_t 
 }
 
 /* 1 found, 0 another key. In place. */
-static int record_match(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
 	size_t size;
 
-	if (table->tables->read_only)
+	if (table->read_only)
 		return record_match_copy(table, loc, lookup);
 	__builtin_prefetch((const char *)record + 64);
 	__builtin_prefetch((const char *)record + 128);
@@ -283,7 +272,7 @@ static int record_match(struct pf_table *table, uint64_t loc, struct lookup *loo
 }
 
 /* 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. */
-static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct lookup *lookup)
+static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct pf_lookup *lookup)
 {
 	uint64_t tag = pf_hash_tag(lookup->hash);
 	int r;
@@ -313,7 +302,7 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 	}
 }
 
-static int lookup_run(struct pf_table *table, struct lookup *lookup)
+int pf_lookup_long(struct pf_table *table, struct pf_lookup *lookup)
 {
 	struct pf_line line, again;
 	uint64_t bucket, link;
@@ -321,7 +310,7 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 	unsigned depth;
 	int r = -EAGAIN;
 
-	for (unsigned restart = 0; restart < (table->tables->read_only ? ATTEMPTS_FOREIGN : RESTARTS); restart++) {
+	for (unsigned restart = 0; restart < (table->read_only ? ATTEMPTS_FOREIGN : RESTARTS); restart++) {
 		if (restart > 16)
 			sched_yield();
 		r = pf_line_find(table, lookup->hash, &bucket, &line);
@@ -333,7 +322,7 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 		r = chain_search(table, bucket, &line, lookup);
 		if (r > 0 || (r < 0 && r != -EAGAIN && r != -EUCLEAN))
 			break;
-		if (r == 0 && !link && !table->tables->read_only)
+		if (r == 0 && !link && !table->read_only)
 			break;
 		/* A chain is believed only if its first line is still the same (invariant 2). */
 		int r2 = pf_bucket_read(table, bucket, &again);
@@ -353,12 +342,52 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 			(unsigned long long)bucket, ATTEMPTS_FOREIGN);
 }
 
+/* The short way, or the long one. */
+static inline int lookup_run(struct pf_table *table, struct pf_lookup *lookup)
+{
+	uint64_t bucket, loc;
+	struct pf_line line;
+	unsigned mask;
+
+	bucket = pf_bucket_place(lookup->hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire));
+	if (__builtin_expect(table->read_only || !pf_line_place(table, bucket, &loc) ||
+				     !pf_line_look(table, loc, bucket, lookup->hash, &line, &mask),
+			     0))
+		return pf_lookup_long(table, lookup);
+	for (; mask; mask &= mask - 1) {
+		uint64_t entry = ((const uint64_t *)&line)[__builtin_ctz(mask) / 2];
+		enum pf_look look = entry ? pf_record_look(table, pf_entry_loc(entry), lookup) : PF_LOOK_OTHER;
+
+		if (__builtin_expect(look == PF_LOOK_FOUND, 1))
+			return 0;
+		if (look == PF_LOOK_LONG)
+			return pf_lookup_long(table, lookup);
+	}
+	return line.flags & PF_LINE_LINKED ? pf_lookup_long(table, lookup) : -ENOENT;
+}
+
+int pf_lookup_guarded(struct pf_table *table, struct pf_lookup *lookup)
+{
+	void *place[PF_SIGBUS_PLACE];
+	uintptr_t guard;
+	int r;
+
+	if (__builtin_setjmp(place) == 0) {
+		guard = pf_sigbus_arm_place(place, table->base, table->arena_size);
+		r = lookup_run(table, lookup);
+		pf_sigbus_disarm_place(guard);
+	} else {
+		free(lookup->buffer);
+		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
+			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
+	}
+	return r;
+}
+
 int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		 size_t *ret_size)
 {
-	struct lookup lookup = { .key = key, .key_size = key_size, .ret_value = ret_value, .capacity = capacity };
-	sigjmp_buf env;
-	void *guard;
+	struct pf_lookup lookup = { .key = key, .key_size = key_size, .ret_value = ret_value, .capacity = capacity };
 	int r;
 
 	r = pf_key_check(key, key_size);
@@ -366,15 +395,7 @@ int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void 
 		return r;
 	lookup.hash = pf_hash(key, key_size, table->seed);
 	pf_epoch_enter();
-	if (sigsetjmp(env, 0) == 0) {
-		guard = pf_sigbus_arm(&env, table->base, table->arena_size);
-		r = lookup_run(table, &lookup);
-		pf_sigbus_disarm(guard);
-	} else {
-		free(lookup.buffer);
-		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
-			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
-	}
+	r = pf_lookup_guarded(table, &lookup);
 	pf_epoch_leave();
 	if (r < 0) /* -ENOENT has no words: misses are as frequent as hits, and formatting costs ten of them */
 		return r;
@@ -383,13 +404,5 @@ int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void 
 	if (lookup.size > capacity)
 		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size,
 				capacity);
-	return 0;
-}
-
-int pf_table_get_batch(struct pf_table *table, struct pinfold_get *gets, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		gets[i].result = pf_table_get(table, gets[i].key, gets[i].key_size, gets[i].ret_value,
-					      gets[i].capacity, &gets[i].value_size);
 	return 0;
 }

@@ -35,7 +35,7 @@ static int segment_ensure(struct pf_table *table, uint64_t bucket)
 	ws->header_dirty = true;
 	table->header.segment[segment] = extent;
 	table->header.segment_count++;
-	atomic_store_explicit(&table->segment[segment], table->base + piece->loc, memory_order_release);
+	atomic_store_explicit(&table->segment_loc[segment], piece->loc, memory_order_relaxed);
 	atomic_store_explicit(&table->segment_count, segment + 1, memory_order_release);
 	return 0;
 }

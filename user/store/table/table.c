@@ -125,6 +125,8 @@ int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, st
 		free(piece);
 		return r;
 	}
+	if (loc + extent->len > atomic_load_explicit(&table->loc_end, memory_order_relaxed))
+		atomic_store_explicit(&table->loc_end, loc + extent->len, memory_order_release);
 	table->pieces[table->piece_count++] = piece;
 	*ret_piece = piece;
 	return 0;
@@ -271,7 +273,7 @@ static int segments_read(struct pf_table *table)
 			if (r < 0)
 				return r;
 		}
-		atomic_store_explicit(&table->segment[count], table->base + loc, memory_order_relaxed);
+		atomic_store_explicit(&table->segment_loc[count], loc, memory_order_relaxed);
 		atomic_store_explicit(&table->segment_count, count + 1, memory_order_release);
 	}
 	return 0;
@@ -284,7 +286,7 @@ static int table_read(struct pf_table *table)
 	if (r == 0)
 		r = segments_read(table);
 	if (r == 0)
-		atomic_store_explicit(&table->bucket_count, table->header.counts.bucket_count, memory_order_release);
+		pf_bucket_count_publish(table, true);
 	return r;
 }
 
@@ -294,11 +296,14 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	struct pf_table *table;
 	int r;
 
-	table = calloc(1, sizeof(*table));
+	table = aligned_alloc(_Alignof(struct pf_table), sizeof(*table));
 	if (!table)
 		return pf_error(-ENOMEM, "tables: no memory");
+	memset(table, 0, sizeof(*table));
 	table->tables = tables;
 	table->store = tables->store;
+	table->read_only = tables->read_only;
+	table->pages = pf_store_pages(tables->store);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->slot = slot;

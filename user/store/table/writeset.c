@@ -441,7 +441,7 @@ void pf_ws_commit(struct pf_table *table)
 {
 	struct pf_ws *ws = &table->ws;
 
-	atomic_store_explicit(&table->bucket_count, table->header.counts.bucket_count, memory_order_release);
+	pf_bucket_count_publish(table, false);
 	for (size_t i = 0; i < ws->free_count; i++)
 		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
 	ws_clear(ws);
