@@ -145,7 +145,7 @@ struct pf_ws {
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
-	const struct pf_page_state *pages;
+	const struct pf_pages *pages;
 	uint64_t seed, arena_size;
 	bool read_only;
 	struct pf_tables *tables;

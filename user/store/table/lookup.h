@@ -71,7 +71,7 @@ static inline bool pf_line_look(const struct pf_table *table, uint64_t loc, uint
 {
 	const struct pf_page_state *state = pf_page_state(table->pages, loc);
 	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
-	uint32_t pending = atomic_load_explicit(&state->pending, memory_order_acquire);
+	bool pending = pf_state_pending(table->pages, state);
 	unsigned mask = 0;
 
 #ifdef __SSE2__
