@@ -90,6 +90,30 @@ struct pinfold_record {
 /** Applies all of @records as one transaction. At most 65536. */
 PINFOLD_API int pinfold_table_write(struct pinfold_table *table, const struct pinfold_record *records, size_t count);
 
+/** A condition of a change: value and presence must be as "expected" says, as in pinfold_table_cas(). */
+#define PINFOLD_CHANGE_COMPARE (1u << 0)
+
+/** One change of pinfold_table_submit(). Keys and values stay the caller's. */
+struct pinfold_change {
+	const void *key;
+	size_t key_size;
+	const void *value; /* NULL deletes */
+	size_t value_size;
+	const void *expected; /* with PINFOLD_CHANGE_COMPARE; NULL: the key must be absent */
+	size_t expected_size;
+	uint32_t flags;  /* PINFOLD_CHANGE_* */
+	int32_t result;  /* out: 0; -EAGAIN: the condition did not hold; -ENOENT: nothing to delete */
+};
+/**
+ * Makes @count changes (at most 65536) that do not depend on each other, in order, each seeing the ones before it: the
+ * way to keep many updates in flight from few threads. One whose result is not 0 changed nothing; the others happen
+ * all the same. They share one transaction, so they are ordered together and survive a crash all or none. Returns when ordered,
+ * whatever the sync mode: every later read sees them, and *ret_ticket says when they are durable (pinfold_ticket_poll(),
+ * _wait(), _fd()). On failure (-EINVAL, -ENOSPC, -ENOMEM, -E2BIG, -EROFS, -EIO) none of them happened. Any thread.
+ */
+PINFOLD_API int pinfold_table_submit(struct pinfold_table *table, struct pinfold_change *changes, size_t count,
+				     pinfold_ticket *ret_ticket);
+
 /** As pinfold_table_write(), but returns when ordered, whatever the sync mode: *ret_ticket says when it is durable. */
 PINFOLD_API int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_record *records,
 					  size_t count,

@@ -72,6 +72,13 @@ int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_
 	return pf_table_write_async(inner(table), records, count, ret_ticket);
 }
 
+int pinfold_table_submit(struct pinfold_table *table, struct pinfold_change *changes, size_t count,
+			 pinfold_ticket *ret_ticket)
+{
+	REQUIRE(table && (changes || !count) && ret_ticket);
+	return pf_table_submit(inner(table), changes, count, ret_ticket);
+}
+
 int pinfold_cursor_open(struct pinfold_table *table, struct pinfold_cursor **ret_cursor)
 {
 	REQUIRE(table && ret_cursor);

@@ -221,6 +221,14 @@ int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, cons
 	found = place_find(table, key, key_size, &place, false);
 	if (found < 0 && found != -ENOENT)
 		return found;
+	if (found == 0 && place.record->sizes == pf_record_sizes(key_size, value_size) &&
+	    pf_record_size(key_size, value_size) <= PF_INPLACE_MAX) {
+		const struct pinfold_change change = {
+			.key = key, .key_size = key_size, .value = value, .value_size = value_size};
+
+		return pf_ws_record_put(table, pf_entry_loc(line_at(table, place.chain[place.line])->entry[place.entry]),
+					&change, pf_record_size(key_size, value_size));
+	}
 	r = pf_slot_alloc(table, pf_class_of(pf_record_size(key_size, value_size)), &loc);
 	if (r < 0)
 		return r;

@@ -6,11 +6,12 @@
  *   A table is a linear hash table. Buckets are cache lines of seven 8-byte
  *   entries; an entry points at a record in a size-class slot of a heap extent.
  *   A put writes a new record in a free slot and swings one entry, in one
- *   journal transaction.
+ *   journal transaction; one that does not change a record's size writes over it.
  *
  * INVARIANTS
- *   1. A record is immutable while an entry points at it, and its slot is not used
- *      again before every epoch that was open when it was freed has been left.
+ *   1. A record keeps its key and its size while an entry points at it, and its slot is not used again before every epoch
+ *      that was open when it was freed has been left. Its value may change (update.c) if it has at most PF_INPLACE_MAX
+ *      bytes: readers copy those under their pages' sequences, or with one pf_read_at().
  *   2. An entry moves between lines of a chain only together with a change of
  *      depth or version in the chain's first line. So a reader that missed and
  *      finds the first line unchanged has truly missed.
@@ -118,7 +119,8 @@ struct pf_ws_line {
 struct pf_ws_record {
 	uint64_t loc;
 	size_t offset; /* in buf */
-	uint32_t size;
+	uint32_t size; /* to write: of a record in place, up to its last changed word */
+	bool in_place; /* over a committed one */
 };
 
 /* Everything a transaction does to one table, not yet submitted. Under table->lock. */
@@ -173,6 +175,7 @@ struct pf_table {
 	struct pf_slab *partial[PF_CLASS_COUNT];
 	struct pf_ws ws;
 	uint8_t *scratch; /* PF_RECORD_MAX bytes */
+	struct pf_txn *txn; /* the last one, used again */
 	struct pf_retire *retire; /* filling */
 
 	pthread_mutex_t retire_lock;
@@ -246,6 +249,11 @@ void pf_ws_begin(struct pf_table *table);
 int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh, uint32_t *ret_index);
 int pf_ws_record_add(struct pf_table *table, uint64_t loc, const void *key, size_t key_size, const void *value,
 		     size_t value_size);
+/** The record of this set at @loc, or NULL. Valid until the next change of the set. */
+const struct pf_record *pf_ws_record_at(const struct pf_table *table, uint64_t loc);
+/** @change's record at @loc, where one of the same size is; its first @write bytes differ. */
+int pf_ws_record_put(struct pf_table *table, uint64_t loc, const struct pinfold_change *change, size_t write);
+bool pf_ws_has_line(const struct pf_table *table, uint64_t loc);
 /** The committed or pending record at @loc; *ret_record is valid until the next call. */
 int pf_ws_record(struct pf_table *table, uint64_t loc, const struct pf_record **ret_record, bool whole);
 int pf_ws_slab_dirty(struct pf_table *table, struct pf_slab *slab, uint64_t mask);
@@ -260,6 +268,11 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 		void *grown_ = pf_grow((array), &(capacity), sizeof(*(array))); \
 		grown_ ? ((array) = grown_, 0) : -ENOMEM; \
 	}))
+
+/* update.c. Under table->lock. */
+#define PF_INPLACE_MAX 1024u
+/** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case. Guarded. */
+int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
 
 /* bucket.c: the hash table itself, on the write set. Under table->lock. */
 int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size);

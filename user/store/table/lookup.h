@@ -8,8 +8,9 @@
  * this one waits for memory. Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
  *
  *  1. A line is copied between two looks at its page's sequence, and only if no commit of that page waits to be applied.
- *  2. A record's page is not asked: whoever finds an entry in place finds the record behind it in place, as a
- *     transaction applies records before lines (writeset.c), and the slot is not used again inside our epoch.
+ *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
+ *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile, if it is
+ *     small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
  *  3. Every line and every record is checked by its checksum, each time.
  *  4. A miss is believed only from a line without overflow lines.
  *  5. Nothing outside the table's extents is read: an entry leads below loc_end, and a record that crosses a
@@ -146,8 +147,12 @@ static inline enum pf_look pf_record_look(const struct pf_table *table, uint64_t
 	size_t size, value_size;
 	uint32_t sizes;
 
+	const struct pf_page_state *state = pf_page_state(table->pages, loc), *last;
+	uint32_t seq, last_seq;
+
 	if (__builtin_expect(loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed), 0))
 		return PF_LOOK_LONG;
+	seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 	sizes = record->sizes;
 	value_size = pf_record_value_size(sizes);
 	size = pf_record_size(lookup->key_size, value_size);
@@ -157,11 +162,22 @@ static inline enum pf_look pf_record_look(const struct pf_table *table, uint64_t
 				     !pf_key_equal(record->data, lookup->key, lookup->key_size),
 			     0))
 		return pf_record_other(table, loc);
-	if (__builtin_expect(record->crc != pf_record_crc(record, size, table->seed), 0))
+	/* of a larger one only the first page's state is asked: it does not change */
+	last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
+	last_seq = atomic_load_explicit(&last->seq, memory_order_acquire);
+	if (__builtin_expect(((seq | last_seq) & 1) || pf_state_pending(table->pages, state) ||
+				     pf_state_pending(table->pages, last) ||
+				     record->crc != pf_record_crc(record, size, table->seed),
+			     0))
 		return PF_LOOK_LONG;
 	lookup->size = value_size;
 	memcpy(lookup->ret_value, record->data + lookup->key_size,
 	       value_size < lookup->capacity ? value_size : lookup->capacity);
+	atomic_thread_fence(memory_order_acquire);
+	if (__builtin_expect((atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq) |
+				     (atomic_load_explicit(&last->seq, memory_order_relaxed) ^ last_seq),
+			     0))
+		return PF_LOOK_LONG;
 	return PF_LOOK_FOUND;
 }
 

@@ -164,28 +164,31 @@ static int copy_bytes(struct pf_table *table, uint64_t loc, void *ret_data, size
 
 int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record)
 {
+	const uint64_t room = PF_GRANULE_BYTES - (loc & (PF_GRANULE_BYTES - 1));
+	const size_t first = room < PF_INPLACE_MAX ? room : PF_INPLACE_MAX;
 	unsigned attempt = 0;
 	size_t size;
 	int r;
 
 	do {
-		r = copy_bytes(table, loc, ret_record, sizeof(*ret_record));
+		/* what may change in place is copied with one read; larger ones have a second part */
+		r = copy_bytes(table, loc, ret_record, first);
 		if (r < 0)
 			return r;
 		if (!pf_record_sizes_valid(ret_record->sizes))
 			continue;
-		size = pf_record_key_size(ret_record->sizes) + pf_record_value_size(ret_record->sizes);
-		r = copy_bytes(table, loc + sizeof(*ret_record), ret_record->data, size);
+		size = pf_record_size(pf_record_key_size(ret_record->sizes), pf_record_value_size(ret_record->sizes));
+		r = size > first ? copy_bytes(table, loc + first, (uint8_t *)ret_record + first, size - first) : 0;
 		if (r < 0)
 			return r;
-		if (ret_record->crc == pf_record_crc(ret_record, sizeof(*ret_record) + size, table->seed))
+		if (ret_record->crc == pf_record_crc(ret_record, size, table->seed))
 			return 0;
 	} while (!table->read_only && attempt_next(table, &attempt));
 	return -EBADMSG;
 }
 
 /* Records up to this size need one read and no memory on the long way. */
-#define SMALL_RECORD 1024
+#define SMALL_RECORD PF_INPLACE_MAX
 
 /* As record_match_copy() for small records; -EAGAIN: not small, or something is wrong with it. */
 static int record_match_small(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
@@ -251,15 +254,20 @@ static bool record_pending(const struct pf_table *table, const char *at, size_t 
 static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
+	const char *last;
+	uint32_t seq, last_seq;
 	size_t size;
 
 	if (table->read_only)
 		return record_match_copy(table, loc, lookup);
 	__builtin_prefetch((const char *)record + 64);
 	__builtin_prefetch((const char *)record + 128);
+	seq = pf_seq_begin(table->store, record);
 	if (pf_page_pending(table->store, record))
 		return record_match_copy(table, loc, lookup);
 	size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+	last = (const char *)record + (size <= PF_INPLACE_MAX ? size - 1 : 0);
+	last_seq = pf_seq_begin(table->store, last);
 	if (!pf_record_sizes_valid(record->sizes) ||
 	    (loc & ((1ull << PF_GRANULE_SHIFT) - 1)) + size > 1ull << PF_GRANULE_SHIFT || /* might leave the extent */
 	    record_pending(table, (const char *)record, size))
@@ -268,7 +276,10 @@ static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *
 		return 0;
 	if (record->crc != pf_record_crc(record, size, table->seed))
 		return record_match_copy(table, loc, lookup);
-	return deliver(lookup, record);
+	deliver(lookup, record);
+	if (pf_seq_retry(table->store, record, seq) || pf_seq_retry(table->store, last, last_seq))
+		return record_match_copy(table, loc, lookup); /* its value changed meanwhile */
+	return 1;
 }
 
 /* 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. */

@@ -153,8 +153,8 @@ static bool pages_pending(const struct pf_store *store, const char *at, size_t s
 }
 
 /*
- * In place: a line lies within a page, so one sequence covers it; larger reads
- * are of records and headers, which the callers' locks or epochs keep unchanged.
+ * In place: a line lies within a page, and a record whose value may change within two, so two sequences cover them; larger
+ * reads are of records and headers, which the callers' locks or epochs keep unchanged.
  */
 static int read_in_place(const struct pf_table *table, const char *at, void *ret_data, size_t size)
 {
@@ -173,17 +173,18 @@ static int read_in_place(const struct pf_table *table, const char *at, void *ret
 int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, size_t size)
 {
 	const struct pf_piece *piece = pf_piece_at(table, loc);
-	const char *at = table->base + loc;
-	uint32_t seq;
+	const char *at = table->base + loc, *last = at + (size ? size - 1 : 0);
+	uint32_t seq, last_seq;
 	int r;
 
 	if (!piece || loc + size > piece->loc + piece->extent.len)
 		return pf_error(-EUCLEAN, "table %s: %zu bytes at arena offset %llu are not within its extents",
 				table->name, size, (unsigned long long)loc);
 	seq = pf_seq_begin(table->store, at);
+	last_seq = pf_seq_begin(table->store, last);
 	if (!pages_pending(table->store, at, size)) {
 		r = read_in_place(table, at, ret_data, size);
-		if (r < 0 || !pf_seq_retry(table->store, at, seq))
+		if (r < 0 || (!pf_seq_retry(table->store, at, seq) && !pf_seq_retry(table->store, last, last_seq)))
 			return r;
 	}
 	return pf_read_at(table->store, &piece->extent, loc - piece->loc, ret_data, size);

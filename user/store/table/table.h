@@ -45,6 +45,7 @@ int pf_table_write(struct pf_table *table, const struct pinfold_record *records,
 /** Like pf_table_write(), but returns when ordered: *ret_ticket says when it is durable. */
 int pf_table_write_async(struct pf_table *table, const struct pinfold_record *records, size_t count,
 			 pinfold_ticket *ret_ticket);
+int pf_table_submit(struct pf_table *table, struct pinfold_change *changes, size_t count, pinfold_ticket *ret_ticket);
 int pf_table_stat(struct pf_table *table, struct pinfold_table_stats *ret_stats);
 int pf_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx);
 int pf_table_drop(struct pf_store *store, const char *name);
