@@ -19,6 +19,10 @@
 
 #include <string.h>
 
+/* Nodes, and bytes of each, that are asked for before they are stored. */
+#define AHEAD 6u
+#define AHEAD_MAX 512u
+
 const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range)
 {
 	if (range->file_id >= atomic_load(&store->file_count))
@@ -84,6 +88,17 @@ static void store_node(struct run *run, const struct pf_node *node)
 	atomic_store_explicit(&state->seq, seq + 2, memory_order_release);
 }
 
+/* Asks for the places of a node that will soon be stored. It may be one of a later group: a hint. */
+static void ask_ahead(const struct pf_store *store, const struct pf_node *node)
+{
+	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+
+	__builtin_prefetch(pf_page_of(store, at >> PF_PAGE_SHIFT), 1);
+	for (uint32_t i = 0; i < size && i < AHEAD_MAX; i += 64)
+		__builtin_prefetch(store->rw_base + at + i, 1);
+}
+
 /* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
 static __attribute__((noinline)) void store_nodes(struct run *run, const struct pf_group *group)
 {
@@ -92,8 +107,10 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 	if (group->large)
 		for (uint32_t i = 0; i < group->large_nodes; i++)
 			store_node(run, &nodes[PF_RING_NODES + i]);
-	for (uint64_t i = group->node_begin; i < group->node_end; i++)
+	for (uint64_t i = group->node_begin; i < group->node_end; i++) {
+		ask_ahead(run->store, &nodes[(i + AHEAD) & (PF_RING_NODES - 1)]);
 		store_node(run, &nodes[i & (PF_RING_NODES - 1)]);
+	}
 	if (run->end)
 		note_change(run->store->files[run->begin / run->store->file_size]);
 }

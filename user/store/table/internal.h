@@ -271,6 +271,9 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 
 /* update.c. Under table->lock. */
 #define PF_INPLACE_MAX 1024u
+/** Asks for the line of @change's key, whose hash it returns; later for its record. Hints. Guarded. */
+uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *change);
+void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
 /** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case. Guarded. */
 int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
 

@@ -12,6 +12,9 @@
 #define BATCH_MAX 65536
 /* Changes of one call that need no memory. */
 #define CHANGES_FEW 16
+/* Changes between two stages, and a power of two beyond twice that. */
+#define DISTANCE 4u
+#define ASKED 16u
 
 int pf_key_check(const void *key, size_t key_size)
 {
@@ -118,9 +121,9 @@ static int condition_check(struct pf_table *table, const struct pinfold_change *
 }
 
 /* 0, -EAGAIN or -ENOENT: such a change did nothing. Other errors leave the write set to be rolled back. */
-static int change_one(struct pf_table *table, const struct pinfold_change *change)
+static int change_one(struct pf_table *table, const struct pinfold_change *change, uint64_t hash)
 {
-	int r = pf_update_in_place(table, change, pf_hash(change->key, change->key_size, table->seed));
+	int r = pf_update_in_place(table, change, hash);
 
 	if (r != -ENOTSUP)
 		return r;
@@ -134,10 +137,22 @@ static int change_one(struct pf_table *table, const struct pinfold_change *chang
 
 static int change_all(struct pf_table *table, struct pinfold_change *changes, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		changes[i].result = change_one(table, &changes[i]);
-		if (changes[i].result < 0 && changes[i].result != -EAGAIN && changes[i].result != -ENOENT)
-			return changes[i].result;
+	uint64_t hashes[ASKED];
+
+	/* each key waits for memory twice, for line and record: so each is asked for some changes ahead */
+	for (size_t i = 0; i < count + 2 * DISTANCE; i++) {
+		if (i < count)
+			hashes[i % ASKED] = pf_update_ask(table, &changes[i]);
+		if (i >= DISTANCE && i - DISTANCE < count)
+			pf_update_ask_record(table, &changes[i - DISTANCE], hashes[(i - DISTANCE) % ASKED]);
+		if (i >= 2 * DISTANCE) {
+			struct pinfold_change *change = &changes[i - 2 * DISTANCE];
+			int r = change_one(table, change, hashes[(i - 2 * DISTANCE) % ASKED]);
+
+			change->result = r;
+			if (r < 0 && r != -EAGAIN && r != -ENOENT)
+				return r;
+		}
 	}
 	return 0;
 }

@@ -9,9 +9,13 @@
  *  1. Only records up to PF_INPLACE_MAX bytes: readers copy those with one read, which is consistent.
  *  2. table->lock is held, so what is committed cannot change; it is read in place if its pages are current, else
  *     with pf_table_read().
- *  3. The old record's checksum is not asked: a condition that holds has compared every byte.
+ *  3. What is asked for ahead is a hint: nothing is concluded from it.
+ *  4. The old record's checksum is not asked: a condition that holds has compared every byte.
  */
 #include "store/table/lookup.h"
+
+/* Of a value that much is asked for ahead. */
+#define AHEAD_MAX 512u
 
 /* The newest state of the record at @loc, at least @size bytes of it if it is as long; NULL: left to bucket.c. */
 static const struct pf_record *record_now(struct pf_table *table, uint64_t loc, size_t size)
@@ -86,6 +90,40 @@ static bool line_now(struct pf_table *table, uint64_t loc, uint64_t bucket, uint
 
 	return pf_line_look(table, loc, bucket, hash, ret_line, &mask) ||
 	       pf_line_read(table, loc, bucket, ret_line) == 0;
+}
+
+uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *op)
+{
+	const uint64_t hash = pf_hash(op->key, op->key_size, table->seed);
+	uint64_t loc;
+
+	if (pf_line_place(table, pf_bucket_place(hash, table->header.counts.bucket_count), &loc)) {
+		__builtin_prefetch(table->base + loc);
+		__builtin_prefetch(pf_page_state(table->pages, loc));
+	}
+	return hash;
+}
+
+void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *op, uint64_t hash)
+{
+	const uint64_t *entry;
+	uint64_t loc;
+
+	if (!pf_line_place(table, pf_bucket_place(hash, table->header.counts.bucket_count), &loc))
+		return;
+	entry = ((const struct pf_line *)(table->base + loc))->entry;
+	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++) {
+		const uint64_t found = __atomic_load_n(&entry[i], __ATOMIC_RELAXED);
+		const char *at = table->base + pf_entry_loc(found), *end;
+
+		if (found >> PF_TAG_SHIFT != pf_hash_tag(hash))
+			continue;
+		end = at + pf_record_size(op->key_size, op->value_size < AHEAD_MAX ? op->value_size : AHEAD_MAX);
+		__builtin_prefetch(pf_page_state(table->pages, pf_entry_loc(found)));
+		for (; at < end; at += 64)
+			__builtin_prefetch(at);
+		return;
+	}
 }
 
 int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, uint64_t hash)
