@@ -60,6 +60,8 @@ static size_t make_value(uint32_t key, uint64_t count, uint64_t *ret_words)
 	struct rnd rnd = rnd_of(key, count, 1, 0);
 	size_t words = 3 + rnd_below(&rnd, VALUE_WORDS - 3);
 
+	if (key & 2) /* such a record keeps its size, so it is written over in place */
+		words = 36;
 	ret_words[0] = key;
 	ret_words[1] = count;
 	for (size_t i = 2; i < words; i++)
