@@ -4,9 +4,9 @@
  *
  *  1. One applier at a time (flush.c's applying flag, or recovery): so the sequences
  *     need no lock, and an odd one is always the applier's own.
- *  2. The sequence of a page is odd while a part of it is stored. Until the whole group is stored, its nodes stay in the
- *     overlay: a reader of several pages lays on each what another already shows, so it never takes a half-applied
- *     transaction for whole; nor does one in place, which looks for pending nodes first.
+ *  2. The sequences of all pages of a transaction are odd from before its first store until after its last: a reader never
+ *     takes a half-applied one for whole, not even one in place that asks for nothing else. Its nodes stay in the
+ *     overlay until the whole group is stored.
  *  3. Aligned 8-byte parts are stored at once, in order, and parts in the order of the record: a table may swing an entry.
  *  4. A page whose blocks cannot be read answers with SIGBUS: that poisons the store,
  *     and what is durable but not applied stays visible through the overlay.
@@ -52,64 +52,93 @@ static int fault(struct pf_store *store)
 	return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
 }
 
-/* The files that a group changes are few and come in runs. */
+/* What of a group is being stored. */
 struct run {
 	struct pf_store *store;
-	uint64_t begin, end;                /* of the file of the part stored last, in the arena */
-	struct pf_page_state *volatile state; /* being stored to: a fault must not leave its sequence odd */
+	const struct pf_node *nodes;
+	uint32_t mask;                     /* node i stands at nodes[i & mask] */
+	uint64_t begin, end;               /* of the file of the part stored last, in the arena: they come in runs */
+	volatile uint64_t first, last;     /* nodes of the transaction at work: a fault must not leave sequences odd */
 };
 
-static void run_file(struct run *run, uint64_t at)
+static const struct pf_node *node_at(const struct run *run, uint64_t i)
+{
+	return &run->nodes[i & run->mask];
+}
+
+static struct pf_page_state *state_at(const struct run *run, uint64_t i)
+{
+	return pf_page_of(run->store, atomic_load_explicit(&node_at(run, i)->at, memory_order_relaxed) >> PF_PAGE_SHIFT);
+}
+
+static void note_file(struct run *run, uint64_t at)
 {
 	struct pf_store *store = run->store;
-	uint32_t id = (uint32_t)(at / store->file_size);
 
 	if (run->end)
 		note_change(store->files[run->begin / store->file_size]);
-	run->begin = id * store->file_size;
+	run->begin = at / store->file_size * store->file_size;
 	run->end = run->begin + store->file_size;
+}
+
+/* Asks for the places of a node that will soon be stored. It may be one of a later group: a hint. */
+static void ask_ahead(const struct run *run, uint64_t i)
+{
+	const struct pf_node *node = node_at(run, i);
+	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+
+	__builtin_prefetch(pf_page_of(run->store, at >> PF_PAGE_SHIFT), 1);
+	for (uint32_t k = 0; k < size && k < AHEAD_MAX; k += 64)
+		__builtin_prefetch(run->store->rw_base + at + k, 1);
 }
 
 static void store_node(struct run *run, const struct pf_node *node)
 {
-	struct pf_store *store = run->store;
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
-	struct pf_page_state *state = pf_page_of(store, at >> PF_PAGE_SHIFT);
-	const uint32_t seq = atomic_load_explicit(&state->seq, memory_order_relaxed);
 
 	if (at < run->begin || at >= run->end)
-		run_file(run, at);
-	run->state = state;
-	atomic_store_explicit(&state->seq, seq + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
-	pf_words_store(store->rw_base + at,
-		       store->log.data + atomic_load_explicit(&node->data, memory_order_relaxed),
+		note_file(run, at);
+	pf_words_store(run->store->rw_base + at,
+		       run->store->log.data + atomic_load_explicit(&node->data, memory_order_relaxed),
 		       atomic_load_explicit(&node->size, memory_order_relaxed));
-	atomic_store_explicit(&state->seq, seq + 2, memory_order_release);
 }
 
-/* Asks for the places of a node that will soon be stored. It may be one of a later group: a hint. */
-static void ask_ahead(const struct pf_store *store, const struct pf_node *node)
+/* Several nodes may share a state: the first makes it odd, the first of the way back even. */
+static void sequences_turn(const struct run *run, uint64_t first, uint64_t last, bool begin)
 {
-	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
-	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+	for (uint64_t i = first; i < last; i++) {
+		struct pf_page_state *state = state_at(run, i);
+		uint32_t seq = atomic_load_explicit(&state->seq, memory_order_relaxed);
 
-	__builtin_prefetch(pf_page_of(store, at >> PF_PAGE_SHIFT), 1);
-	for (uint32_t i = 0; i < size && i < AHEAD_MAX; i += 64)
-		__builtin_prefetch(store->rw_base + at + i, 1);
+		if ((seq & 1) != begin)
+			atomic_store_explicit(&state->seq, seq + 1, memory_order_release);
+	}
+	if (begin)
+		atomic_thread_fence(memory_order_release);
 }
 
 /* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
 static __attribute__((noinline)) void store_nodes(struct run *run, const struct pf_group *group)
 {
-	const struct pf_node *nodes = run->store->log.nodes;
+	const uint64_t from = group->large ? 0 : group->node_begin, to = group->large ? group->large_nodes : group->node_end;
 
-	if (group->large)
-		for (uint32_t i = 0; i < group->large_nodes; i++)
-			store_node(run, &nodes[PF_RING_NODES + i]);
-	for (uint64_t i = group->node_begin; i < group->node_end; i++) {
-		ask_ahead(run->store, &nodes[(i + AHEAD) & (PF_RING_NODES - 1)]);
-		store_node(run, &nodes[i & (PF_RING_NODES - 1)]);
+	for (uint64_t first = from, last; first < to; first = last) {
+		const uint64_t lsn = atomic_load_explicit(&node_at(run, first)->lsn, memory_order_relaxed);
+
+		for (last = first + 1;
+		     last < to && atomic_load_explicit(&node_at(run, last)->lsn, memory_order_relaxed) == lsn; last++)
+			;
+		sequences_turn(run, first, last, true);
+		run->first = first;
+		run->last = last;
+		for (uint64_t i = first; i < last; i++) {
+			if (i + AHEAD < to)
+				ask_ahead(run, i + AHEAD);
+			store_node(run, node_at(run, i));
+		}
+		run->last = first;
+		sequences_turn(run, first, last, false);
 	}
 	if (run->end)
 		note_change(run->store->files[run->begin / run->store->file_size]);
@@ -117,12 +146,16 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 
 int pf_apply_group(struct pf_store *store, const struct pf_group *group)
 {
-	struct run run = { .store = store };
+	struct run run = { .store = store, .nodes = store->log.nodes, .mask = PF_RING_NODES - 1 };
 	sigjmp_buf env;
 	void *prev;
 
+	if (group->large) {
+		run.nodes = store->log.nodes + PF_RING_NODES;
+		run.mask = UINT32_MAX;
+	}
 	if (sigsetjmp(env, 0) != 0) {
-		atomic_fetch_add_explicit(&run.state->seq, 1, memory_order_release);
+		sequences_turn(&run, run.first, run.last, false);
 		return fault(store);
 	}
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);

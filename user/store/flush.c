@@ -30,6 +30,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Longest wait for those whom the last group acknowledged. */
+#define GATHER_NS_MAX 30000u
+/* In sync mode, a commit that nobody waits for is flushed after this time, at the next millisecond. */
+#define LONELY_NS 200000u
+/* Milliseconds without work after which the flusher sleeps until it is woken. */
+#define QUIET_TURNS 20u
 /* Longest write: the count of an io_uring request is an int. */
 #define WRITE_MAX (1u << 30)
 
@@ -137,7 +143,7 @@ static int write_group(struct pf_store *store, const struct pf_group *group)
 /* ---- applying ---- */
 
 /* lock held on entry and exit. Whoever finds no applier becomes it. */
-static void apply_all(struct pf_store *store)
+void pf_apply_all(struct pf_store *store)
 {
 	struct pf_log *log = &store->log;
 
@@ -202,25 +208,60 @@ static void group_written(struct pf_store *store, const struct pf_group *group)
 	}
 }
 
-void pf_flush_lead(struct pf_store *store)
+/*
+ * Those whom the last group acknowledged come back together: a moment's wait for as many as it had makes the next one as
+ * large. lock held, let go inside; flushing is set.
+ */
+static void gather(struct pf_store *store)
 {
-	const struct pf_group *group = pf_log_take(store);
+	const uint64_t patience = store->flush_ns / 8 < GATHER_NS_MAX ? store->flush_ns / 8 : GATHER_NS_MAX;
+	const uint32_t expected = store->last_txns;
+	uint64_t until;
+
+	if (atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) >= expected)
+		return;
+	pthread_mutex_unlock(&store->lock);
+	until = pf_clock_ns() + patience;
+	while (atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) < expected && pf_clock_ns() < until)
+		__builtin_ia32_pause();
+	pthread_mutex_lock(&store->lock);
+}
+
+void pf_flush_lead(struct pf_store *store, bool apply)
+{
+	const struct pf_group *group;
+	uint64_t begin;
 	int r = 0;
 
 	store->flushing = true;
+	gather(store);
+	if (atomic_load(&store->poisoned)) {
+		store->flushing = false;
+		lose_pending(store);
+		pf_settle_wake(store, true);
+		return;
+	}
+	group = pf_log_take(store);
+	store->last_txns = group->txn_count;
 	if (pf_group_size(group->bytes) > store->group_max)
 		r = admit_largest(store);
 	pthread_mutex_unlock(&store->lock);
+	begin = pf_clock_ns();
 	if (r == 0)
 		r = write_group(store, group);
+	begin = pf_clock_ns() - begin;
 	pthread_mutex_lock(&store->lock);
+	store->flush_ns += (begin >> 3) - (store->flush_ns >> 3);
 	store->flushing = false;
 	if (r == 0)
 		group_written(store, group);
 	if (atomic_load(&store->poisoned)) /* by us, or while we wrote */
 		lose_pending(store);
 	pf_settle_wake(store, true);
-	apply_all(store);
+	if (apply)
+		pf_apply_all(store);
+	else if (store->flusher_sleeps && store->log.applied < store->log.written)
+		pthread_cond_signal(&store->flusher_wake);
 }
 
 /* ---- the flusher ---- */
@@ -233,8 +274,8 @@ static uint64_t flush_time(const struct pf_store *store)
 	if (store->flush_urgent)
 		return 0;
 	switch (store->config.sync) {
-	case PINFOLD_SYNC_SYNC:
-		return 0;
+	case PINFOLD_SYNC_SYNC: /* who waits leads; whoever only listens is served at once, others soon */
+		return atomic_load(&store->event_fd) >= 0 ? 0 : store->oldest_ns + LONELY_NS;
 	case PINFOLD_SYNC_ASYNC: /* half of the interval to gather, half for the device */
 		if (store->log.pending_bytes >= PF_ASYNC_BATCH)
 			return 0;
@@ -249,16 +290,31 @@ static void *flusher(void *arg)
 {
 	struct pf_store *store = arg;
 
+	unsigned quiet = 0;
+
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		uint64_t when = flush_time(store);
 
+		if (store->log.applied < store->log.written && !store->applying) {
+			pf_apply_all(store); /* who led did not */
+			quiet = 0;
+			continue;
+		}
 		if (when != UINT64_MAX && (when == 0 || pf_clock_ns() >= when)) {
 			store->flush_urgent = false;
-			pf_flush_lead(store);
-		} else if (when == UINT64_MAX) {
+			pf_flush_lead(store, true);
+		} else if (when == UINT64_MAX && (store->config.sync != PINFOLD_SYNC_SYNC || quiet++ > QUIET_TURNS)) {
+			store->flusher_sleeps = true;
 			pthread_cond_wait(&store->flusher_wake, &store->lock);
+			store->flusher_sleeps = false;
+			quiet = 0;
+		} else if (when == UINT64_MAX) { /* looks again by itself: nobody need wake it at each commit */
+			struct timespec until = pf_clock_timespec(pf_clock_ns() + PF_NS_PER_MS);
+
+			pthread_cond_timedwait(&store->flusher_wake, &store->lock, &until);
 		} else {
+			quiet = 0;
 			struct timespec until = pf_clock_timespec(when);
 
 			pthread_cond_timedwait(&store->flusher_wake, &store->lock, &until);

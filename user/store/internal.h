@@ -122,7 +122,7 @@ struct pf_log {
 	struct pf_group group[PF_GROUPS];
 	uint64_t opened, sealed, written, applied; /* endless counts of groups */
 	uint64_t pending_bytes;        /* ordered, not taken by a leader */
-	uint32_t pending_txns;
+	_Atomic uint32_t pending_txns; /* changed under lock */
 	bool large_busy;               /* somebody has the large area, until what is in it is applied */
 	uint64_t large_lsn;            /* end of that; 0: not ordered yet */
 };
@@ -216,7 +216,11 @@ struct pf_store {
 	pthread_cond_t flusher_wake, checkpointer_wake;
 	struct pf_log log;          /* ordered, not applied */
 	bool flushing, applying, stuck, flush_urgent, stop, checkpoint_wanted, threads_running;
+	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
+	uint64_t flush_ns;          /* how long a flush takes, on the whole */
+	uint32_t last_txns;         /* in the last group */
+	_Atomic uint32_t spinners;  /* waiters that spin */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
 	struct pf_log_point applied_point; /* end of the last applied group */
 	uint64_t group_max;                /* what the superblock admits as a group's size; the leader raises it */
@@ -366,9 +370,11 @@ void pf_segment_header_make(const struct pf_store *store, uint32_t index, struct
 uint64_t pf_record_max(const struct pf_store *store);
 
 /* ---- flush.c ---- */
-/** Writes, flushes and applies the oldest group. lock held on entry and exit, let go inside; pf_flush_possible()
- * before. */
-void pf_flush_lead(struct pf_store *store);
+/** Writes and flushes the oldest group, and applies it if @apply; else a waiter or the flusher will. lock held on entry
+ * and exit, let go inside; pf_flush_possible() before. */
+void pf_flush_lead(struct pf_store *store, bool apply);
+/** Applies what is written, unless somebody is at it. lock held on entry and exit, let go inside. */
+void pf_apply_all(struct pf_store *store);
 bool pf_flush_possible(const struct pf_store *store);
 /** Turns the store read-only. Only the first reason stays. No lock. */
 void pf_poison(struct pf_store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -165,20 +165,19 @@ static struct pf_group *open_new(struct pf_store *store, const struct pf_txn *tx
 {
 	struct pf_log *log = &store->log;
 	struct pf_group *group;
+	bool there = true;
 
 	if (open_group(log))
 		seal(store);
+	if (!txn->large)
+		there = ring_place(log, pf_group_size(txn->length), &log->ring_head);
+	pf_assert(there);
 	group = &log->group[log->opened++ % PF_GROUPS];
-	*group = (struct pf_group){ .pos = store->head_pos, .number = store->next_group++,
-				    .node_begin = log->node_head, .large = txn->large };
-	if (txn->large) {
-		group->start = log->ring_size;
-	} else {
-		bool there = ring_place(log, pf_group_size(txn->length), &log->ring_head);
-
-		pf_assert(there);
-		group->start = log->ring_head % log->ring_size;
-	}
+	*group = (struct pf_group){ .start = txn->large ? log->ring_size : log->ring_head % log->ring_size,
+				    .pos = store->head_pos,
+				    .number = store->next_group++,
+				    .node_begin = log->node_head,
+				    .large = txn->large };
 	return group;
 }
 
@@ -204,7 +203,7 @@ void pf_log_append(struct pf_store *store, const struct pf_txn *txn, uint64_t en
 	group->end_lsn = end_lsn;
 	group->txn_count++;
 	log->pending_bytes += txn->length;
-	log->pending_txns++;
+	atomic_fetch_add_explicit(&log->pending_txns, 1, memory_order_relaxed);
 	if (txn->large) {
 		group->large_nodes = (uint32_t)txn->part_count;
 		log->large_lsn = end_lsn;
@@ -220,7 +219,7 @@ struct pf_group *pf_log_take(struct pf_store *store)
 	if (log->written == log->sealed)
 		seal(store);
 	log->pending_bytes -= group->bytes;
-	log->pending_txns -= group->txn_count;
+	atomic_fetch_sub_explicit(&log->pending_txns, group->txn_count, memory_order_relaxed);
 	return group;
 }
 

@@ -8,10 +8,15 @@
 
 #include <linux/futex.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Longest time that a waiter spins, and how many may. */
+#define SPIN_NS_MAX 300000u
+#define SPINNERS_MAX 1u
 
 void pf_settle_wake(struct pf_store *store, bool event)
 {
@@ -28,6 +33,55 @@ void pf_settle_wake(struct pf_store *store, bool event)
 	}
 }
 
+/*
+ * Waits a little for somebody else's flush without sleeping, as being woken takes longer than a flush of a fast device;
+ * meanwhile applies what is written. False: it takes too long, or others spin.
+ */
+static bool spin(struct pf_store *store, const _Atomic uint64_t *target, uint64_t lsn)
+{
+	uint64_t until = pf_clock_ns() + SPIN_NS_MAX;
+	bool reached = false;
+
+	if (atomic_fetch_add(&store->spinners, 1) < SPINNERS_MAX) {
+		for (unsigned turns = 1; !reached && !atomic_load(&store->poisoned); turns++) {
+			reached = atomic_load_explicit(target, memory_order_acquire) >= lsn;
+			__builtin_ia32_pause();
+			if (reached || turns % 64)
+				continue;
+			if (pf_clock_ns() > until)
+				break;
+			if (pthread_mutex_trylock(&store->lock) != 0)
+				continue;
+			reached = pf_flush_possible(store) && atomic_load(&store->durable_lsn) < lsn; /* ours to lead */
+			pf_apply_all(store);
+			pthread_mutex_unlock(&store->lock);
+			sched_yield();
+		}
+	}
+	atomic_fetch_sub(&store->spinners, 1);
+	return reached;
+}
+
+/* One step towards @lsn, if it is ours to do. lock held, let go inside. 1: look again; 0: wait; negative: it is over. */
+static int settle_step(struct pf_store *store, uint64_t lsn, bool applied)
+{
+	const bool durable = atomic_load(&store->durable_lsn) >= lsn;
+
+	if (durable && applied && !store->applying && store->log.applied < store->log.written) {
+		pf_apply_all(store);
+		return 1;
+	}
+	if (atomic_load(&store->poisoned) && !store->flushing) { /* a group in flight still decides about itself */
+		if (!durable)
+			return pf_error(-EIO, "%s: not durable: %s", store->dir, store->poison_reason);
+		return !applied || store->stuck ? -EALREADY : 0;
+	}
+	if (durable || !pf_flush_possible(store))
+		return 0;
+	pf_flush_lead(store, applied);
+	return 1;
+}
+
 int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns)
 {
 	const _Atomic uint64_t *target = applied ? &store->applied_lsn : &store->durable_lsn;
@@ -38,28 +92,13 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 		uint32_t word = atomic_load(&store->settle_word);
 		struct timespec left, *timeout = NULL;
 
-		if (atomic_load(&store->poisoned)) {
-			pthread_mutex_lock(&store->lock); /* a group in flight still decides about itself */
-			if (!store->flushing) {
-				bool durable = atomic_load(&store->durable_lsn) >= lsn,
-				     over = !durable || !applied || store->stuck;
-
-				if (!durable)
-					r = pf_error(-EIO, "%s: not durable: %s", store->dir, store->poison_reason);
-				pthread_mutex_unlock(&store->lock);
-				if (over)
-					break;
-				goto wait; /* it is being applied */
-			}
-			pthread_mutex_unlock(&store->lock);
-		}
 		pthread_mutex_lock(&store->lock);
-		if (pf_flush_possible(store) && atomic_load(&store->durable_lsn) < lsn) {
-			pf_flush_lead(store);
-			pthread_mutex_unlock(&store->lock);
-			continue;
-		}
+		r = settle_step(store, lsn, applied);
 		pthread_mutex_unlock(&store->lock);
+		if (r < 0)
+			break;
+		if (r > 0)
+			continue;
 		if (deadline_ns) {
 			uint64_t now = pf_clock_ns();
 
@@ -69,13 +108,14 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 			}
 			left = pf_clock_timespec(deadline_ns - now);
 			timeout = &left;
+		} else if (spin(store, target, lsn)) {
+			continue;
 		}
-wait:
 		if (atomic_load_explicit(target, memory_order_acquire) < lsn)
 			syscall(SYS_futex, &store->settle_word, FUTEX_WAIT_PRIVATE, word, timeout, NULL, 0);
 	}
 	atomic_fetch_sub(&store->settle_waiters, 1);
-	return r;
+	return r == -EALREADY || r > 0 ? 0 : r; /* durable, but what is there cannot be applied: visible all the same */
 }
 
 /* ---- tickets ---- */
@@ -143,5 +183,5 @@ int pf_ticket_fd(struct pf_store *store)
 
 int pf_store_sync(struct pf_store *store)
 {
-	return pf_settle(store, atomic_load(&store->ordered_lsn), false, 0);
+	return pf_settle(store, atomic_load(&store->ordered_lsn), true, 0);
 }

@@ -381,9 +381,9 @@ static void wake_flusher(struct pf_store *store, uint64_t before, bool wake)
 	const uint64_t batch = sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
 
 	if (before == 0) {
-		if (sync == PINFOLD_SYNC_ASYNC)
+		if (sync == PINFOLD_SYNC_ASYNC || wake)
 			store->oldest_ns = pf_clock_ns();
-		if (wake && sync != PINFOLD_SYNC_NONE)
+		if (wake && sync != PINFOLD_SYNC_NONE && (store->flusher_sleeps || atomic_load(&store->event_fd) >= 0))
 			pthread_cond_signal(&store->flusher_wake);
 	}
 	if (before < batch && store->log.pending_bytes >= batch && sync != PINFOLD_SYNC_SYNC)
