@@ -69,6 +69,10 @@ struct pinfold_get {
  */
 PINFOLD_API int pinfold_table_get_batch(struct pinfold_table *table, struct pinfold_get *gets, size_t count);
 
+/**
+ * Makes @value (0..65536 bytes, copied) the value of @key (1..1024 bytes), whether or not it had one, and waits as the
+ * store's sync mode says. Any thread. -EINVAL, -ENOSPC, -ENOMEM, -EROFS, -EIO.
+ */
 PINFOLD_API int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size,
 				  const void *value, size_t value_size);
 /** -ENOENT if there was none. */
@@ -107,9 +111,10 @@ struct pinfold_change {
 /**
  * Makes @count changes (at most 65536) that do not depend on each other, in order, each seeing the ones before it: the
  * way to keep many updates in flight from few threads. One whose result is not 0 changed nothing; the others happen
- * all the same. They share one transaction, so they are ordered together and survive a crash all or none. Returns when ordered,
- * whatever the sync mode: every later read sees them, and *ret_ticket says when they are durable (pinfold_ticket_poll(),
- * _wait(), _fd()). On failure (-EINVAL, -ENOSPC, -ENOMEM, -E2BIG, -EROFS, -EIO) none of them happened. Any thread.
+ * all the same. They share one transaction, so they are ordered together and survive a crash all or none. Returns when
+ * ordered, whatever the sync mode: every later read sees them, and *ret_ticket says when they are durable
+ * (pinfold_ticket_poll(), _wait(), _fd()). On failure (-EINVAL, -ENOSPC, -ENOMEM, -E2BIG, -EROFS, -EIO) none of them
+ * happened. Any thread.
  */
 PINFOLD_API int pinfold_table_submit(struct pinfold_table *table, struct pinfold_change *changes, size_t count,
 				     pinfold_ticket *ret_ticket);

@@ -3,8 +3,8 @@
  * bench_commit - records of 256 bytes updated by compare-and-swap; every write changes every word of the value.
  *
  *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement
- *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at each
- *          write, and against what the device could do: flushes per second of a bare loop that writes as many bytes per
+ *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at
+ *each write, and against what the device could do: flushes per second of a bare loop that writes as many bytes per
  *          flush as 100 updates take in the journal, times 100
  *
  * Each record has one thread that updates it, so all stores find the expected value; each checks it. The
@@ -29,7 +29,8 @@
 #define SYNC_IN_FLIGHT 100u
 #define PAIRS_MAX 64
 #define DEVICE_FILE (256ull << 20)
-/* What an update takes in the journal: range header, record header, key, value. A record header is shared by a batch. */
+/* What an update takes in the journal: range header, record header, key, value. A record header is shared by a batch.
+ */
 #define UPDATE_BYTES (16u + 8u + COMMIT_KEY + COMMIT_VALUE)
 #define KEY_STRIDE 0x9e3779b1u
 
@@ -452,7 +453,8 @@ static void parse(int argc, char **argv, struct bench *bench)
 			break;
 		case 'j': bench->json = true; break;
 		default:
-			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N]\n"
+			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
+				  "N]\n"
 				  "                    [--in-flight N] [--figure async|sync] [--json]");
 		}
 	}

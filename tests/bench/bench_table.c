@@ -185,7 +185,8 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'j': *ret_json = true; break;
 		default:
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
-				  "                   [--threads N] [--batch N] [--figure NAME]... [--engine] [--keep] [--json]");
+				  "                   [--threads N] [--batch N] [--figure NAME]... [--engine] [--keep] "
+				  "[--json]");
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

@@ -30,7 +30,8 @@ void commit_key(uint64_t number, uint8_t ret_key[COMMIT_KEY]);
 /** All words of it are others for another version. */
 void commit_value(uint64_t number, uint32_t version, uint64_t ret_value[COMMIT_VALUE / 8]);
 
-/** A store with @records records of version 0. Functions die of errors, and of a record that does not hold what it must. */
+/** A store with @records records of version 0. Functions die of errors, and of a record that does not hold what it
+ * must. */
 struct commit_store {
 	const char *name;
 	/** Opens DIR/NAME, made anew. @sync: acknowledged means durable. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * commit_lmdb.c - bench_commit's updates by LMDB: all that a thread has in flight in one transaction, each record found by a
- * cursor, compared and overwritten where the cursor stands.
+ * commit_lmdb.c - bench_commit's updates by LMDB: all that a thread has in flight in one transaction, each record found
+ * by a cursor, compared and overwritten where the cursor stands.
  */
 #include "commit.h"
 

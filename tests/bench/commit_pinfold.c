@@ -33,7 +33,8 @@ static void load(const struct commit_params *params, struct db *db)
 static void *open_db(const struct commit_params *params, const char *path, bool sync)
 {
 	struct pinfold_config config = { .size = sizeof(config),
-					 .flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY,
+					 .flags =
+						 PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY,
 					 .file_size = 4ull << 30,
 					 .journal_size = 1ull << 30,
 					 .sync = sync ? PINFOLD_SYNC_SYNC : PINFOLD_SYNC_ASYNC };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * commit_rocksdb.c - bench_commit's updates by RocksDB: gets, compares, and one write batch for what a thread has in flight.
- * Its log is flushed at each write in sync mode, shared by the threads that wait, and its files are used again.
+ * commit_rocksdb.c - bench_commit's updates by RocksDB: gets, compares, and one write batch for what a thread has in
+ * flight. Its log is flushed at each write in sync mode, shared by the threads that wait, and its files are used again.
  */
 #include "commit.h"
 

@@ -4,10 +4,11 @@
  *
  *  1. One applier at a time (flush.c's applying flag, or recovery): so the sequences
  *     need no lock, and an odd one is always the applier's own.
- *  2. The sequences of all pages of a transaction are odd from before its first store until after its last: a reader never
- *     takes a half-applied one for whole, not even one in place that asks for nothing else. Its nodes stay in the
+ *  2. The sequences of all pages of a transaction are odd from before its first store until after its last: a reader
+ * never takes a half-applied one for whole, not even one in place that asks for nothing else. Its nodes stay in the
  *     overlay until the whole group is stored.
- *  3. Aligned 8-byte parts are stored at once, in order, and parts in the order of the record: a table may swing an entry.
+ *  3. Aligned 8-byte parts are stored at once, in order, and parts in the order of the record: a table may swing an
+ * entry.
  *  4. A page whose blocks cannot be read answers with SIGBUS: that poisons the store,
  *     and what is durable but not applied stays visible through the overlay.
  */
@@ -68,7 +69,8 @@ static const struct pf_node *node_at(const struct run *run, uint64_t i)
 
 static struct pf_page_state *state_at(const struct run *run, uint64_t i)
 {
-	return pf_page_of(run->store, atomic_load_explicit(&node_at(run, i)->at, memory_order_relaxed) >> PF_PAGE_SHIFT);
+	return pf_page_of(run->store,
+			  atomic_load_explicit(&node_at(run, i)->at, memory_order_relaxed) >> PF_PAGE_SHIFT);
 }
 
 static void note_file(struct run *run, uint64_t at)
@@ -121,7 +123,8 @@ static void sequences_turn(const struct run *run, uint64_t first, uint64_t last,
 /* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
 static __attribute__((noinline)) void store_nodes(struct run *run, const struct pf_group *group)
 {
-	const uint64_t from = group->large ? 0 : group->node_begin, to = group->large ? group->large_nodes : group->node_end;
+	const uint64_t from = group->large ? 0 : group->node_begin,
+		       to = group->large ? group->large_nodes : group->node_end;
 
 	for (uint64_t first = from, last; first < to; first = last) {
 		const uint64_t lsn = atomic_load_explicit(&node_at(run, first)->lsn, memory_order_relaxed);

@@ -14,8 +14,8 @@
  *     already be written. What is applied leaves the overlay when applied_lsn moves.
  *  4. A group that is larger than the superblock admits, which only a single large transaction makes, is written
  *     after the superblock admits it: recovery looks no further for what follows a damaged one.
- *  5. After a failed write or flush nothing is written any more: visible_lsn falls back to durable_lsn, so the group and
- *     all behind it are gone for readers, and their waiters get -EIO.
+ *  5. After a failed write or flush nothing is written any more: visible_lsn falls back to durable_lsn, so the group
+ * and all behind it are gone for readers, and their waiters get -EIO.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -108,7 +108,8 @@ static int write_piece(struct pf_store *store, uint32_t index, const uint8_t *da
 static int write_group(struct pf_store *store, const struct pf_group *group)
 {
 	uint8_t *data = store->log.data + group->start;
-	uint64_t size = pf_group_size(group->bytes), pos = group->pos, end = sizeof(struct pf_group_header) + group->bytes;
+	uint64_t size = pf_group_size(group->bytes), pos = group->pos,
+		 end = sizeof(struct pf_group_header) + group->bytes;
 	struct pf_group_header header = {
 		.pos = pos,
 		.number = group->number,
@@ -209,8 +210,8 @@ static void group_written(struct pf_store *store, const struct pf_group *group)
 }
 
 /*
- * Those whom the last group acknowledged come back together: a moment's wait for as many as it had makes the next one as
- * large. lock held, let go inside; flushing is set.
+ * Those whom the last group acknowledged come back together: a moment's wait for as many as it had makes the next one
+ * as large. lock held, let go inside; flushing is set.
  */
 static void gather(struct pf_store *store)
 {

@@ -74,8 +74,8 @@ struct pf_file {
 /* ---- the log: what is ordered, in memory (log.c) ---- */
 
 /**
- * A part of one page that a transaction changes; bytes in the log. Written under lock, read by anyone; its place is used
- * again once it is applied, which a reader learns from the page's sequence.
+ * A part of one page that a transaction changes; bytes in the log. Written under lock, read by anyone; its place is
+ * used again once it is applied, which a reader learns from the page's sequence.
  */
 struct pf_node {
 	_Atomic uint64_t lsn;  /* end of its transaction */
@@ -86,8 +86,8 @@ struct pf_node {
 };
 
 /**
- * Pages with equal hash: the newest of their nodes. What readers look at first is in struct pf_page_state: the sequence,
- * which the one applier writes, and the group of that node.
+ * Pages with equal hash: the newest of their nodes. What readers look at first is in struct pf_page_state: the
+ * sequence, which the one applier writes, and the group of that node.
  */
 struct pf_bucket {
 	_Atomic uint64_t lsn;  /* of the newest node; beyond applied_lsn: something is pending. lock */
@@ -332,13 +332,14 @@ static inline struct pf_page_state *pf_page_of(const struct pf_store *store, uin
 /** Makes node @index the newest of its bucket. lock held. */
 void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, const struct pf_part *part, uint64_t data);
 /**
- * Copies the @size bytes of @page that begin at @first of the arena to @out, if its newest node up to @lsn has them all:
- * then the mapping need not be read. Within a sequence of the page.
+ * Copies the @size bytes of @page that begin at @first of the arena to @out, if its newest node up to @lsn has them
+ * all: then the mapping need not be read. Within a sequence of the page.
  */
 bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
 		       size_t size);
 /** Lays what @page has pending up to @lsn over those bytes, which were read from the mapping. */
-void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out, size_t size);
+void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		    size_t size);
 
 /* ---- apply.c ---- */
 /** Stores what @group changes into the mapping. 0, or -EIO after poisoning the store. The one applier only. */

@@ -11,8 +11,8 @@
  *
  *  1. Groups are opened, sealed, written and applied in order; at most one is open, and it is the last.
  *  2. Memory of a group is used again only after it was applied, that is, after the sequences of its pages moved:
- *     a reader that has meanwhile copied other bytes finds out. The memory itself stays mapped until the store is closed,
- *     as does a block behind each area: whatever page-sized part a confused reader copies is there.
+ *     a reader that has meanwhile copied other bytes finds out. The memory itself stays mapped until the store is
+ * closed, as does a block behind each area: whatever page-sized part a confused reader copies is there.
  *  3. Bytes behind pos that a group may still take were found free in the journal before each append.
  *  4. A ring that is far from full goes back to its start as soon as there is room: the caches hold its first few MiB.
  */

@@ -3,12 +3,12 @@
  * overlay.c - what is committed and not yet in the mapping, by page; and the sequences of pages.
  *
  * DESIGN: a bucket names its newest node, a node the one before it. LSNs along the way only fall, so it ends where
- * one is applied, or has been used again since (then its LSN is larger than that of the node that led to it). So nothing is
- * ever taken out: that applied_lsn moves past a node is what removes it. Whether there are any for a page tells its state, with one
- * comparison of groups.
+ * one is applied, or has been used again since (then its LSN is larger than that of the node that led to it). So
+ * nothing is ever taken out: that applied_lsn moves past a node is what removes it. Whether there are any for a page
+ * tells its state, with one comparison of groups.
  *
- *  1. Nodes enter in LSN order, under the order lock. The first behind applied ones ends the way: those are used again by
- *     other buckets, and with the LSN of its own transaction.
+ *  1. Nodes enter in LSN order, under the order lock. The first behind applied ones ends the way: those are used again
+ * by other buckets, and with the LSN of its own transaction.
  *  2. A node counts as applied only after its bytes are in the mapping and the sequence of its page has moved.
  *  3. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
  *     (log.c), and learns from the sequence of its page that it is worth nothing.
@@ -25,7 +25,8 @@ void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, con
 	bool first = atomic_load_explicit(&bucket->lsn, memory_order_relaxed) <=
 		     atomic_load_explicit(&store->applied_lsn, memory_order_relaxed);
 
-	/* its former LSN is smaller than any that may lead here: whoever comes on an old way sees the new one and stops */
+	/* its former LSN is smaller than any that may lead here: whoever comes on an old way sees the new one and stops
+	 */
 	atomic_store_explicit(&node->lsn, lsn, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&node->at, part->at, memory_order_relaxed);
@@ -142,7 +143,8 @@ static void lay_missing(const struct want *want, uint64_t *covered, const uint8_
 	}
 }
 
-void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out, size_t size)
+void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		    size_t size)
 {
 	struct want want = want_of(store, page, first, out, size);
 	uint64_t covered[PF_BLOCK_SIZE / 64] = { 0 }, from, to;

@@ -62,7 +62,8 @@ static bool spin(struct pf_store *store, const _Atomic uint64_t *target, uint64_
 	return reached;
 }
 
-/* One step towards @lsn, if it is ours to do. lock held, let go inside. 1: look again; 0: wait; negative: it is over. */
+/* One step towards @lsn, if it is ours to do. lock held, let go inside. 1: look again; 0: wait; negative: it is over.
+ */
 static int settle_step(struct pf_store *store, uint64_t lsn, bool applied)
 {
 	const bool durable = atomic_load(&store->durable_lsn) >= lsn;

@@ -159,7 +159,8 @@ static inline const struct pf_page_state *pf_page_state(const struct pf_pages *p
 {
 	return &pages->state[(at >> 12 ^ at >> 28) & (PF_PAGE_STATES - 1)];
 }
-/** Whether something of @state's pages is committed and not in the mapping. (2^31 groups later it says so once more.) */
+/** Whether something of @state's pages is committed and not in the mapping. (2^31 groups later it says so once more.)
+ */
 static inline bool pf_state_pending(const struct pf_pages *pages, const struct pf_page_state *state)
 {
 	return (int32_t)(atomic_load_explicit(&state->group, memory_order_acquire) -

@@ -194,8 +194,10 @@ TEST_F(update, readers_see_whole_and_current_values)
 			for (uint32_t i = 0; i < 32; i++) {
 				keys[i] = from + i;
 				words_make(turn, words[i]);
-				changes[i] = (struct pinfold_change){ .key = &keys[i], .key_size = 4,
-								      .value = words[i], .value_size = sizeof(words[i]) };
+				changes[i] = (struct pinfold_change){ .key = &keys[i],
+								      .key_size = 4,
+								      .value = words[i],
+								      .value_size = sizeof(words[i]) };
 			}
 			ASSERT_EQ(0, pf_table_submit(self->table, changes, 32, &ticket));
 			for (uint32_t i = 0; i < 32; i++)

@@ -226,7 +226,8 @@ int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, cons
 		const struct pinfold_change change = {
 			.key = key, .key_size = key_size, .value = value, .value_size = value_size};
 
-		return pf_ws_record_put(table, pf_entry_loc(line_at(table, place.chain[place.line])->entry[place.entry]),
+		return pf_ws_record_put(table,
+					pf_entry_loc(line_at(table, place.chain[place.line])->entry[place.entry]),
 					&change, pf_record_size(key_size, value_size));
 	}
 	r = pf_slot_alloc(table, pf_class_of(pf_record_size(key_size, value_size)), &loc);

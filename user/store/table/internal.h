@@ -9,8 +9,8 @@
  *   journal transaction; one that does not change a record's size writes over it.
  *
  * INVARIANTS
- *   1. A record keeps its key and its size while an entry points at it, and its slot is not used again before every epoch
- *      that was open when it was freed has been left. Its value may change (update.c) if it has at most PF_INPLACE_MAX
+ *   1. A record keeps its key and its size while an entry points at it, and its slot is not used again before every
+ * epoch that was open when it was freed has been left. Its value may change (update.c) if it has at most PF_INPLACE_MAX
  *      bytes: readers copy those under their pages' sequences, or with one pf_read_at().
  *   2. An entry moves between lines of a chain only together with a change of
  *      depth or version in the chain's first line. So a reader that missed and
@@ -274,7 +274,8 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 /** Asks for the line of @change's key, whose hash it returns; later for its record. Hints. Guarded. */
 uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *change);
 void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
-/** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case. Guarded. */
+/** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case.
+ * Guarded. */
 int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
 
 /* bucket.c: the hash table itself, on the write set. Under table->lock. */

@@ -7,10 +7,11 @@
  * no branch whose outcome the predictor cannot know. So the processor runs ahead into the next get while
  * this one waits for memory. Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
  *
- *  1. A line is copied between two looks at its page's sequence, and only if no commit of that page waits to be applied.
+ *  1. A line is copied between two looks at its page's sequence, and only if no commit of that page waits to be
+ * applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
- *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile, if it is
- *     small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
+ *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile,
+ * if it is small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
  *  3. Every line and every record is checked by its checksum, each time.
  *  4. A miss is believed only from a line without overflow lines.
  *  5. Nothing outside the table's extents is read: an entry leads below loc_end, and a record that crosses a

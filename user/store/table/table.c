@@ -153,8 +153,8 @@ static bool pages_pending(const struct pf_store *store, const char *at, size_t s
 }
 
 /*
- * In place: a line lies within a page, and a record whose value may change within two, so two sequences cover them; larger
- * reads are of records and headers, which the callers' locks or epochs keep unchanged.
+ * In place: a line lies within a page, and a record whose value may change within two, so two sequences cover them;
+ * larger reads are of records and headers, which the callers' locks or epochs keep unchanged.
  */
 static int read_in_place(const struct pf_table *table, const char *at, void *ret_data, size_t size)
 {

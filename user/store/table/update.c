@@ -2,9 +2,9 @@
 /*
  * update.c - overwriting a record by one of the same size: the change that leases and counters are made of.
  *
- * DESIGN: such a record stays where it is. No slot is taken or freed, no line and no count changes: the transaction is one
- * range, from the record's start to the last word that differs. Whatever is not as usual (absent, other size, large,
- * its line changed earlier in the same write set) is left to bucket.c, which is complete.
+ * DESIGN: such a record stays where it is. No slot is taken or freed, no line and no count changes: the transaction is
+ * one range, from the record's start to the last word that differs. Whatever is not as usual (absent, other size,
+ * large, its line changed earlier in the same write set) is left to bucket.c, which is complete.
  *
  *  1. Only records up to PF_INPLACE_MAX bytes: readers copy those with one read, which is consistent.
  *  2. table->lock is held, so what is committed cannot change; it is read in place if its pages are current, else
@@ -27,7 +27,8 @@ static const struct pf_record *record_now(struct pf_table *table, uint64_t loc, 
 		return NULL;
 	if (!pf_state_pending(table->pages, pf_page_state(table->pages, loc)) &&
 	    !pf_state_pending(table->pages, pf_page_state(table->pages, loc + size - 1)))
-		return (const struct pf_record *)at; /* nobody applies to it: nothing of it is ordered, as we hold the lock */
+		return (const struct pf_record *)
+			at; /* nobody applies to it: nothing of it is ordered, as we hold the lock */
 	if (pf_table_read(table, loc, table->scratch, size) < 0)
 		return NULL;
 	return (const struct pf_record *)table->scratch;
@@ -136,7 +137,8 @@ int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, 
 	if (!op->value || size > PF_INPLACE_MAX)
 		return -ENOTSUP;
 	bucket = pf_bucket_place(hash, table->header.counts.bucket_count);
-	if (!pf_line_place(table, bucket, &loc) || pf_ws_has_line(table, loc) || !line_now(table, loc, bucket, hash, &line))
+	if (!pf_line_place(table, bucket, &loc) || pf_ws_has_line(table, loc) ||
+	    !line_now(table, loc, bucket, hash, &line))
 		return -ENOTSUP;
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++) {
 		if (line.entry[i] >> PF_TAG_SHIFT != pf_hash_tag(hash) || line.entry[i] == 0)

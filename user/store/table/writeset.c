@@ -434,7 +434,8 @@ static void frees_apply(struct pf_table *table, bool free)
 	ws->frees_applied = free;
 }
 
-/* Whether this set, after writing over the record at @loc, has given its slot away: whoever still reads it sees the old. */
+/* Whether this set, after writing over the record at @loc, has given its slot away: whoever still reads it sees the
+ * old. */
 static bool is_freed(struct pf_table *table, uint64_t loc)
 {
 	struct pf_slab *slab;
