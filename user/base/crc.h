@@ -23,15 +23,44 @@ static inline int pf_crc32c_instruction(void)
 	return __builtin_expect(__builtin_cpu_supports("sse4.2") != 0, 1);
 }
 
-/* The running state, neither begun nor ended with its inversion. */
-static inline uint32_t pf_crc32c_words(uint32_t state, const unsigned char *p, size_t size)
+static inline uint64_t pf_crc32c_word(uint64_t state, const unsigned char *p)
 {
-	uint64_t wide = state, word;
+	__asm__("crc32q %1, %0" : "+r"(state) : "m"(*(const uint64_t(*)[1])p));
+	return state;
+}
+
+/* The running state, neither begun nor ended with its inversion. */
+static inline __attribute__((always_inline)) uint32_t pf_crc32c_words(uint32_t state, const unsigned char *p,
+									  size_t size)
+{
+	uint64_t wide = state;
 	uint32_t half;
 
-	for (; size >= 8; size -= 8, p += 8) {
-		memcpy(&word, p, 8);
-		__asm__("crc32q %1, %0" : "+r"(wide) : "rm"(word));
+	for (; size >= 64; size -= 64, p += 64) {
+		wide = pf_crc32c_word(wide, p);
+		wide = pf_crc32c_word(wide, p + 8);
+		wide = pf_crc32c_word(wide, p + 16);
+		wide = pf_crc32c_word(wide, p + 24);
+		wide = pf_crc32c_word(wide, p + 32);
+		wide = pf_crc32c_word(wide, p + 40);
+		wide = pf_crc32c_word(wide, p + 48);
+		wide = pf_crc32c_word(wide, p + 56);
+	}
+	if (size & 32) {
+		wide = pf_crc32c_word(wide, p);
+		wide = pf_crc32c_word(wide, p + 8);
+		wide = pf_crc32c_word(wide, p + 16);
+		wide = pf_crc32c_word(wide, p + 24);
+		p += 32;
+	}
+	if (size & 16) {
+		wide = pf_crc32c_word(wide, p);
+		wide = pf_crc32c_word(wide, p + 8);
+		p += 16;
+	}
+	if (size & 8) {
+		wide = pf_crc32c_word(wide, p);
+		p += 8;
 	}
 	state = (uint32_t)wide;
 	if (size & 4) {

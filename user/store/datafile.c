@@ -136,6 +136,7 @@ static void file_free(struct pf_file *file)
 		close(file->read_fd);
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
+	free(file->zeroed_at);
 	free(file);
 }
 
@@ -185,7 +186,8 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	if (r < 0)
 		goto err_free;
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
-	r = file->cells ? pf_buddy_init(&file->buddy, store->granules_per_file)
+	file->zeroed_at = calloc(store->granules_per_file, sizeof(*file->zeroed_at));
+	r = file->cells && file->zeroed_at ? pf_buddy_init(&file->buddy, store->granules_per_file)
 			: pf_error(-ENOMEM, "no memory for %s", file->name);
 	if (r == 0)
 		r = map_file(store, file);

@@ -199,7 +199,9 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 	}
 }
 
-static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
+/* *ret_number: a flush of the file that begins from now on covers all zeroings up to this one. */
+static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size,
+		      uint64_t *ret_number)
 {
 	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE, offset, size);
 
@@ -211,13 +213,14 @@ static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t off
 	if (r < 0)
 		return pf_error(r, "%s/%s: offset %llu: cannot allocate %llu bytes: %s", store->dir, file->name,
 				(unsigned long long)offset, (unsigned long long)size, strerror(-r));
-	atomic_fetch_add(&file->zeroed, 1);
+	*ret_number = atomic_fetch_add(&file->zeroed, 1) + 1;
 	return 0;
 }
 
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent)
 {
 	uint32_t order = 0, granule, gen;
+	uint64_t zeroed = 0;
 	struct pf_file *file;
 	int r = pf_writable(store);
 
@@ -235,13 +238,14 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 	r = take_or_grow(store, order, flags, &file, &granule);
 	if (r < 0)
 		return r;
-	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order);
+	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order, &zeroed);
 	pthread_mutex_lock(&store->alloc_lock);
 	if (r < 0) {
 		pf_buddy_free(&file->buddy, granule, order);
 	} else {
 		gen = pf_cell_gen(atomic_load(&file->cells[granule])) + 1;
 		gen += gen == 0; /* 0 means never */
+		atomic_store(&file->zeroed_at[granule], zeroed);
 		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen),
 				      memory_order_release);
 		*ret_extent = extent_of(file, granule, atomic_load(&file->cells[granule]));
@@ -447,9 +451,9 @@ static int flush_file(struct pf_store *store, struct pf_file *file)
 	return 0;
 }
 
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file)
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule)
 {
-	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed))
+	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed_at[granule]))
 		return 0;
 	return flush_file(store, file);
 }

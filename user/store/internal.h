@@ -66,6 +66,7 @@ struct pf_file {
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges ... */
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
+	_Atomic uint64_t *zeroed_at;  /* by granule: the number of the last zeroing of the extent that starts there */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */
@@ -293,8 +294,8 @@ void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *exte
 		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
-/** Makes zeroings of @file so far durable; poisons if the flush fails. */
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file);
+/** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
 
 /* ---- log.c. lock held unless said otherwise ---- */
 enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT };

@@ -4,8 +4,11 @@
  */
 #include "store/table/lookup.h"
 
-/* Buckets are split while there are more records than this, over 4, per bucket... */
-#define FILL_NUMERATOR 15
+/*
+ * Buckets are split while there are more records than this, over 4, per bucket: between space (64 bytes of line for
+ * 3.25 records) and how many keys lie in overflow lines (3 %; half as many again at 3.75)...
+ */
+#define FILL_NUMERATOR 13
 /* ...but no change pays for more than this many splits. */
 #define SPLITS_PER_PUT 2
 

@@ -22,7 +22,7 @@
  *      except for journal room and new extents.
  *   5. Memory (counts, bitmaps, header) is what the last submitted transaction says;
  *      a failed submit restores it from the write set.
- *   6. Locks are taken in the order registry, tables by directory slot, retire list.
+ *   6. Locks are taken in the order registry, tables by directory slot, retire list or spare list.
  */
 #ifndef PF_TABLE_INTERNAL_H
 #define PF_TABLE_INTERNAL_H
@@ -31,6 +31,7 @@
 #include "store/table/table.h"
 
 #include "base/error.h"
+#include "base/sigbus.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -94,6 +95,15 @@ struct pf_heap {
 	bool loaded; /* unit words and bitmaps have been read */
 };
 
+/* ---- extents made ahead (spare.c) ---- */
+
+enum pf_spare_kind { PF_SPARE_HEAP, PF_SPARE_SEGMENT, PF_SPARE_KINDS };
+#define PF_SPARE_MAX 16u
+struct pf_spares {
+	struct pinfold_extent extent[PF_SPARE_MAX]; /* zeroed, and that is durable; not published */
+	uint32_t count;
+};
+
 #define PF_RETIRE_BATCH 512u
 struct pf_retire {
 	struct pf_retire *next;
@@ -148,11 +158,12 @@ struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
 	const struct pf_pages *pages;
-	uint64_t seed, arena_size;
+	uint64_t seed;
+	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
 	struct pf_store *store;
-	uint64_t incarnation;
+	uint64_t incarnation, arena_size;
 	/* ... and that growth writes, now and then */
 	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
 	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
@@ -177,6 +188,9 @@ struct pf_table {
 	uint8_t *scratch; /* PF_RECORD_MAX bytes */
 	struct pf_txn *txn; /* the last one, used again */
 	struct pf_retire *retire; /* filling */
+	struct pf_spares spares[PF_SPARE_KINDS];
+	struct pf_table *spare_next; /* tables->spare_lock: in the list of those to be seen to ... */
+	bool spare_wanted;           /* ... */
 
 	pthread_mutex_t retire_lock;
 	_Atomic(struct pf_retire *) ready; /* their grace period has passed */
@@ -193,6 +207,11 @@ struct pf_tables {
 	struct pf_table *list;
 	struct pinfold_extent root;
 	struct pf_root_header header;
+	pthread_mutex_t spare_lock; /* a leaf: nothing is taken under it */
+	pthread_cond_t spare_wake, spare_idle;
+	struct pf_table *spare_list, *spare_busy; /* waiting; being seen to */
+	pthread_t spare_thread;
+	bool spare_running, spare_stop;
 	_Atomic(struct pf_table *) own[4]; /* enum pf_own_table */
 	atomic_bool own_absent[4]; /* looked for, not there: only this process can create it */
 };
@@ -241,6 +260,19 @@ void pf_retire_push(struct pf_table *table); /* hands the filling batch to the e
 void pf_retire_drain(struct pf_table *table);
 bool pf_retire_end(struct pf_table *table);
 void pf_retire_free(struct pf_table *table);
+
+/* spare.c */
+/** An extent of @size bytes: one made ahead, or made now, which waits for the device. Under table->lock. */
+int pf_spare_take(struct pf_table *table, enum pf_spare_kind kind, uint64_t size, struct pinfold_extent *ret_extent);
+/** Lets the thread make ahead what @table will need next. Under table->lock. */
+void pf_spare_want(struct pf_table *table);
+/** The thread is done with @table, for good; its spares are free again. */
+void pf_spare_end(struct pf_table *table);
+void pf_spare_init(struct pf_tables *tables);
+/** Ends the thread. After the tables have ended. */
+void pf_spare_done(struct pf_tables *tables);
+/** Size of the next heap extent. Under table->lock. */
+uint64_t pf_heap_extent_size(const struct pf_table *table);
 
 /* writeset.c. Under table->lock. */
 int pf_ws_init(struct pf_table *table);

@@ -7,13 +7,13 @@
  * no branch whose outcome the predictor cannot know. So the processor runs ahead into the next get while
  * this one waits for memory. Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
  *
- *  1. A line is copied between two looks at its page's sequence, and only if no commit of that page waits to be
- * applied.
+ *  1. A line is read between two looks at its page's sequence, and only if no commit of that page waits to be applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
  *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile,
- * if it is small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
+ *     if it is small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
  *  3. Every line and every record is checked by its checksum, each time.
- *  4. A miss is believed only from a line without overflow lines.
+ *  4. A miss is believed only from a line without overflow lines, or if the first line of the chain is the same after
+ *     the last as it was before.
  *  5. Nothing outside the table's extents is read: an entry leads below loc_end, and a record that crosses a
  *     granule's end goes the long way.
  */
@@ -26,10 +26,13 @@
 #include <emmintrin.h>
 #endif
 
+#define PF_NOWHERE UINT64_MAX
+
 /* One search. The key's owner keeps it alive. */
 struct pf_lookup {
 	uint64_t hash;
-	const uint8_t *key;
+	uint64_t bucket, loc; /* where the short way begins, and its line; PF_NOWHERE: it is closed */
+	const void *key;
 	size_t key_size;
 	void *ret_value;
 	size_t capacity;
@@ -42,8 +45,9 @@ struct pf_lookup {
  * and a guard.
  */
 int pf_lookup_long(struct pf_table *table, struct pf_lookup *lookup);
-/** pf_table_get() inside an epoch. */
-int pf_lookup_guarded(struct pf_table *table, struct pf_lookup *lookup);
+
+/* Inline whatever the compiler thinks: a call here costs as much as the work. */
+#define PF_HOT static inline __attribute__((always_inline))
 
 /* Where the line of @bucket is; false: in a segment that this handle does not know. */
 static inline bool pf_line_place(const struct pf_table *table, uint64_t bucket, uint64_t *ret_loc)
@@ -57,6 +61,7 @@ static inline bool pf_line_place(const struct pf_table *table, uint64_t bucket, 
 	return true;
 }
 
+/* The bucket of @hash, as readers know the table. */
 static inline uint64_t pf_bucket_place(uint64_t hash, uint64_t bucket_count)
 {
 	uint64_t mask = ~0ull >> __builtin_clzll(bucket_count), bucket = hash & mask;
@@ -64,60 +69,98 @@ static inline uint64_t pf_bucket_place(uint64_t hash, uint64_t bucket_count)
 	return bucket < bucket_count ? bucket : bucket & mask >> 1;
 }
 
-/*
- * Copies the line at @loc and returns which of its entries have @tag, as a mask with bit 2 i for entry i - 1. False: it
- * is not whole in place, or not the one line of its bucket that @hash belongs in.
- */
-static inline bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
-				struct pf_line *ret_line, unsigned *ret_mask)
+/* What a line says about a hash. */
+struct pf_line_view {
+	unsigned mask;  /* which entries have its tag: bit 2 i for entry i - 1 */
+	uint64_t entry; /* the first of them */
+	uint64_t head;  /* checksum, depth, flags, version: equal heads mean equal lines */
+	uint64_t link;  /* of the next line, if pf_view_linked() */
+};
+
+static inline bool pf_view_linked(const struct pf_line_view *view)
+{
+	return view->head >> 40 & PF_LINE_LINKED;
+}
+
+/* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
+PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
+			 struct pf_line_view *ret_view)
 {
 	const struct pf_page_state *state = pf_page_state(table->pages, loc);
+	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
 	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 	bool pending = pf_state_pending(table->pages, state);
+	uint64_t head, entry, link;
 	unsigned mask = 0;
+	uint32_t crc;
 
+	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
 #ifdef __SSE2__
-	const __m128i *from = (const __m128i *)(table->base + loc);
-	__m128i tag = _mm_set1_epi64x((long long)pf_hash_tag(hash));
-	__m128i a = _mm_load_si128(from), b = _mm_load_si128(from + 1), c = _mm_load_si128(from + 2),
-		d = _mm_load_si128(from + 3);
+	const __m128i *from = (const __m128i *)line;
+	__m128i tag = _mm_set1_epi64x((long long)pf_hash_tag(hash)), a, b;
 
-	_mm_store_si128((__m128i *)ret_line, a);
-	_mm_store_si128((__m128i *)ret_line + 1, b);
-	_mm_store_si128((__m128i *)ret_line + 2, c);
-	_mm_store_si128((__m128i *)ret_line + 3, d);
 	/* a tag fits the low half of its shifted word, the high half is 0 on both sides */
-	a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(a, PF_TAG_SHIFT), tag),
-			    _mm_cmpeq_epi32(_mm_srli_epi64(b, PF_TAG_SHIFT), tag));
-	c = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(c, PF_TAG_SHIFT), tag),
-			    _mm_cmpeq_epi32(_mm_srli_epi64(d, PF_TAG_SHIFT), tag));
-	mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, c)) & 0x5554;
+	a = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from), PF_TAG_SHIFT), tag),
+			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 1), PF_TAG_SHIFT), tag));
+	b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 2), PF_TAG_SHIFT), tag),
+			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 3), PF_TAG_SHIFT), tag));
+	mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b)) & 0x5554;
 #else
-	pf_copy_words(ret_line, table->base + loc, sizeof(*ret_line));
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++)
-		mask |= (unsigned)(ret_line->entry[i] >> PF_TAG_SHIFT == pf_hash_tag(hash)) << (2 * i + 2);
+		mask |= (unsigned)(line->entry[i] >> PF_TAG_SHIFT == pf_hash_tag(hash)) << (2 * i + 2);
 #endif
+	/* no branch on @mask: without a candidate this is some entry, or the head */
+	entry = __atomic_load_n((const uint64_t *)line + (unsigned)__builtin_ctz(mask | 1u << 16) / 2 % 8,
+				__ATOMIC_RELAXED);
+	link = __atomic_load_n(&line->entry[PF_LINE_ENTRIES - 1], __ATOMIC_RELAXED);
+	crc = pf_line_crc(line, table->seed, bucket);
 	atomic_thread_fence(memory_order_acquire);
 	if (__builtin_expect((seq & 1) | pending | (atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq), 0))
 		return false;
-	if (__builtin_expect(ret_line->crc != pf_line_crc(ret_line, table->seed, bucket) ||
-				     (hash & ((1ull << (ret_line->depth & 63)) - 1)) != bucket,
-			     0))
+	if (__builtin_expect((uint32_t)head != crc || (hash & ((1ull << (head >> 32 & 63)) - 1)) != bucket, 0))
 		return false;
-	*ret_mask = mask;
+	ret_view->mask = mask;
+	ret_view->entry = entry;
+	ret_view->head = head;
+	ret_view->link = link;
 	return true;
 }
 
-static inline bool pf_key_equal(const uint8_t *a, const uint8_t *b, size_t size)
+/* As pf_line_look() for an overflow line. */
+static __attribute__((noinline, unused)) bool pf_line_follow(const struct pf_table *table, uint64_t loc,
+							     uint64_t bucket, uint64_t hash,
+							     struct pf_line_view *ret_view)
 {
-	uint64_t x, y;
+	if (loc % PF_LINE_SIZE || loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed))
+		return false;
+	return pf_line_look(table, loc, bucket, hash, ret_view) && (ret_view->head >> 40 & PF_LINE_OVERFLOW);
+}
 
+/* Whether the first line of a chain, at @loc, still has @head. */
+static __attribute__((noinline, unused)) bool pf_line_same(const struct pf_table *table, uint64_t loc, uint64_t bucket,
+							   uint64_t hash, uint64_t head)
+{
+	struct pf_line_view view;
+
+	return pf_line_look(table, loc, bucket, hash, &view) && view.head == head;
+}
+
+PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
+{
+	const uint8_t *a = key;
+	uint64_t x[2], y[2];
+
+	if (size == 16) {
+		memcpy(x, a, 16);
+		memcpy(y, b, 16);
+		return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+	}
 	if (size > 32)
 		return memcmp(a, b, size) == 0;
 	for (; size >= 8; size -= 8, a += 8, b += 8) {
-		memcpy(&x, a, 8);
-		memcpy(&y, b, 8);
-		if (x != y)
+		memcpy(x, a, 8);
+		memcpy(y, b, 8);
+		if (x[0] != y[0])
 			return false;
 	}
 	for (; size > 0; size--)
@@ -142,7 +185,8 @@ static __attribute__((noinline, cold)) enum pf_look pf_record_other(const struct
 }
 
 /* The record at @loc, in place: found and delivered, of another key, or a case for the long way. */
-static inline enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
+PF_HOT enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, const void *key, size_t key_size,
+				   void *ret_value, size_t capacity, size_t *ret_size)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
 	size_t size, value_size;
@@ -156,12 +200,10 @@ static inline enum pf_look pf_record_look(const struct pf_table *table, uint64_t
 	seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 	sizes = record->sizes;
 	value_size = pf_record_value_size(sizes);
-	size = pf_record_size(lookup->key_size, value_size);
+	size = pf_record_size(key_size, value_size);
 	if (__builtin_expect((loc & (PF_GRANULE_BYTES - 1)) + size > PF_GRANULE_BYTES, 0))
 		return PF_LOOK_LONG;
-	if (__builtin_expect(pf_record_key_size(sizes) != lookup->key_size ||
-				     !pf_key_equal(record->data, lookup->key, lookup->key_size),
-			     0))
+	if (__builtin_expect(pf_record_key_size(sizes) != key_size || !pf_key_equal(key, record->data, key_size), 0))
 		return pf_record_other(table, loc);
 	/* of a larger one only the first page's state is asked: it does not change */
 	last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
@@ -171,9 +213,11 @@ static inline enum pf_look pf_record_look(const struct pf_table *table, uint64_t
 				     record->crc != pf_record_crc(record, size, table->seed),
 			     0))
 		return PF_LOOK_LONG;
-	lookup->size = value_size;
-	memcpy(lookup->ret_value, record->data + lookup->key_size,
-	       value_size < lookup->capacity ? value_size : lookup->capacity);
+	*ret_size = value_size;
+	if (value_size < capacity)
+		capacity = value_size;
+	if (__builtin_expect(capacity > 0, 1)) /* without room there may be no place either */
+		memcpy(ret_value, record->data + key_size, capacity);
 	atomic_thread_fence(memory_order_acquire);
 	if (__builtin_expect((atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq) |
 				     (atomic_load_explicit(&last->seq, memory_order_relaxed) ^ last_seq),

@@ -142,7 +142,10 @@ static int deliver(struct pf_lookup *lookup, const struct pf_record *record)
 	size_t size = pf_record_value_size(record->sizes);
 
 	lookup->size = size;
-	memcpy(lookup->ret_value, record->data + lookup->key_size, size < lookup->capacity ? size : lookup->capacity);
+	if (size > lookup->capacity)
+		size = lookup->capacity;
+	if (size > 0)
+		memcpy(lookup->ret_value, record->data + lookup->key_size, size);
 	return 1;
 }
 
@@ -272,21 +275,24 @@ static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *
 	    (loc & ((1ull << PF_GRANULE_SHIFT) - 1)) + size > 1ull << PF_GRANULE_SHIFT || /* might leave the extent */
 	    record_pending(table, (const char *)record, size))
 		return record_match_copy(table, loc, lookup);
-	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
-		return 0;
 	if (record->crc != pf_record_crc(record, size, table->seed))
 		return record_match_copy(table, loc, lookup);
+	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
+		return 0;
 	deliver(lookup, record);
 	if (pf_seq_retry(table->store, record, seq) || pf_seq_retry(table->store, last, last_seq))
 		return record_match_copy(table, loc, lookup); /* its value changed meanwhile */
 	return 1;
 }
 
-/* 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. */
+/*
+ * 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. A damaged record may be the
+ * one that is looked for: it is an error unless another one turns out to be.
+ */
 static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct pf_lookup *lookup)
 {
 	uint64_t tag = pf_hash_tag(lookup->hash);
-	int r;
+	int r, damaged = 0;
 
 	for (unsigned length = 1;; length++) {
 		bool linked = line->flags & PF_LINE_LINKED;
@@ -298,11 +304,13 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 			if (entry >> PF_TAG_SHIFT != tag || entry == 0)
 				continue;
 			r = record_match(table, pf_entry_loc(entry), lookup);
-			if (r != 0)
+			if (r == -EUCLEAN)
+				damaged = r;
+			else if (r != 0)
 				return r;
 		}
 		if (!linked)
-			return 0;
+			return damaged;
 		if (length == PF_CHAIN_MAX)
 			return -EAGAIN;
 		r = pf_line_read(table, pf_entry_loc(line->entry[PF_LINE_ENTRIES - 1]), bucket, line);
@@ -353,66 +361,102 @@ int pf_lookup_long(struct pf_table *table, struct pf_lookup *lookup)
 			(unsigned long long)bucket, ATTEMPTS_FOREIGN);
 }
 
-/* The short way, or the long one. */
-static inline int lookup_run(struct pf_table *table, struct pf_lookup *lookup)
+static __attribute__((noinline, cold)) int get_failed(struct pf_table *table, struct pf_lookup *lookup)
 {
-	uint64_t bucket, loc;
-	struct pf_line line;
-	unsigned mask;
-
-	bucket = pf_bucket_place(lookup->hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire));
-	if (__builtin_expect(table->read_only || !pf_line_place(table, bucket, &loc) ||
-				     !pf_line_look(table, loc, bucket, lookup->hash, &line, &mask),
-			     0))
-		return pf_lookup_long(table, lookup);
-	for (; mask; mask &= mask - 1) {
-		uint64_t entry = ((const uint64_t *)&line)[__builtin_ctz(mask) / 2];
-		enum pf_look look = entry ? pf_record_look(table, pf_entry_loc(entry), lookup) : PF_LOOK_OTHER;
-
-		if (__builtin_expect(look == PF_LOOK_FOUND, 1))
-			return 0;
-		if (look == PF_LOOK_LONG)
-			return pf_lookup_long(table, lookup);
-	}
-	return line.flags & PF_LINE_LINKED ? pf_lookup_long(table, lookup) : -ENOENT;
+	free(lookup->buffer);
+	return pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
+			(unsigned long long)((const char *)pf_sigbus_address() - table->base));
 }
 
-int pf_lookup_guarded(struct pf_table *table, struct pf_lookup *lookup)
+#define GO_LONG 1
+
+static inline int get_record(const struct pf_table *table, struct pf_lookup *lookup, uint64_t entry)
 {
-	void *place[PF_SIGBUS_PLACE];
-	uintptr_t guard;
+	if (__builtin_expect(entry == 0, 0))
+		return GO_LONG;
+	return pf_record_look(table, pf_entry_loc(entry), lookup->key, lookup->key_size, lookup->ret_value,
+			      lookup->capacity, &lookup->size) == PF_LOOK_FOUND ?
+		       0 :
+		       GO_LONG;
+}
+
+/* The short way on from a first line without a candidate, but with overflow lines. */
+static __attribute__((noinline)) int get_chain(const struct pf_table *table, struct pf_lookup *lookup,
+					       struct pf_line_view *view)
+{
+	const uint64_t head = view->head;
+
+	for (unsigned length = 1; length < PF_CHAIN_MAX && pf_view_linked(view); length++) {
+		if (!pf_line_follow(table, pf_entry_loc(view->link), lookup->bucket, lookup->hash, view))
+			return GO_LONG;
+		if (view->mask)
+			return get_record(table, lookup, view->entry);
+	}
+	if (pf_view_linked(view) || !pf_line_same(table, lookup->loc, lookup->bucket, lookup->hash, head))
+		return GO_LONG;
+	return -ENOENT;
+}
+
+static inline int get_short(const struct pf_table *table, struct pf_lookup *lookup)
+{
+	struct pf_line_view view;
+
+	if (__builtin_expect(!pf_line_look(table, lookup->loc, lookup->bucket, lookup->hash, &view), 0))
+		return GO_LONG;
+	if (view.mask)
+		return get_record(table, lookup, view.entry);
+	return pf_view_linked(&view) ? get_chain(table, lookup, &view) : -ENOENT;
+}
+
+/* Inside an epoch and a guard. Not inlined: beside setjmp() no register would be used. */
+static __attribute__((noinline)) int get_run(struct pf_table *table, struct pf_lookup *lookup)
+{
+	int r = lookup->loc == PF_NOWHERE ? GO_LONG : get_short(table, lookup);
+
+	return __builtin_expect(r == GO_LONG, 0) ? pf_lookup_long(table, lookup) : r;
+}
+
+static PF_SIGBUS_FUNCTION int get_guarded(struct pf_table *table, struct pf_lookup *lookup)
+{
+	struct pf_sigbus_guard guard;
 	int r;
 
-	if (__builtin_setjmp(place) == 0) {
-		guard = pf_sigbus_arm_place(place, table->base, table->arena_size);
-		r = lookup_run(table, lookup);
-		pf_sigbus_disarm_place(guard);
-	} else {
-		free(lookup->buffer);
-		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
-			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
-	}
+	if (__builtin_setjmp(guard.place))
+		return get_failed(table, lookup);
+	pf_sigbus_enter(&guard, &table->range);
+	r = get_run(table, lookup);
+	pf_sigbus_leave(&guard);
 	return r;
 }
 
 int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		 size_t *ret_size)
 {
-	struct pf_lookup lookup = { .key = key, .key_size = key_size, .ret_value = ret_value, .capacity = capacity };
+	struct pf_lookup lookup;
 	int r;
 
-	r = pf_key_check(key, key_size);
-	if (r < 0)
-		return r;
+	if (__builtin_expect(!key || key_size - 1 >= PINFOLD_KEY_MAX, 0))
+		return pf_key_check(key, key_size);
 	lookup.hash = pf_hash(key, key_size, table->seed);
+	lookup.bucket = pf_bucket_place(lookup.hash,
+					atomic_load_explicit(&table->bucket_count, memory_order_acquire));
+	if (__builtin_expect(table->read_only || !pf_line_place(table, lookup.bucket, &lookup.loc), 0))
+		lookup.loc = PF_NOWHERE;
+	else /* as early as can be: the processor may still be waiting for the record of the last get */
+		__builtin_prefetch(table->base + lookup.loc);
+	lookup.key = key;
+	lookup.key_size = key_size;
+	lookup.ret_value = ret_value;
+	lookup.capacity = capacity;
+	lookup.buffer = NULL;
 	pf_epoch_enter();
-	r = pf_lookup_guarded(table, &lookup);
+	r = get_guarded(table, &lookup);
 	pf_epoch_leave();
 	if (r < 0) /* -ENOENT has no words: misses are as frequent as hits, and formatting costs ten of them */
 		return r;
 	if (ret_size)
 		*ret_size = lookup.size;
-	if (lookup.size > capacity)
+	if (__builtin_expect(lookup.size > capacity, 0))
 		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size,
 				capacity);
 	return 0;

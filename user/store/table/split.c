@@ -23,7 +23,7 @@ static int segment_ensure(struct pf_table *table, uint64_t bucket)
 	r = PF_RESERVE(ws->pieces, ws->piece_count, ws->piece_capacity);
 	if (r < 0)
 		return r;
-	r = pf_extent_alloc(table->store, pf_segment_size(segment), 0, &extent);
+	r = pf_spare_take(table, PF_SPARE_SEGMENT, pf_segment_size(segment), &extent);
 	if (r < 0)
 		return r;
 	r = pf_piece_add(table, &extent, &piece);

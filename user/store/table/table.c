@@ -307,6 +307,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->pages = pf_store_pages(tables->store);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
+	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
 	table->slot = slot;
 	pthread_mutex_init(&table->lock, NULL);
 	pthread_mutex_init(&table->retire_lock, NULL);
@@ -354,6 +355,7 @@ int pf_table_refresh(struct pf_table *table)
 
 void pf_table_free(struct pf_table *table)
 {
+	pf_spare_end(table);
 	if (pf_retire_end(table))
 		pf_table_destroy(table);
 }

@@ -135,7 +135,7 @@ static int change_one(struct pf_table *table, const struct pinfold_change *chang
 	return pf_bucket_put(table, change->key, change->key_size, change->value, change->value_size);
 }
 
-static int change_all(struct pf_table *table, struct pinfold_change *changes, size_t count)
+static __attribute__((noinline)) int change_all(struct pf_table *table, struct pinfold_change *changes, size_t count)
 {
 	uint64_t hashes[ASKED];
 
@@ -158,20 +158,17 @@ static int change_all(struct pf_table *table, struct pinfold_change *changes, si
 }
 
 /* update.c reads in place: a SIGBUS ends the whole set. */
-static int change_guarded(struct pf_table *table, struct pinfold_change *changes, size_t count)
+static PF_SIGBUS_FUNCTION int change_guarded(struct pf_table *table, struct pinfold_change *changes, size_t count)
 {
-	void *place[PF_SIGBUS_PLACE];
-	uintptr_t guard;
+	struct pf_sigbus_guard guard;
 	int r;
 
-	if (__builtin_setjmp(place) == 0) {
-		guard = pf_sigbus_arm_place(place, table->base, table->arena_size);
-		r = change_all(table, changes, count);
-		pf_sigbus_disarm_place(guard);
-	} else {
-		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
-			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
-	}
+	if (__builtin_setjmp(guard.place))
+		return pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
+				(unsigned long long)((const char *)pf_sigbus_address() - table->base));
+	pf_sigbus_enter(&guard, &table->range);
+	r = change_all(table, changes, count);
+	pf_sigbus_leave(&guard);
 	return r;
 }
 

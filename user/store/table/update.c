@@ -84,13 +84,24 @@ static int try_entry(struct pf_table *table, uint64_t entry, const struct pinfol
 	return overwrite(table, loc, record, op);
 }
 
-/* The first line of @bucket, from wherever it is whole. */
-static bool line_now(struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash, struct pf_line *ret_line)
+/* A copy of the first line of @bucket if it is whole in place. */
+static bool line_in_place(const struct pf_table *table, uint64_t loc, uint64_t bucket, struct pf_line *ret_line)
 {
-	unsigned mask;
+	const struct pf_page_state *state = pf_page_state(table->pages, loc);
+	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 
-	return pf_line_look(table, loc, bucket, hash, ret_line, &mask) ||
-	       pf_line_read(table, loc, bucket, ret_line) == 0;
+	if (seq & 1 || pf_state_pending(table->pages, state))
+		return false;
+	pf_copy_words(ret_line, table->base + loc, sizeof(*ret_line));
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&state->seq, memory_order_relaxed) == seq &&
+	       ret_line->crc == pf_line_crc(ret_line, table->seed, bucket);
+}
+
+/* The first line of @bucket, from wherever it is whole. */
+static bool line_now(struct pf_table *table, uint64_t loc, uint64_t bucket, struct pf_line *ret_line)
+{
+	return line_in_place(table, loc, bucket, ret_line) || pf_line_read(table, loc, bucket, ret_line) == 0;
 }
 
 uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *op)
@@ -138,7 +149,7 @@ int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, 
 		return -ENOTSUP;
 	bucket = pf_bucket_place(hash, table->header.counts.bucket_count);
 	if (!pf_line_place(table, bucket, &loc) || pf_ws_has_line(table, loc) ||
-	    !line_now(table, loc, bucket, hash, &line))
+	    !line_now(table, loc, bucket, &line))
 		return -ENOTSUP;
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++) {
 		if (line.entry[i] >> PF_TAG_SHIFT != pf_hash_tag(hash) || line.entry[i] == 0)

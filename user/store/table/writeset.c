@@ -502,6 +502,8 @@ void pf_ws_commit(struct pf_table *table)
 	struct pf_ws *ws = &table->ws;
 
 	pf_bucket_count_publish(table, false);
+	if (ws->piece_count > 0)
+		pf_spare_want(table);
 	for (size_t i = 0; i < ws->free_count; i++)
 		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
 	ws_clear(ws);
