@@ -25,6 +25,7 @@ struct table_figure {
 	const char *unit; /* of what was measured; larger is better unless at_most */
 	double bound;     /* of the ratio, or of ours where there is no other side; 0: none */
 	bool at_most, alone;
+	bool none;        /* the bound is: none at all */
 	double ours[TABLE_PAIRS_MAX], other[TABLE_PAIRS_MAX];
 	unsigned count;
 	char note[160];
@@ -129,7 +130,6 @@ uint64_t table_disk_bytes(const char *dir);
 /* ---- the figures ---- */
 
 void table_run_get(struct table_bench *bench);
-void table_run_put(struct table_bench *bench);
 void table_run_grow(struct table_bench *bench);
 
 #endif

@@ -51,6 +51,8 @@ void table_store_open(struct table_store *store, const struct table_bench *bench
 	char words[512] = "";
 	int r;
 
+	/* little address space, for valgrind; but an earlier run's store may have the default file size */
+	config.file_size = config.max_mapped_size = (bench->keep ? 32ull : 16ull) << 30;
 	if (!bench->engine)
 		config.flags |= PINFOLD_OPEN_STORE_ONLY;
 	snprintf(store->dir, sizeof(store->dir), "%s/%s", bench->dir, name);
