@@ -344,13 +344,14 @@ int main(int argc, char **argv)
 	if (tap_result(r == 0, "prepare: %s", r < 0 ? pf_error_text() : "done")) {
 		run(seconds);
 		tap_result(!stress.failed, "readers beside writers: %s", stress.failed ? stress.text : "no law broken");
-		tap_note("%llu puts, %llu deletes, %llu swaps, %llu batches; %llu gets, %llu misses, %llu batched gets, "
-			 "%llu scans",
+		tap_note("%llu puts, %llu deletes, %llu swaps, %llu batches; %llu gets, %llu misses, "
+			 "%llu batched gets, %llu scans",
 			 (unsigned long long)stress.puts, (unsigned long long)stress.deletes,
 			 (unsigned long long)stress.swaps, (unsigned long long)stress.batches,
 			 (unsigned long long)stress.gets, (unsigned long long)stress.misses,
 			 (unsigned long long)stress.batched, (unsigned long long)stress.scans);
-		tap_result(stress.gets && stress.batched && stress.scans && stress.deletes && stress.swaps && stress.batches,
+		tap_result(stress.gets && stress.batched && stress.scans && stress.deletes && stress.swaps &&
+				   stress.batches,
 			   "every kind of call was made");
 		r = pf_table_verify(stress.store, NULL, NULL, NULL);
 		tap_result(r == 0, "verify: %s", r < 0 ? pf_error_text() : "sound");

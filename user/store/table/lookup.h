@@ -10,7 +10,8 @@
  *  1. A line is read between two looks at its page's sequence, and only if no commit of that page waits to be applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
  *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile,
- *     if it is small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits there.
+ *     if it is small (update.c): so it too is copied between two looks at its pages' sequences, if no commit waits
+ *     there.
  *  3. Every line and every record is checked by its checksum, each time.
  *  4. A miss is believed only from a line without overflow lines, or if the first line of the chain is the same after
  *     the last as it was before.
