@@ -28,7 +28,7 @@ struct table_figure {
 	bool none;        /* the bound is: none at all */
 	double ours[TABLE_PAIRS_MAX], other[TABLE_PAIRS_MAX];
 	unsigned count;
-	char note[160];
+	char note[240];
 };
 
 struct table_bench {

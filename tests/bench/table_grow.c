@@ -5,6 +5,7 @@
  * In async mode a put waits for the device only when it cannot help it. What the device itself does meanwhile is
  * measured beside it: a thread writes and flushes a block of a file of its own on the same filesystem, over and
  * over. A put of more than STALL_NS is explained if the writes that ran at the same time took as much, save STALL_NS.
+ * Of the others it is said how many only waited for a processor (/proc/thread-self/schedstat, read every few puts).
  */
 #include "table.h"
 
@@ -23,6 +24,7 @@
 
 struct span {
 	uint64_t from, to;
+	uint64_t runnable; /* of it, without a processor */
 };
 
 struct probe {
@@ -46,7 +48,7 @@ static void *probe_run(void *arg)
 
 		if (pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fdatasync(fd))
 			bench_die("%s: %s", probe->path, strerror(errno));
-		probe->spans[probe->count++] = (struct span){from, bench_now_ns()};
+		probe->spans[probe->count++] = (struct span){.from = from, .to = bench_now_ns()};
 		usleep(PROBE_PAUSE_US);
 	}
 	close(fd);
@@ -86,15 +88,34 @@ struct growth {
 	double seconds;
 };
 
+#define SCHEDSTAT_EVERY 64
+
+/* Nanoseconds that this thread has been runnable without a processor; 0 where the kernel does not say. */
+static uint64_t runnable_ns(int fd)
+{
+	char text[96];
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	char *space;
+
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	space = strchr(text, ' ');
+	return space ? strtoull(space, NULL, 10) : 0;
+}
+
 static void grow(struct table_bench *bench, struct table_store *store, struct growth *growth)
 {
-	uint64_t step = table_step(bench->grow_to), begin = bench_now_ns();
+	uint64_t step = table_step(bench->grow_to), begin = bench_now_ns(), waited = 0;
+	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 
 	for (uint64_t i = 0; i < bench->grow_to; i++) {
 		uint8_t key[TABLE_KEY], value[TABLE_VALUE];
 		/* in an order that has nothing to do with the keys' */
 		uint64_t number = 2 * (i * 2654435761ull % bench->grow_to), from, ns;
 
+		if (i % SCHEDSTAT_EVERY == 0)
+			waited = runnable_ns(fd);
 		table_key(number, step, key);
 		table_value(number, value);
 		from = bench_now_ns();
@@ -103,8 +124,11 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 		ns = bench_now_ns() - from;
 		bench_hist_record(&growth->hist, ns);
 		if (ns > STALL_NS && growth->stall_count < STALLS_MAX)
-			growth->stalls[growth->stall_count++] = (struct span){from, from + ns};
+			growth->stalls[growth->stall_count++] =
+				(struct span){from, from + ns, runnable_ns(fd) - waited};
 	}
+	if (fd >= 0)
+		close(fd);
 	growth->seconds = (double)(bench_now_ns() - begin) / 1e9;
 }
 
@@ -121,7 +145,7 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 {
 	struct table_figure *figure = alone(bench, "puts", 0, "growth: puts above 5 ms not explained by the device");
 	struct pinfold_table_stats stats;
-	uint64_t unexplained = 0, longest = 0, device = 0;
+	uint64_t unexplained = 0, longest = 0, device = 0, runnable = 0;
 	double payload;
 
 	for (size_t i = 0; i < growth->stall_count; i++) {
@@ -130,6 +154,7 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 		if (device_time(probe, &growth->stalls[i]) + STALL_NS >= ns)
 			continue;
 		unexplained++;
+		runnable += growth->stalls[i].runnable + STALL_NS >= ns;
 		if (ns > longest)
 			longest = ns;
 	}
@@ -139,9 +164,10 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 	figure->none = true;
 	table_figure_add(figure, (double)unexplained, 0);
 	snprintf(figure->note, sizeof(figure->note),
-		 "%zu above 5 ms in all; longest unexplained %.1f ms; longest put %.1f ms, p99.99 %.3f ms; longest "
+		 "%zu above 5 ms in all; %llu of the unexplained waited for a processor; longest unexplained %.1f ms; longest "
+		 "put %.1f ms, p99.99 %.3f ms; longest "
 		 "block write %.1f ms",
-		 growth->stall_count, (double)longest / 1e6, (double)growth->hist.max_ns / 1e6,
+		 growth->stall_count, (unsigned long long)runnable, (double)longest / 1e6, (double)growth->hist.max_ns / 1e6,
 		 (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6, (double)device / 1e6);
 	table_figure_add(alone(bench, "1/s", 0, "growth: puts per second"),
 			 (double)bench->grow_to / growth->seconds, 0);

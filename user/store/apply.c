@@ -106,6 +106,17 @@ static void store_node(struct run *run, const struct pf_node *node)
 		       atomic_load_explicit(&node->size, memory_order_relaxed));
 }
 
+/*
+ * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end first,
+ * is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
+ */
+static void fault_in(const struct run *run, const struct pf_node *node)
+{
+	volatile uint8_t *at = run->store->rw_base + atomic_load_explicit(&node->at, memory_order_relaxed);
+
+	*at = *at;
+}
+
 /* Several nodes may share a state: the first makes it odd, the first of the way back even. */
 static void sequences_turn(const struct run *run, uint64_t first, uint64_t last, bool begin)
 {
@@ -132,6 +143,8 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 		for (last = first + 1;
 		     last < to && atomic_load_explicit(&node_at(run, last)->lsn, memory_order_relaxed) == lsn; last++)
 			;
+		for (uint64_t i = first; i < last; i++)
+			fault_in(run, node_at(run, i));
 		sequences_turn(run, first, last, true);
 		run->first = first;
 		run->last = last;

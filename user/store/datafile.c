@@ -186,6 +186,7 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	if (r < 0)
 		goto err_free;
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
+	atomic_store(&file->zeroed, 1);
 	file->zeroed_at = calloc(store->granules_per_file, sizeof(*file->zeroed_at));
 	r = file->cells && file->zeroed_at ? pf_buddy_init(&file->buddy, store->granules_per_file)
 			: pf_error(-ENOMEM, "no memory for %s", file->name);
@@ -427,6 +428,7 @@ int pf_file_add(struct pf_store *store, uint32_t seen_count)
 		r = file_open(store, count, &file);
 	if (r != 0)
 		goto out;
+	atomic_store(&file->zeroed_sync, 1); /* it was flushed when it was made */
 	r = build_buddy(store, file);
 	file_publish(store, file);
 	if (r == 0)

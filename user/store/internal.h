@@ -64,9 +64,9 @@ struct pf_file {
 	int read_fd;
 	char name[16];
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
-	_Atomic uint64_t zeroed;      /* counts zeroings of ranges ... */
+	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
-	_Atomic uint64_t *zeroed_at;  /* by granule: the number of the last zeroing of the extent that starts there */
+	_Atomic uint64_t *zeroed_at;  /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */
@@ -294,6 +294,8 @@ void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *exte
 		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
+/** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
+int pf_file_flush(struct pf_store *store, struct pf_file *file);
 /** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
 int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
 

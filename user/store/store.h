@@ -77,6 +77,8 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
 /** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
+/** Makes durable that the unpublished @extent was zero when it was allocated: its publication will not wait for it. */
+int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *extent);
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
 int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		  size_t size);

@@ -2,8 +2,9 @@
 /*
  * spare.c - extents that a growing table will need, made ahead by a thread.
  *
- * DESIGN: a new extent must be zero, and durably so, before it is published (user/store/extent.c); that flushes a
- * data file, which takes as long as the device wants. A put that did it would stall, and all others behind it. So as
+ * DESIGN: a new extent must be zero, and durably so, before it is published (user/store/extent.c). Where there was data
+ * before, that flushes a data file, which takes as long as the device wants. A put that did it would stall, and all
+ * others behind it. So as
  * soon as a table has taken an extent, a thread makes the next ones. Should puts use them up faster than the device
  * allows, the one that finds none makes one itself: then the device is the limit.
  *
@@ -83,12 +84,14 @@ static void discard_unfit(struct pf_table *table, enum pf_spare_kind kind, uint6
 static uint32_t make(struct pf_store *store, uint64_t size, uint32_t count, struct pinfold_extent *ret_extents)
 {
 	uint32_t made = 0;
+	int r = 0;
 
 	while (made < count && pf_extent_alloc(store, size, 0, &ret_extents[made]) == 0)
 		made++;
-	if (made > 0 && pf_bulk_flush(store, ret_extents, made) < 0)
-		while (made > 0)
-			pf_extent_free(store, &ret_extents[--made]);
+	for (uint32_t i = made; r == 0 && i-- > 0;) /* one flush does for all of a file */
+		r = pf_extent_sync_zeroed(store, &ret_extents[i]);
+	while (r < 0 && made > 0)
+		pf_extent_free(store, &ret_extents[--made]);
 	return made;
 }
 
