@@ -43,6 +43,36 @@ PINFOLD_API void pinfold_table_close(struct pinfold_table *table);
  */
 PINFOLD_API int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_size,
 				  void *ret_value, size_t capacity, size_t *ret_size);
+
+/**
+ * One get of a batch.
+ *
+ * @key, @key_size:      what is asked for
+ * @ret_value, @capacity: where the value goes, and how many bytes there are room for
+ * @value_size:          set: the value's full size, if there is one
+ * @result:              set: 0; -ENOENT; -ENOBUFS: the value did not fit, its first @capacity bytes are there;
+ *                       -EINVAL (key size), -EIO or -EUCLEAN as of pinfold_table_get()
+ */
+struct pinfold_get {
+	const void *key;
+	size_t key_size;
+	void *ret_value;
+	size_t capacity;
+	size_t value_size;
+	int result;
+};
+/**
+ * Gets all of @gets. The memory accesses of many keys overlap, so that this is several times faster than as
+ * many pinfold_table_get(), from a handful of keys on; how many there are is not limited. Each get is as of a
+ * moment during the call, not all as of the same. 0 whatever the single results are; their words are not kept,
+ * but those of the last that failed with -EIO or -EUCLEAN. Any thread.
+ */
+PINFOLD_API int pinfold_table_get_batch(struct pinfold_table *table, struct pinfold_get *gets, size_t count);
+
+/**
+ * Makes @value (0..65536 bytes, copied) the value of @key (1..1024 bytes), whether or not it had one, and waits as the
+ * store's sync mode says. Any thread. -EINVAL, -ENOSPC, -ENOMEM, -EROFS, -EIO.
+ */
 PINFOLD_API int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size,
 				  const void *value, size_t value_size);
 /** -ENOENT if there was none. */
@@ -63,6 +93,31 @@ struct pinfold_record {
 };
 /** Applies all of @records as one transaction. At most 65536. */
 PINFOLD_API int pinfold_table_write(struct pinfold_table *table, const struct pinfold_record *records, size_t count);
+
+/** A condition of a change: value and presence must be as "expected" says, as in pinfold_table_cas(). */
+#define PINFOLD_CHANGE_COMPARE (1u << 0)
+
+/** One change of pinfold_table_submit(). Keys and values stay the caller's. */
+struct pinfold_change {
+	const void *key;
+	size_t key_size;
+	const void *value; /* NULL deletes */
+	size_t value_size;
+	const void *expected; /* with PINFOLD_CHANGE_COMPARE; NULL: the key must be absent */
+	size_t expected_size;
+	uint32_t flags;  /* PINFOLD_CHANGE_* */
+	int32_t result;  /* out: 0; -EAGAIN: the condition did not hold; -ENOENT: nothing to delete */
+};
+/**
+ * Makes @count changes (at most 65536) that do not depend on each other, in order, each seeing the ones before it: the
+ * way to keep many updates in flight from few threads. One whose result is not 0 changed nothing; the others happen
+ * all the same. They share one transaction, so they are ordered together and survive a crash all or none. Returns when
+ * ordered, whatever the sync mode: every later read sees them, and *ret_ticket says when they are durable
+ * (pinfold_ticket_poll(), _wait(), _fd()). On failure (-EINVAL, -ENOSPC, -ENOMEM, -E2BIG, -EROFS, -EIO) none of them
+ * happened. Any thread.
+ */
+PINFOLD_API int pinfold_table_submit(struct pinfold_table *table, struct pinfold_change *changes, size_t count,
+				     pinfold_ticket *ret_ticket);
 
 /** As pinfold_table_write(), but returns when ordered, whatever the sync mode: *ret_ticket says when it is durable. */
 PINFOLD_API int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_record *records,

@@ -80,8 +80,40 @@ static int do_cas(struct ledger *ledger, struct table_work *work, const struct t
 	return r;
 }
 
-static int do_batch(struct ledger *ledger, struct table_work *work, unsigned writer, uint64_t sequence,
-		    const struct table_plan *plan)
+/* The same changes, each with its condition, by one call. */
+static int do_submit(struct ledger *ledger, struct table_work *work, const struct table_model *model, unsigned writer,
+		     const struct pinfold_record *records, const struct table_plan *plan)
+{
+	static _Thread_local unsigned char expected[WORLD_BATCH][TABLE_VALUE_BYTES];
+	struct pinfold_change changes[WORLD_BATCH];
+	pinfold_ticket ticket;
+	int r;
+
+	for (unsigned i = 0; i < plan->count; i++) {
+		uint32_t key = plan->change[i].key;
+
+		changes[i] = (struct pinfold_change){ .key = records[i].key, .key_size = records[i].key_size,
+						      .value = records[i].value, .value_size = records[i].value_size };
+		if (!model->made_by[key])
+			continue;
+		changes[i].flags = PINFOLD_CHANGE_COMPARE;
+		changes[i].expected = expected[i];
+		changes[i].expected_size =
+			table_value(&ledger->world, writer, key, model->made_by[key], expected[i]);
+	}
+	r = pf_table_submit(work->table, changes, plan->count, &ticket);
+	for (unsigned i = 0; r == 0 && i < plan->count; i++) {
+		bool absent = plan->change[i].delete && !model->made_by[plan->change[i].key];
+
+		if (changes[i].result != (absent ? -ENOENT : 0))
+			return ledger_fail(ledger, "table: change %u of a submission: %s", i,
+					   strerror(-changes[i].result));
+	}
+	return r < 0 ? r : pf_ticket_settle(work->store, ticket);
+}
+
+static int do_batch(struct ledger *ledger, struct table_work *work, const struct table_model *model, unsigned writer,
+		    uint64_t sequence, const struct table_plan *plan)
 {
 	static _Thread_local unsigned char values[WORLD_BATCH][TABLE_VALUE_BYTES];
 	struct pinfold_record records[WORLD_BATCH];
@@ -95,7 +127,8 @@ static int do_batch(struct ledger *ledger, struct table_work *work, unsigned wri
 		records[i].value = values[i];
 		records[i].value_size = table_value(&ledger->world, writer, plan->change[i].key, sequence, values[i]);
 	}
-	return pf_table_write(work->table, records, plan->count);
+	return sequence % 2 ? do_submit(ledger, work, model, writer, records, plan)
+			    : pf_table_write(work->table, records, plan->count);
 }
 
 static int do_plan(struct ledger *ledger, struct table_work *work, const struct table_model *model, unsigned writer,
@@ -106,7 +139,7 @@ static int do_plan(struct ledger *ledger, struct table_work *work, const struct 
 	size_t key_size, value_size;
 
 	if (plan->op == TABLE_BATCH)
-		return do_batch(ledger, work, writer, sequence, plan);
+		return do_batch(ledger, work, model, writer, sequence, plan);
 	if (plan->op == TABLE_CAS || plan->op == TABLE_CAS_REFUSED)
 		return do_cas(ledger, work, model, writer, sequence, plan);
 	key_size = table_key(writer, plan->change[0].key, key);

@@ -29,6 +29,7 @@
 #define KEYS 4096
 #define STAYING 512 /* keys below it are never deleted */
 #define VALUE_WORDS 64
+#define BATCH 40 /* keys of a batched get: more than are in flight at once */
 
 static struct {
 	struct pf_store *store;
@@ -38,7 +39,7 @@ static struct {
 	_Atomic uint64_t written[KEYS]; /* count acknowledged for the key; its one writer's */
 	_Atomic unsigned failed;
 	char text[512];
-	_Atomic uint64_t gets, misses, scans, puts, deletes, swaps, batches;
+	_Atomic uint64_t gets, misses, batched, scans, puts, deletes, swaps, batches;
 } stress;
 
 static void fail(const char *what, uint64_t key, uint64_t a, uint64_t b)
@@ -60,6 +61,8 @@ static size_t make_value(uint32_t key, uint64_t count, uint64_t *ret_words)
 	struct rnd rnd = rnd_of(key, count, 1, 0);
 	size_t words = 3 + rnd_below(&rnd, VALUE_WORDS - 3);
 
+	if (key & 2) /* such a record keeps its size, so it is written over in place */
+		words = 36;
 	ret_words[0] = key;
 	ret_words[1] = count;
 	for (size_t i = 2; i < words; i++)
@@ -179,6 +182,43 @@ static void *writer_main(void *arg)
 	return NULL;
 }
 
+/* Laws 2 and 3 for @key, of which a get that began when @least was acknowledged says @count. */
+static void reader_check(uint32_t key, uint64_t least, uint64_t count, uint64_t *seen)
+{
+	if (key >= STAYING || !running())
+		return;
+	if (!count)
+		fail("law 2: a key that stays was not found", key, least, seen[key]);
+	if (count < least || count < seen[key])
+		fail("law 3: older than before", key, count, least > seen[key] ? least : seen[key]);
+	seen[key] = count;
+}
+
+static void reader_batch(struct rnd *rnd, uint64_t *seen)
+{
+	static _Thread_local uint64_t words[BATCH][VALUE_WORDS];
+	struct pinfold_get gets[BATCH];
+	uint64_t least[BATCH], count;
+	uint32_t keys[BATCH], width = rnd_below(rnd, 4) ? STAYING : KEYS, first = (uint32_t)rnd_below(rnd, width);
+	int r;
+
+	for (unsigned i = 0; i < BATCH; i++) {
+		keys[i] = (first + i * 97) % width; /* each once: of two gets of a key, either may be the older */
+		least[i] = keys[i] < STAYING ? atomic_load(&stress.written[keys[i]]) : 0;
+		gets[i] = (struct pinfold_get){ &keys[i], sizeof(keys[i]), words[i], sizeof(words[i]), 0, 1 };
+	}
+	r = pf_table_get_batch(stress.table, gets, BATCH);
+	if (r < 0)
+		fail("batched get", 0, (uint64_t)-r, 0);
+	atomic_fetch_add(&stress.batched, 1);
+	for (unsigned i = 0; i < BATCH; i++) {
+		if (gets[i].result < 0 && gets[i].result != -ENOENT)
+			fail("get of a batch", keys[i], (uint64_t)-gets[i].result, i);
+		count = gets[i].result == 0 ? value_count(keys[i], words[i], gets[i].value_size) : 0;
+		reader_check(keys[i], least[i], count, seen);
+	}
+}
+
 static void *reader_main(void *arg)
 {
 	struct thread_arg *self = arg;
@@ -187,15 +227,12 @@ static void *reader_main(void *arg)
 
 	while (running()) {
 		uint32_t key = (uint32_t)rnd_below(&rnd, rnd_below(&rnd, 4) ? STAYING : KEYS);
-		uint64_t least = key < STAYING ? atomic_load(&stress.written[key]) : 0, count = get_count(key);
+		uint64_t least = key < STAYING ? atomic_load(&stress.written[key]) : 0;
 
-		if (key >= STAYING || !running())
-			continue;
-		if (!count)
-			fail("law 2: a key that stays was not found", key, least, seen[key]);
-		if (count < least || count < seen[key])
-			fail("law 3: older than before", key, count, least > seen[key] ? least : seen[key]);
-		seen[key] = count;
+		if (rnd_below(&rnd, 16) == 0)
+			reader_batch(&rnd, seen);
+		else
+			reader_check(key, least, get_count(key), seen);
 	}
 	free(seen);
 	return NULL;
@@ -307,12 +344,14 @@ int main(int argc, char **argv)
 	if (tap_result(r == 0, "prepare: %s", r < 0 ? pf_error_text() : "done")) {
 		run(seconds);
 		tap_result(!stress.failed, "readers beside writers: %s", stress.failed ? stress.text : "no law broken");
-		tap_note("%llu puts, %llu deletes, %llu swaps, %llu batches; %llu gets, %llu misses, %llu scans",
+		tap_note("%llu puts, %llu deletes, %llu swaps, %llu batches; %llu gets, %llu misses, "
+			 "%llu batched gets, %llu scans",
 			 (unsigned long long)stress.puts, (unsigned long long)stress.deletes,
 			 (unsigned long long)stress.swaps, (unsigned long long)stress.batches,
 			 (unsigned long long)stress.gets, (unsigned long long)stress.misses,
-			 (unsigned long long)stress.scans);
-		tap_result(stress.gets && stress.scans && stress.deletes && stress.swaps && stress.batches,
+			 (unsigned long long)stress.batched, (unsigned long long)stress.scans);
+		tap_result(stress.gets && stress.batched && stress.scans && stress.deletes && stress.swaps &&
+				   stress.batches,
 			   "every kind of call was made");
 		r = pf_table_verify(stress.store, NULL, NULL, NULL);
 		tap_result(r == 0, "verify: %s", r < 0 ? pf_error_text() : "sound");

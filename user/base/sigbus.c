@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * DESIGN: each thread has a small stack of {jump target, address range} in
- * static TLS. Arming is two stores: no system call, no allocation. The handler
- * looks from the innermost guard outwards for one that covers the fault.
+ * DESIGN: each thread has a list of guards, {jump target, address range}, which
+ * lie in static TLS or on its stack. Arming is a few stores: no system call, no
+ * allocation. The handler looks from the innermost guard outwards for one that
+ * covers the fault.
  *
- *  1. The stack is written only by its own thread; the handler runs on that
+ *  1. The list is written only by its own thread; the handler runs on that
  *     thread too, so ordering needs compiler barriers only.
  *  2. The handler runs with SA_NODEFER: the jump does not restore a signal mask
  *     (sigsetjmp(env, 0)), so SIGBUS must not be masked while it runs.
@@ -17,16 +18,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-struct frame {
-	sigjmp_buf *env;
-	uintptr_t base;
-	uint64_t size;
-};
+_Thread_local struct pf_sigbus_node *volatile pf_sigbus_top;
 
-static _Thread_local struct frame frames[PF_SIGBUS_DEPTH_MAX] __attribute__((tls_model("initial-exec")));
-static _Thread_local volatile uintptr_t depth __attribute__((tls_model("initial-exec")));
+/* Guards that pf_sigbus_arm() hands out. */
+static _Thread_local struct slot {
+	struct pf_sigbus_node node;
+	struct pf_sigbus_range range;
+} slots[PF_SIGBUS_DEPTH_MAX] __attribute__((tls_model("initial-exec")));
 static _Thread_local void *volatile fault_address __attribute__((tls_model("initial-exec")));
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -56,14 +57,14 @@ static void handler(int signo, siginfo_t *info, void *context)
 {
 	uintptr_t addr = (uintptr_t)info->si_addr;
 
-	if (info->si_code > 0) {
-		for (uintptr_t i = depth; i-- > 0;) {
-			if (addr < frames[i].base || addr - frames[i].base >= frames[i].size)
-				continue;
-			depth = i;
-			fault_address = info->si_addr;
-			siglongjmp(*frames[i].env, 1);
-		}
+	for (struct pf_sigbus_node *node = pf_sigbus_top; info->si_code > 0 && node; node = node->prev) {
+		if (addr < node->range->base || addr - node->range->base >= node->range->size)
+			continue;
+		pf_sigbus_top = node->prev;
+		fault_address = info->si_addr;
+		if (!node->env)
+			__builtin_longjmp(((struct pf_sigbus_guard *)node)->place, 1);
+		siglongjmp(*node->env, 1);
 	}
 	chain(signo, info, context);
 }
@@ -85,22 +86,35 @@ int pf_sigbus_install(void)
 	return 0;
 }
 
+static bool is_slot(const struct pf_sigbus_node *node)
+{
+	return node >= &slots[0].node && node <= &slots[PF_SIGBUS_DEPTH_MAX - 1].node;
+}
+
 void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size)
 {
-	uintptr_t prev = depth;
+	struct pf_sigbus_node *prev = pf_sigbus_top, *last = prev;
+	struct slot *slot;
+	size_t used = 0;
 
-	pf_assert(prev < PF_SIGBUS_DEPTH_MAX);
-	frames[prev] = (struct frame){ .env = env, .base = (uintptr_t)base, .size = size };
+	while (last && !is_slot(last))
+		last = last->prev;
+	if (last) /* behind the innermost that is in use */
+		used = (size_t)((struct slot *)last - slots) + 1;
+	pf_assert(used < PF_SIGBUS_DEPTH_MAX);
+	slot = &slots[used];
+	slot->range = (struct pf_sigbus_range){ .base = (uintptr_t)base, .size = size };
+	slot->node = (struct pf_sigbus_node){ .prev = prev, .range = &slot->range, .env = env };
 	atomic_signal_fence(memory_order_seq_cst);
-	depth = prev + 1;
+	pf_sigbus_top = &slot->node;
 	atomic_signal_fence(memory_order_seq_cst);
-	return (void *)prev;
+	return prev;
 }
 
 void pf_sigbus_disarm(void *prev)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	depth = (uintptr_t)prev;
+	pf_sigbus_top = prev;
 }
 
 const void *pf_sigbus_address(void)

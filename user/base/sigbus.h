@@ -14,10 +14,31 @@
 #ifndef PF_SIGBUS_H
 #define PF_SIGBUS_H
 
+#include "base/error.h"
+
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define PF_SIGBUS_DEPTH_MAX 8
+
+/*
+ * The same, for a path where sigsetjmp()'s saving of registers and two calls would count: the compiler saves what
+ * it needs, and arming is four stores. Guard and range must stay alive until the disarm.
+ *
+ *	struct pf_sigbus_guard guard;
+ *	if (__builtin_setjmp(guard.place)) { ... the fault ... }
+ *	else { pf_sigbus_enter(&guard, &range); load; pf_sigbus_leave(&guard); }
+ *
+ * As with setjmp(), a local that changes between arming and fault must be volatile. The function that calls
+ * __builtin_setjmp() is a PF_SIGBUS_FUNCTION: a fault brings it back with registers that it never touched changed, and
+ * the compiler must not tell its callers that they are kept (gcc's -fipa-ra does, unless told not to).
+ */
+#ifdef __clang__
+#define PF_SIGBUS_FUNCTION __attribute__((noinline))
+#else
+#define PF_SIGBUS_FUNCTION __attribute__((noinline, noipa))
+#endif
 
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */
 int pf_sigbus_install(void);
@@ -32,5 +53,44 @@ void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size);
 void pf_sigbus_disarm(void *prev);
 /** The address of the calling thread's last caught fault; NULL if there was none. */
 const void *pf_sigbus_address(void);
+
+/* ---- what the inline calls need ---- */
+
+struct pf_sigbus_range {
+	uintptr_t base;
+	uint64_t size;
+};
+
+/* A thread's guards form a list, the innermost first. */
+struct pf_sigbus_node {
+	struct pf_sigbus_node *prev;
+	const struct pf_sigbus_range *range;
+	sigjmp_buf *env; /* NULL: the node is the first part of a struct pf_sigbus_guard */
+};
+
+struct pf_sigbus_guard {
+	struct pf_sigbus_node node;
+	void *place[5];
+};
+
+/* initial-exec: the lazy kind may allocate inside a handler */
+extern _Thread_local struct pf_sigbus_node *volatile pf_sigbus_top
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline void pf_sigbus_enter(struct pf_sigbus_guard *guard, const struct pf_sigbus_range *range)
+{
+	guard->node.prev = pf_sigbus_top;
+	guard->node.range = range;
+	guard->node.env = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	pf_sigbus_top = &guard->node;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void pf_sigbus_leave(const struct pf_sigbus_guard *guard)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	pf_sigbus_top = guard->node.prev;
+}
 
 #endif

@@ -33,6 +33,12 @@ int pinfold_table_get(struct pinfold_table *table, const void *key, size_t key_s
 	return pf_table_get(inner(table), key, key_size, ret_value, capacity, ret_size);
 }
 
+int pinfold_table_get_batch(struct pinfold_table *table, struct pinfold_get *gets, size_t count)
+{
+	REQUIRE(table && (gets || !count));
+	return pf_table_get_batch(inner(table), gets, count);
+}
+
 int pinfold_table_put(struct pinfold_table *table, const void *key, size_t key_size, const void *value,
 		      size_t value_size)
 {
@@ -64,6 +70,13 @@ int pinfold_table_write_async(struct pinfold_table *table, const struct pinfold_
 {
 	REQUIRE(table && (records || !count) && ret_ticket);
 	return pf_table_write_async(inner(table), records, count, ret_ticket);
+}
+
+int pinfold_table_submit(struct pinfold_table *table, struct pinfold_change *changes, size_t count,
+			 pinfold_ticket *ret_ticket)
+{
+	REQUIRE(table && (changes || !count) && ret_ticket);
+	return pf_table_submit(inner(table), changes, count, ret_ticket);
 }
 
 int pinfold_cursor_open(struct pinfold_table *table, struct pinfold_cursor **ret_cursor)

@@ -4,41 +4,26 @@
  *
  *  1. One applier at a time (flush.c's applying flag, or recovery): so the sequences
  *     need no lock, and an odd one is always the applier's own.
- *  2. All stripes of a transaction are odd from before its first store until after
- *     its last: a reader never takes a half-applied one for whole.
- *  3. Aligned 8-byte parts are stored at once, in order: a table may swing an entry.
+ *  2. The sequences of all pages of a transaction are odd from before its first store until after its last: a reader
+ * never takes a half-applied one for whole, not even one in place that asks for nothing else. Its nodes stay in the
+ *     overlay until the whole group is stored.
+ *  3. Aligned 8-byte parts are stored at once, in order, and parts in the order of the record: a table may swing an
+ * entry.
  *  4. A page whose blocks cannot be read answers with SIGBUS: that poisons the store,
  *     and what is durable but not applied stays visible through the overlay.
  */
 #include "base/error.h"
 #include "base/sigbus.h"
+#include "base/words.h"
 #include "store/internal.h"
 #include "store/protect.h"
 #include "store/record.h"
 
-#include <sched.h>
 #include <string.h>
 
-static void store_bytes(uint8_t *to, const uint8_t *from, uint64_t size)
-{
-	uint64_t head = -(uintptr_t)to & 7;
-
-	if (head > size)
-		head = size;
-	for (uint64_t i = 0; i < head; i++)
-		((volatile uint8_t *)to)[i] = from[i];
-	to += head;
-	from += head;
-	size -= head;
-	for (; size >= 8; size -= 8, to += 8, from += 8) {
-		uint64_t word;
-
-		memcpy(&word, from, 8);
-		atomic_store_explicit((_Atomic uint64_t *)to, word, memory_order_relaxed);
-	}
-	for (uint64_t i = 0; i < size; i++)
-		((volatile uint8_t *)to)[i] = from[i];
-}
+/* Nodes, and bytes of each, that are asked for before they are stored. */
+#define AHEAD 6u
+#define AHEAD_MAX 512u
 
 const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range)
 {
@@ -50,75 +35,162 @@ const char *pf_record_range_check(const struct pf_store *store, const struct pf_
 	return NULL;
 }
 
-static int store_range(void *ctx, const struct pf_record_range *range, const uint8_t *data)
+/*
+ * Behind the bytes and always: a checkpoint that cleared the flag and flushed in between did not take them, and the
+ * next one, whose start lies behind this record, must.
+ */
+static void note_change(struct pf_file *file)
 {
-	struct pf_store *store = ctx;
-	struct pf_file *file = store->files[range->file_id];
-
-	store_bytes(store->rw_base + range->file_id * store->file_size + range->offset, data, range->length);
-	/*
-	 * Behind the bytes and always: a checkpoint that cleared the flag and flushed in between did not
-	 * take them, and the next one, whose start lies behind this record, must.
-	 */
 	atomic_store(&file->dirty, true);
-	return 0;
 }
 
-/* The stores of a record under the guard. 0, or -EIO with the store poisoned. */
-static int store_record(struct pf_store *store, const uint8_t *record, pf_range_fn fn)
+/* What went wrong at the address that the guard caught. */
+static int fault(struct pf_store *store)
 {
+	uint64_t at = (uint64_t)((const uint8_t *)pf_sigbus_address() - store->rw_base);
+
+	pf_window_lock(store);
+	pf_poison(store, "data.%06u: offset %llu: I/O error while applying", (unsigned int)(at / store->file_size),
+		  (unsigned long long)(at % store->file_size));
+	return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
+}
+
+/* What of a group is being stored. */
+struct run {
+	struct pf_store *store;
+	const struct pf_node *nodes;
+	uint32_t mask;                     /* node i stands at nodes[i & mask] */
+	uint64_t begin, end;               /* of the file of the part stored last, in the arena: they come in runs */
+	volatile uint64_t first, last;     /* nodes of the transaction at work: a fault must not leave sequences odd */
+};
+
+static const struct pf_node *node_at(const struct run *run, uint64_t i)
+{
+	return &run->nodes[i & run->mask];
+}
+
+static struct pf_page_state *state_at(const struct run *run, uint64_t i)
+{
+	return pf_page_of(run->store,
+			  atomic_load_explicit(&node_at(run, i)->at, memory_order_relaxed) >> PF_PAGE_SHIFT);
+}
+
+static void note_file(struct run *run, uint64_t at)
+{
+	struct pf_store *store = run->store;
+
+	if (run->end)
+		note_change(store->files[run->begin / store->file_size]);
+	run->begin = at / store->file_size * store->file_size;
+	run->end = run->begin + store->file_size;
+}
+
+/* Asks for the places of a node that will soon be stored. It may be one of a later group: a hint. */
+static void ask_ahead(const struct run *run, uint64_t i)
+{
+	const struct pf_node *node = node_at(run, i);
+	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+
+	__builtin_prefetch(pf_page_of(run->store, at >> PF_PAGE_SHIFT), 1);
+	for (uint32_t k = 0; k < size && k < AHEAD_MAX; k += 64)
+		__builtin_prefetch(run->store->rw_base + at + k, 1);
+}
+
+static void store_node(struct run *run, const struct pf_node *node)
+{
+	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+
+	if (at < run->begin || at >= run->end)
+		note_file(run, at);
+	pf_words_store(run->store->rw_base + at,
+		       run->store->log.data + atomic_load_explicit(&node->data, memory_order_relaxed),
+		       atomic_load_explicit(&node->size, memory_order_relaxed));
+}
+
+/*
+ * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end first,
+ * is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
+ */
+static void fault_in(const struct run *run, const struct pf_node *node)
+{
+	volatile uint8_t *at = run->store->rw_base + atomic_load_explicit(&node->at, memory_order_relaxed);
+
+	*at = *at;
+}
+
+/* Several nodes may share a state: the first makes it odd, the first of the way back even. */
+static void sequences_turn(const struct run *run, uint64_t first, uint64_t last, bool begin)
+{
+	for (uint64_t i = first; i < last; i++) {
+		struct pf_page_state *state = state_at(run, i);
+		uint32_t seq = atomic_load_explicit(&state->seq, memory_order_relaxed);
+
+		if ((seq & 1) != begin)
+			atomic_store_explicit(&state->seq, seq + 1, memory_order_release);
+	}
+	if (begin)
+		atomic_thread_fence(memory_order_release);
+}
+
+/* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
+static __attribute__((noinline)) void store_nodes(struct run *run, const struct pf_group *group)
+{
+	const uint64_t from = group->large ? 0 : group->node_begin,
+		       to = group->large ? group->large_nodes : group->node_end;
+
+	for (uint64_t first = from, last; first < to; first = last) {
+		const uint64_t lsn = atomic_load_explicit(&node_at(run, first)->lsn, memory_order_relaxed);
+
+		for (last = first + 1;
+		     last < to && atomic_load_explicit(&node_at(run, last)->lsn, memory_order_relaxed) == lsn; last++)
+			;
+		for (uint64_t i = first; i < last; i++)
+			fault_in(run, node_at(run, i));
+		sequences_turn(run, first, last, true);
+		run->first = first;
+		run->last = last;
+		for (uint64_t i = first; i < last; i++) {
+			if (i + AHEAD < to)
+				ask_ahead(run, i + AHEAD);
+			store_node(run, node_at(run, i));
+		}
+		run->last = first;
+		sequences_turn(run, first, last, false);
+	}
+	if (run->end)
+		note_change(run->store->files[run->begin / run->store->file_size]);
+}
+
+int pf_apply_group(struct pf_store *store, const struct pf_group *group)
+{
+	struct run run = { .store = store, .nodes = store->log.nodes, .mask = PF_RING_NODES - 1 };
 	sigjmp_buf env;
 	void *prev;
-	int r;
 
+	if (group->large) {
+		run.nodes = store->log.nodes + PF_RING_NODES;
+		run.mask = UINT32_MAX;
+	}
 	if (sigsetjmp(env, 0) != 0) {
-		uint64_t at = (uint64_t)((const uint8_t *)pf_sigbus_address() - store->rw_base);
-
-		pf_window_lock(store);
-		pf_poison(store, "data.%06u: offset %llu: I/O error while applying",
-			  (unsigned int)(at / store->file_size), (unsigned long long)(at % store->file_size));
-		return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
+		sequences_turn(&run, run.first, run.last, false);
+		return fault(store);
 	}
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);
 	pf_window_unlock(store);
-	r = pf_record_foreach(record, fn, store);
+	store_nodes(&run, group);
 	pf_window_lock(store);
 	pf_sigbus_disarm(prev);
-	return r;
+	return 0;
 }
 
-/* Several nodes may share a stripe: the first makes it odd, the first of the way back even. */
-static void stripes_begin(struct pf_store *store, const struct pf_txn *txn)
+/* ---- replay ---- */
+
+static int store_range(struct pf_store *store, const struct pf_record_range *range, const uint8_t *data)
 {
-	for (uint64_t i = 0; i < txn->node_count; i++) {
-		struct pf_bucket *bucket = pf_bucket_of(store, txn->nodes[i].page);
-		uint32_t seq = atomic_load_explicit(&bucket->seq, memory_order_relaxed);
-
-		if (!(seq & 1))
-			atomic_store_explicit(&bucket->seq, seq + 1, memory_order_relaxed);
-	}
-	atomic_thread_fence(memory_order_seq_cst);
-}
-
-static void stripes_end(struct pf_store *store, const struct pf_txn *txn)
-{
-	for (uint64_t i = 0; i < txn->node_count; i++) {
-		struct pf_bucket *bucket = pf_bucket_of(store, txn->nodes[i].page);
-		uint32_t seq = atomic_load_explicit(&bucket->seq, memory_order_relaxed);
-
-		if (seq & 1)
-			atomic_store_explicit(&bucket->seq, seq + 1, memory_order_release);
-	}
-}
-
-int pf_apply(struct pf_store *store, struct pf_txn *txn)
-{
-	int r;
-
-	stripes_begin(store, txn);
-	r = store_record(store, txn->record, store_range);
-	stripes_end(store, txn);
-	return r;
+	pf_words_store(store->rw_base + range->file_id * store->file_size + range->offset, data, range->length);
+	note_change(store->files[range->file_id]);
+	return 0;
 }
 
 /* As store_range(), when nobody reads yet: whole pages go past the mapping, so that they are not read first. */
@@ -132,12 +204,12 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 	uint64_t whole;
 
 	if (range->length < skip + PF_BLOCK_SIZE)
-		return store_range(ctx, range, data);
+		return store_range(store, range, data);
 	whole = (range->length - skip) & ~(uint64_t)(PF_BLOCK_SIZE - 1);
-	store_bytes(to, data, skip);
+	pf_words_store(to, data, skip);
 	n = pf_io_pwrite(file->fd, data + skip, whole, range->offset + skip);
-	store_bytes(to + skip + whole, data + skip + whole, range->length - skip - whole);
-	atomic_store(&file->dirty, true);
+	pf_words_store(to + skip + whole, data + skip + whole, range->length - skip - whole);
+	note_change(file);
 	if (n == (ssize_t)whole)
 		return 0;
 	return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: cannot replay %llu bytes: %s", store->dir,
@@ -148,36 +220,16 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 
 int pf_apply_record(struct pf_store *store, const uint8_t *record)
 {
-	return store_record(store, record, replay_range);
-}
+	sigjmp_buf env;
+	void *prev;
+	int r;
 
-/* ---- the reading side ---- */
-
-static uint64_t page_of(const struct pf_store *store, const void *addr)
-{
-	return (uint64_t)((const uint8_t *)addr - store->base) >> PF_PAGE_SHIFT;
-}
-
-uint32_t pf_seq_begin(const struct pf_store *store, const void *addr)
-{
-	struct pf_bucket *bucket = pf_bucket_of(store, page_of(store, addr));
-	uint32_t seq;
-
-	for (unsigned int turns = 0; (seq = atomic_load_explicit(&bucket->seq, memory_order_acquire)) & 1; turns++) {
-		__builtin_ia32_pause();
-		if (turns % 64 == 63) /* the applier may wait for a page to be read */
-			sched_yield();
-	}
-	return seq;
-}
-
-bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq)
-{
-	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&pf_bucket_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
-}
-
-bool pf_page_pending(const struct pf_store *store, const void *addr)
-{
-	return atomic_load_explicit(&pf_bucket_of(store, page_of(store, addr))->count, memory_order_acquire) != 0;
+	if (sigsetjmp(env, 0) != 0)
+		return fault(store);
+	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);
+	pf_window_unlock(store);
+	r = pf_record_foreach(record, replay_range, store);
+	pf_window_lock(store);
+	pf_sigbus_disarm(prev);
+	return r;
 }

@@ -61,15 +61,9 @@ static int flush_data(struct pf_store *store)
 
 	for (uint32_t id = 0; id < count; id++) {
 		struct pf_file *file = store->files[id];
-		int r;
 
-		if (!atomic_exchange(&file->dirty, false))
-			continue;
-		r = pf_io_fdatasync(file->fd);
-		if (r < 0) {
-			pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
+		if (atomic_exchange(&file->dirty, false) && pf_file_flush(store, file) < 0)
 			return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
-		}
 	}
 	return 0;
 }

@@ -138,6 +138,7 @@ static void file_free(struct pf_file *file)
 		close(file->read_fd);
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
+	free(file->zeroed_at);
 	free(file);
 }
 
@@ -187,7 +188,9 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	if (r < 0)
 		goto err_free;
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
-	r = file->cells ? pf_buddy_init(&file->buddy, store->granules_per_file)
+	atomic_store(&file->zeroed, 1);
+	file->zeroed_at = calloc(store->granules_per_file, sizeof(*file->zeroed_at));
+	r = file->cells && file->zeroed_at ? pf_buddy_init(&file->buddy, store->granules_per_file)
 			: pf_error(-ENOMEM, "no memory for %s", file->name);
 	if (r == 0)
 		r = map_file(store, file);
@@ -427,6 +430,7 @@ int pf_file_add(struct pf_store *store, uint32_t seen_count)
 		r = file_open(store, count, &file);
 	if (r != 0)
 		goto out;
+	atomic_store(&file->zeroed_sync, 1); /* it was flushed when it was made */
 	r = build_buddy(store, file);
 	file_publish(store, file);
 	if (r == 0)

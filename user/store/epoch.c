@@ -3,13 +3,16 @@
  * DESIGN: liburcu's memb flavour, whose read side is two plain stores. A thread is registered
  * when it first enters and unregistered by a key destructor when it ends.
  */
+#define _LGPL_SOURCE /* as this file's licence is: the read side inline instead of by a call */
 #include "base/error.h"
 #include "store/internal.h"
 
 #include <stdlib.h>
 #include <urcu.h>
 
-static _Thread_local bool registered;
+extern DECLARE_URCU_TLS(struct urcu_reader, urcu_memb_reader) __attribute__((tls_model("initial-exec")));
+/* initial-exec: one load instead of a call for each, in a shared object too */
+static _Thread_local bool registered __attribute__((tls_model("initial-exec")));
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static int key_result;

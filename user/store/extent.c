@@ -12,7 +12,8 @@
  *     checkpoint's start LSN has passed the drop: older records may be replayed
  *     until then, and must not overwrite bulk data of the next owner.
  *  3. An extent is zeroed before it is handed out, and that is durable before its
- *     publication can be: the blocks may hold a former owner's bytes.
+ *     publication can be: the blocks may hold a former owner's bytes. Where nothing was ever written, and that is
+ *     durable, there is nothing to wait for.
  *  4. A generation grows with each allocation at a granule and survives in its entry.
  */
 #include "base/crc.h"
@@ -23,6 +24,7 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state,
 		   uint32_t order, uint32_t flags, uint32_t gen)
@@ -199,7 +201,28 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 	}
 }
 
-static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
+/*
+ * Whether the granules hold no data, and none that a crash could bring back: they are a hole or unwritten, and every
+ * zeroing that may have made them so is durable. Until the first flush since the file was opened nobody knows
+ * what an earlier process left unflushed.
+ */
+static bool durably_empty(const struct pf_file *file, uint32_t granule, uint32_t order)
+{
+	const uint64_t sync = atomic_load(&file->zeroed_sync), begin = (uint64_t)granule << PF_GRANULE_SHIFT;
+	off_t data;
+
+	if (sync == 0)
+		return false;
+	for (uint32_t i = 0; i < 1u << order; i++)
+		if (atomic_load(&file->zeroed_at[granule + i]) > sync)
+			return false;
+	data = lseek(file->read_fd, (off_t)begin, SEEK_DATA);
+	return data < 0 ? errno == ENXIO : (uint64_t)data >= begin + (PF_GRANULE_SIZE << order);
+}
+
+/* *ret_number: a flush of the file that begins from now on covers all zeroings up to this one. */
+static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size,
+		      uint64_t *ret_number)
 {
 	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE, offset, size);
 
@@ -211,14 +234,16 @@ static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t off
 	if (r < 0)
 		return pf_error(r, "%s/%s: offset %llu: cannot allocate %llu bytes: %s", store->dir, file->name,
 				(unsigned long long)offset, (unsigned long long)size, strerror(-r));
-	atomic_fetch_add(&file->zeroed, 1);
+	*ret_number = atomic_fetch_add(&file->zeroed, 1) + 1;
 	return 0;
 }
 
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent)
 {
 	uint32_t order = 0, granule, gen;
+	uint64_t zeroed = 0;
 	struct pf_file *file;
+	bool empty;
 	int r = pf_writable(store);
 
 	if (r < 0)
@@ -235,13 +260,16 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 	r = take_or_grow(store, order, flags, &file, &granule);
 	if (r < 0)
 		return r;
-	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order);
+	empty = durably_empty(file, granule, order);
+	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order, &zeroed);
 	pthread_mutex_lock(&store->alloc_lock);
 	if (r < 0) {
 		pf_buddy_free(&file->buddy, granule, order);
 	} else {
 		gen = pf_cell_gen(atomic_load(&file->cells[granule])) + 1;
 		gen += gen == 0; /* 0 means never */
+		for (uint32_t i = 0; i < 1u << order; i++)
+			atomic_store_explicit(&file->zeroed_at[granule + i], empty ? 0 : zeroed, memory_order_relaxed);
 		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen),
 				      memory_order_release);
 		*ret_extent = extent_of(file, granule, atomic_load(&file->cells[granule]));
@@ -431,8 +459,7 @@ int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, u
 	return 0;
 }
 
-/* Flushes @file and remembers which zeroings that covers. A failed flush is final. */
-static int flush_file(struct pf_store *store, struct pf_file *file)
+int pf_file_flush(struct pf_store *store, struct pf_file *file)
 {
 	uint64_t zeroed = atomic_load(&file->zeroed), seen;
 	int r = pf_io_fdatasync(file->fd);
@@ -447,11 +474,20 @@ static int flush_file(struct pf_store *store, struct pf_file *file)
 	return 0;
 }
 
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file)
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule)
 {
-	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed))
+	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed_at[granule]))
 		return 0;
-	return flush_file(store, file);
+	return pf_file_flush(store, file);
+}
+
+int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_file *file;
+	uint64_t cell;
+	int r = cell_of_extent(store, extent, &file, &cell);
+
+	return r < 0 ? r : pf_file_sync_zeroed(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
 }
 
 int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count)
@@ -467,7 +503,7 @@ int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, 
 		for (size_t k = 0; r == 0 && !done && k < i; k++)
 			done = extents[k].file_id == extents[i].file_id;
 		if (r == 0 && !done)
-			r = flush_file(store, file);
+			r = pf_file_flush(store, file);
 	}
 	return r;
 }

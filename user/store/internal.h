@@ -26,8 +26,6 @@
 #include <stdatomic.h>
 #include <urcu.h>
 
-#define PF_BUCKET_COUNT 65536u
-#define PF_STAGE_SIZE (1u << 20)
 #define PF_PENDING_MIN (1ull << 20)
 #define PF_PENDING_MAX (16ull << 20)
 /** A commit's flush in async mode waits for more to come, up to this many bytes. */
@@ -66,32 +64,68 @@ struct pf_file {
 	int read_fd;
 	char name[16];
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
-	_Atomic uint64_t zeroed;      /* counts zeroings of ranges ... */
+	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
+	_Atomic uint64_t *zeroed_at;  /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */
 };
 
-/* ---- overlay ---- */
+/* ---- the log: what is ordered, in memory (log.c) ---- */
 
-/** A part of one page that a transaction changes. Lives in its transaction; unlinked and freed under RCU. */
+/**
+ * A part of one page that a transaction changes; bytes in the log. Written under lock, read by anyone; its place is
+ * used again once it is applied, which a reader learns from the page's sequence.
+ */
 struct pf_node {
-	struct pf_node *_Atomic next;
-	uint64_t page; /* number in the arena */
-	uint64_t lsn;  /* of the transaction's end */
-	const uint8_t *data;
-	uint16_t offset;
-	uint16_t size;
+	_Atomic uint64_t lsn;  /* end of its transaction */
+	_Atomic uint64_t at;   /* its first byte in the arena */
+	_Atomic uint64_t data; /* and in the log */
+	_Atomic uint32_t size;
+	_Atomic uint32_t next; /* the one before it in its bucket; its lsn tells whether it still is */
 };
 
-/** Pages with equal hash: sequence, and queue of pending nodes in LSN order. */
+/**
+ * Pages with equal hash: the newest of their nodes. What readers look at first is in struct pf_page_state: the
+ * sequence, which the one applier writes, and the group of that node.
+ */
 struct pf_bucket {
-	_Atomic uint32_t seq;   /* odd while being applied to; written by the one applier */
-	_Atomic uint32_t count; /* of pending nodes */
-	struct pf_node *_Atomic head;
-	struct pf_node *tail;   /* spin */
-	_Atomic uint32_t spin;
+	_Atomic uint64_t lsn;  /* of the newest node; beyond applied_lsn: something is pending. lock */
+	_Atomic uint32_t node; /* lock */
+};
+
+/** What one write and flush makes durable. lock; between take and written its bytes are the leader's. */
+struct pf_group {
+	uint64_t start;     /* of its header in the log's memory; whole blocks */
+	uint64_t bytes;     /* of records behind the header */
+	uint64_t end_lsn;
+	uint64_t pos, number;
+	uint64_t node_begin, node_end; /* of its nodes, as node_head counts */
+	uint64_t ring_end;  /* ring_head behind it */
+	uint32_t txn_count, large_nodes;
+	bool large;         /* one transaction, in the large area */
+};
+
+#define PF_GROUPS 64u
+#define PF_NODE_NONE UINT32_MAX
+#define PF_RING_NODES (1u << 17)
+/** Transactions beyond this many bytes or nodes take the large area. */
+#define PF_SMALL_BYTES (1u << 20)
+#define PF_SMALL_NODES (1u << 13)
+
+struct pf_log {
+	uint8_t *data;                 /* ring, then the large area */
+	struct pf_node *nodes;         /* PF_RING_NODES, then the large area's */
+	uint64_t ring_size, large_size, large_ready, large_nodes, large_nodes_ready;
+	uint64_t ring_head, ring_tail; /* endless counts of bytes: taken, and applied */
+	uint64_t node_head, node_tail;
+	struct pf_group group[PF_GROUPS];
+	uint64_t opened, sealed, written, applied; /* endless counts of groups */
+	uint64_t pending_bytes;        /* ordered, not taken by a leader */
+	_Atomic uint32_t pending_txns; /* changed under lock */
+	bool large_busy;               /* somebody has the large area, until what is in it is applied */
+	uint64_t large_lsn;            /* end of that; 0: not ordered yet */
 };
 
 /* ---- transactions ---- */
@@ -103,27 +137,28 @@ struct pf_ref {
 	enum pf_ref_kind kind;
 };
 
+/** A part of a page that a transaction changes: place in the arena, and in its record. */
+struct pf_part {
+	uint64_t at, data;
+	uint32_t size;
+};
+
 #define PF_TXN_INLINE_BYTES 512
 #define PF_TXN_INLINE_REFS 4
-#define PF_TXN_INLINE_NODES 6
+#define PF_TXN_INLINE_PARTS 8
 
 struct pf_txn {
-	struct pf_txn *next;
 	struct pf_store *store;
 	uint8_t *record; /* header and ranges, as in the journal */
 	uint64_t length, capacity;
 	struct pf_ref *refs;
 	uint32_t ref_count, ref_capacity;
 	uint32_t range_count;
-	uint64_t node_count;
-	struct pf_node *nodes;
-	uint64_t end_lsn;
-	uint64_t group_end_pos; /* of the last of its group, else 0 */
-	uint64_t group_number;
-	bool discard;           /* never reached the disk: only leaves the overlay */
-	struct rcu_head rcu;
+	bool large; /* has the large area */
+	struct pf_part *parts;
+	uint64_t part_count, part_capacity;
 	struct pf_ref refs_inline[PF_TXN_INLINE_REFS];
-	struct pf_node nodes_inline[PF_TXN_INLINE_NODES];
+	struct pf_part parts_inline[PF_TXN_INLINE_PARTS];
 	_Alignas(8) uint8_t record_inline[PF_TXN_INLINE_BYTES];
 };
 
@@ -135,11 +170,6 @@ struct pf_quarantine {
 	uint32_t file_id, granule, order;
 	uint64_t lsn;           /* reusable after a checkpoint at or beyond it ... */
 	_Atomic bool grace;     /* ... and when every reader of before has left */
-};
-
-struct pf_txn_list {
-	struct pf_txn *head, *tail;
-	uint64_t bytes;
 };
 
 struct pf_segment {
@@ -169,6 +199,7 @@ struct pf_store {
 	int window_key;        /* protection key of the window; -1: none */
 	struct pinfold_extent root;
 	struct pf_bucket *buckets;
+	struct pf_pages *pages;
 	uint64_t pending_max; /* bytes ordered and not yet written, beyond which committers wait */
 
 	struct pf_file **files;
@@ -183,22 +214,24 @@ struct pf_store {
 	struct pf_segment *segments;
 	uint64_t segment_data; /* bytes of a segment that positions run through */
 	uint64_t capacity;     /* of the ring, bytes */
-	uint8_t *stage;        /* the leader's buffer */
 	struct pf_io_ring *ring;
 	char io_refused[160];  /* of io_uring and its modes: what was done without, and why */
 
 	/* commit order: lock */
 	pthread_mutex_t lock;
 	pthread_cond_t flusher_wake, checkpointer_wake;
-	struct pf_txn_list pending; /* ordered, not written */
-	struct pf_txn_list apply;   /* written (or failed), to be applied (or discarded) */
+	struct pf_log log;          /* ordered, not applied */
 	bool flushing, applying, stuck, flush_urgent, stop, checkpoint_wanted, threads_running;
+	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
+	uint64_t flush_ns;          /* how long a flush takes, on the whole */
+	uint32_t last_txns;         /* in the last group */
+	_Atomic uint32_t spinners;  /* waiters that spin */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
 	struct pf_log_point applied_point; /* end of the last applied group */
 	uint64_t group_max;                /* what the superblock admits as a group's size; the leader raises it */
-	_Atomic uint64_t ordered_lsn, durable_lsn, applied_lsn, checkpoint_lsn;
-	_Atomic bool poisoned;
+	_Atomic uint64_t ordered_lsn;
+	_Atomic uint64_t visible_lsn; /* what readers see: ordered_lsn, until a failure takes the end away */
 	char poison_reason[120];
 	uint64_t commit_count, commit_bytes, flush_count;
 	uint64_t recovered_txns, recovered_bytes;
@@ -209,6 +242,11 @@ struct pf_store {
 	pthread_mutex_t alloc_lock;
 	struct pf_quarantine *quarantine; /* alloc_lock */
 	uint64_t allocated_bytes, published_bytes, extent_count; /* alloc_lock */
+
+	/* read by every reader, changed once per group: a cache line of their own. lock */
+	_Alignas(64) _Atomic uint64_t applied_lsn;
+	_Atomic uint64_t durable_lsn, checkpoint_lsn;
+	_Atomic bool poisoned;
 };
 
 /* ---- lock.c ---- */
@@ -261,21 +299,59 @@ void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *exte
 		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
-/** Makes zeroings of @file so far durable; poisons if the flush fails. */
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file);
+/** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
+int pf_file_flush(struct pf_store *store, struct pf_file *file);
+/** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
+
+/* ---- log.c. lock held unless said otherwise ---- */
+enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT };
+
+int pf_log_init(struct pf_store *store);
+void pf_log_done(struct pf_store *store);
+/** Whether @txn may be appended, or what has to happen first. */
+enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn);
+/** Appends @txn, whose record is sealed and ends at @end_lsn. There is room. */
+void pf_log_append(struct pf_store *store, const struct pf_txn *txn, uint64_t end_lsn);
+static inline bool pf_log_pending(const struct pf_log *log)
+{
+	return log->opened > log->written;
+}
+/** The oldest group that is not written; from now on it is complete. */
+struct pf_group *pf_log_take(struct pf_store *store);
+/** Gives back the memory of the oldest group, which is applied. */
+void pf_log_applied(struct pf_store *store);
+/** Where the journal's next group will begin. */
+uint64_t pf_log_head_pos(const struct pf_store *store);
+/** Takes the large area for @txn and copies it there; waits for whoever has it. No lock. -ENOMEM, -EROFS, -EIO. */
+int pf_log_large_claim(struct pf_store *store, struct pf_txn *txn);
+/** Gives it back: @txn will not be appended. No lock. */
+void pf_log_large_release(struct pf_store *store, struct pf_txn *txn);
 
 /* ---- overlay.c ---- */
 static inline struct pf_bucket *pf_bucket_of(const struct pf_store *store, uint64_t page)
 {
-	return &store->buckets[(page ^ page >> 16) & (PF_BUCKET_COUNT - 1)];
+	return &store->buckets[(page ^ page >> 16) & (PF_PAGE_STATES - 1)];
 }
-void pf_overlay_insert(struct pf_store *store, struct pf_node *node);
-/** Removes the oldest node of its bucket, which must be @node. */
-void pf_overlay_remove(struct pf_store *store, struct pf_node *node);
+static inline struct pf_page_state *pf_page_of(const struct pf_store *store, uint64_t page)
+{
+	return &store->pages->state[(page ^ page >> 16) & (PF_PAGE_STATES - 1)];
+}
+/** Makes node @index the newest of its bucket. lock held. */
+void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, const struct pf_part *part, uint64_t data);
+/**
+ * Copies the @size bytes of @page that begin at @first of the arena to @out, if its newest node up to @lsn has them
+ * all: then the mapping need not be read. Within a sequence of the page.
+ */
+bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		       size_t size);
+/** Lays what @page has pending up to @lsn over those bytes, which were read from the mapping. */
+void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		    size_t size);
 
 /* ---- apply.c ---- */
-/** Stores @txn's ranges into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
-int pf_apply(struct pf_store *store, struct pf_txn *txn);
+/** Stores what @group changes into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
+int pf_apply_group(struct pf_store *store, const struct pf_group *group);
 /** Same for a record read back by recovery. Ranges were checked by the parser and pf_record_range_check(). */
 int pf_apply_record(struct pf_store *store, const uint8_t *record);
 /** Whether a range read from disk lies in an existing file. NULL or what is wrong. */
@@ -303,24 +379,27 @@ void pf_segment_header_make(const struct pf_store *store, uint32_t index, struct
 uint64_t pf_record_max(const struct pf_store *store);
 
 /* ---- flush.c ---- */
-/** Writes, flushes and applies all that is pending. lock held on entry and exit, let go inside; pf_flush_possible()
- * before. */
-void pf_flush_lead(struct pf_store *store);
+/** Writes and flushes the oldest group, and applies it if @apply; else a waiter or the flusher will. lock held on entry
+ * and exit, let go inside; pf_flush_possible() before. */
+void pf_flush_lead(struct pf_store *store, bool apply);
+/** Applies what is written, unless somebody is at it. lock held on entry and exit, let go inside. */
+void pf_apply_all(struct pf_store *store);
 bool pf_flush_possible(const struct pf_store *store);
-/** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
-int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
-/** Turns the store read-only. lock held. Only the first reason stays. */
-void pf_poison_locked(struct pf_store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Turns the store read-only. Only the first reason stays. No lock. */
 void pf_poison(struct pf_store *store, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/** Wakes whoever waits for an LSN. */
-void pf_settle_wake(struct pf_store *store);
 /** -EROFS with words if the store takes no changes. */
 int pf_writable(struct pf_store *store);
 int pf_threads_start(struct pf_store *store);
 void pf_threads_stop(struct pf_store *store);
 
+/* ---- settle.c ---- */
+/** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
+int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
+/** Wakes whoever waits for an LSN. @event: and whoever polls, as durable_lsn moved or never will. */
+void pf_settle_wake(struct pf_store *store, bool event);
+
 /* ---- txn.c ---- */
-/** Orders @txn. Its owner keeps it only on failure. @wake: the caller will not wait, so the flusher must know. */
+/** Orders @txn, which stays its owner's. @wake: the caller will not wait, so the flusher must know. */
 int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn);
 void pf_txn_free(struct pf_txn *txn);
 

@@ -209,8 +209,6 @@ int pf_journal_open(struct pf_store *store)
 	for (uint32_t i = 0; r == 0 && i < store->super.segment_count; i++)
 		r = open_segment(store, i, block);
 	free(block);
-	if (r == 0 && !store->stage && posix_memalign((void **)&store->stage, PF_BLOCK_SIZE, PF_STAGE_SIZE) != 0)
-		r = pf_error(-ENOMEM, "no memory for the journal's buffer");
 	return r;
 }
 

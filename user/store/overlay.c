@@ -1,61 +1,194 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * overlay.c - what is committed and not yet in the mapping, by page.
+ * overlay.c - what is committed and not yet in the mapping, by page; and the sequences of pages.
  *
- * DESIGN: a bucket is a queue. Nodes enter in LSN order (the order lock is held)
- * and leave in LSN order (there is one applier), so the node to remove is always
- * the bucket's first, and the count of a bucket tells a reader in one load that
- * nothing is pending for its page.
+ * DESIGN: a bucket names its newest node, a node the one before it. LSNs along the way only fall, so it ends where
+ * one is applied, or has been used again since (then its LSN is larger than that of the node that led to it). So
+ * nothing is ever taken out: that applied_lsn moves past a node is what removes it. Whether there are any for a page
+ * tells its state, with one comparison of groups.
  *
- *  1. A removed node keeps its next pointer and lives until a grace period has
- *     passed: a reader that stands on it still reaches everything behind it.
- *  2. A node is removed only after its bytes are in the mapping (or never will be).
+ *  1. Nodes enter in LSN order, under the order lock. The first behind applied ones ends the way: those are used again
+ * by other buckets, and with the LSN of its own transaction.
+ *  2. A node counts as applied only after its bytes are in the mapping and the sequence of its page has moved.
+ *  3. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
+ *     (log.c), and learns from the sequence of its page that it is worth nothing.
  */
-#include "base/error.h"
+#include "base/words.h"
 #include "store/internal.h"
 
 #include <sched.h>
 
-static void spin_lock(struct pf_bucket *bucket)
+void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, const struct pf_part *part, uint64_t data)
 {
-	for (unsigned int turns = 0; atomic_exchange_explicit(&bucket->spin, 1, memory_order_acquire); turns++) {
-		__builtin_ia32_pause();
-		if (turns % 64 == 63) /* its holder may have been preempted */
-			sched_yield();
+	struct pf_bucket *bucket = pf_bucket_of(store, part->at >> PF_PAGE_SHIFT);
+	struct pf_node *node = &store->log.nodes[index];
+	bool first = atomic_load_explicit(&bucket->lsn, memory_order_relaxed) <=
+		     atomic_load_explicit(&store->applied_lsn, memory_order_relaxed);
+
+	/* its former LSN is smaller than any that may lead here: whoever comes on an old way sees the new one and stops
+	 */
+	atomic_store_explicit(&node->lsn, lsn, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&node->at, part->at, memory_order_relaxed);
+	atomic_store_explicit(&node->data, data, memory_order_relaxed);
+	atomic_store_explicit(&node->size, part->size, memory_order_relaxed);
+	atomic_store_explicit(&node->next,
+			      first ? PF_NODE_NONE : atomic_load_explicit(&bucket->node, memory_order_relaxed),
+			      memory_order_relaxed);
+	atomic_store_explicit(&bucket->node, index, memory_order_release);
+	atomic_store_explicit(&bucket->lsn, lsn, memory_order_release);
+	atomic_store_explicit(&pf_page_of(store, part->at >> PF_PAGE_SHIFT)->group, (uint32_t)store->log.opened,
+			      memory_order_release);
+}
+
+/* The part of a page that a reader asks for, and where it goes. */
+struct want {
+	const struct pf_store *store;
+	uint64_t from, to; /* in the arena */
+	uint8_t *out;
+};
+
+static struct want want_of(const struct pf_store *store, uint64_t page, uint64_t first, uint8_t *out, size_t size)
+{
+	uint64_t begin = page << PF_PAGE_SHIFT, end = begin + PF_BLOCK_SIZE;
+	struct want want = { .store = store, .from = first > begin ? first : begin,
+			     .to = first + size < end ? first + size : end };
+
+	want.out = out + (want.from - first);
+	return want;
+}
+
+struct way {
+	uint32_t index;
+	uint64_t lsn, at, data;
+	uint32_t size;
+};
+
+/* The newest node of the bucket of @page; false: none is pending. */
+static bool way_begin(const struct pf_store *store, uint64_t page, struct way *way)
+{
+	const struct pf_bucket *bucket = pf_bucket_of(store, page);
+
+	way->lsn = UINT64_MAX;
+	if (atomic_load_explicit(&bucket->lsn, memory_order_acquire) <=
+	    atomic_load_explicit(&store->applied_lsn, memory_order_acquire))
+		return false;
+	way->index = atomic_load_explicit(&bucket->node, memory_order_acquire);
+	return true;
+}
+
+/* Reads the node that @way has come to and moves on. False: the way ends here. */
+static bool way_step(const struct pf_store *store, struct way *way)
+{
+	const struct pf_node *node = &store->log.nodes[way->index];
+	uint64_t lsn;
+
+	if (way->index == PF_NODE_NONE)
+		return false;
+	lsn = atomic_load_explicit(&node->lsn, memory_order_acquire);
+	if (lsn > way->lsn || lsn <= atomic_load_explicit(&store->applied_lsn, memory_order_acquire))
+		return false;
+	way->lsn = lsn;
+	way->at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	way->data = atomic_load_explicit(&node->data, memory_order_relaxed);
+	way->size = atomic_load_explicit(&node->size, memory_order_relaxed);
+	way->index = atomic_load_explicit(&node->next, memory_order_relaxed);
+	return true;
+}
+
+/* Whether the node has bytes that are wanted: [*ret_from, *ret_to) of the arena. */
+static bool way_meets(const struct way *way, const struct want *want, uint64_t lsn, uint64_t *ret_from,
+		      uint64_t *ret_to)
+{
+	if (way->lsn > lsn || way->at >= want->to || way->at + way->size <= want->from)
+		return false;
+	*ret_from = way->at > want->from ? way->at : want->from;
+	*ret_to = way->at + way->size < want->to ? way->at + way->size : want->to;
+	return true;
+}
+
+bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		       size_t size)
+{
+	struct want want = want_of(store, page, first, out, size);
+	struct way way;
+	uint64_t from, to;
+
+	if (!way_begin(store, page, &way))
+		return false;
+	while (way_step(store, &way)) {
+		if (!way_meets(&way, &want, lsn, &from, &to))
+			continue;
+		if (from != want.from || to != want.to)
+			return false;
+		pf_words_load(want.out, store->log.data + way.data + (from - way.at), to - from);
+		return true;
+	}
+	return false;
+}
+
+/* Copies the bytes of [from, to) that no newer node had, and notes them. */
+static void lay_missing(const struct want *want, uint64_t *covered, const uint8_t *data, uint64_t from, uint64_t to)
+{
+	const uint64_t base = want->from;
+
+	for (uint64_t at = from, end; at < to; at = end) {
+		bool missing = !(covered[(at - base) / 64] >> (at - base) % 64 & 1);
+
+		for (end = at; end < to && !(covered[(end - base) / 64] >> (end - base) % 64 & 1) == missing; end++)
+			if (missing)
+				covered[(end - base) / 64] |= 1ull << (end - base) % 64;
+		if (missing)
+			pf_words_load(want->out + (at - base), data + (at - from), end - at);
 	}
 }
 
-static void spin_unlock(struct pf_bucket *bucket)
+void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
+		    size_t size)
 {
-	atomic_store_explicit(&bucket->spin, 0, memory_order_release);
+	struct want want = want_of(store, page, first, out, size);
+	uint64_t covered[PF_BLOCK_SIZE / 64] = { 0 }, from, to;
+	struct way way;
+
+	if (!way_begin(store, page, &way))
+		return;
+	while (way_step(store, &way))
+		if (way_meets(&way, &want, lsn, &from, &to))
+			lay_missing(&want, covered, store->log.data + way.data + (from - way.at), from, to);
 }
 
-void pf_overlay_insert(struct pf_store *store, struct pf_node *node)
-{
-	struct pf_bucket *bucket = pf_bucket_of(store, node->page);
+/* ---- sequences ---- */
 
-	atomic_store_explicit(&node->next, NULL, memory_order_relaxed);
-	spin_lock(bucket);
-	if (bucket->tail)
-		atomic_store_explicit(&bucket->tail->next, node, memory_order_release);
-	else
-		atomic_store_explicit(&bucket->head, node, memory_order_release);
-	bucket->tail = node;
-	atomic_fetch_add_explicit(&bucket->count, 1, memory_order_release);
-	spin_unlock(bucket);
+const struct pf_pages *pf_store_pages(const struct pf_store *store)
+{
+	return store->pages;
 }
 
-void pf_overlay_remove(struct pf_store *store, struct pf_node *node)
+static uint64_t page_of(const struct pf_store *store, const void *addr)
 {
-	struct pf_bucket *bucket = pf_bucket_of(store, node->page);
-	struct pf_node *next;
+	return (uint64_t)((const uint8_t *)addr - store->base) >> PF_PAGE_SHIFT;
+}
 
-	spin_lock(bucket);
-	pf_assert(atomic_load_explicit(&bucket->head, memory_order_relaxed) == node);
-	next = atomic_load_explicit(&node->next, memory_order_relaxed);
-	atomic_store_explicit(&bucket->head, next, memory_order_release);
-	if (!next)
-		bucket->tail = NULL;
-	atomic_fetch_sub_explicit(&bucket->count, 1, memory_order_release);
-	spin_unlock(bucket);
+uint32_t pf_seq_begin(const struct pf_store *store, const void *addr)
+{
+	const struct pf_page_state *state = pf_page_of(store, page_of(store, addr));
+	uint32_t seq;
+
+	for (unsigned int turns = 0; (seq = atomic_load_explicit(&state->seq, memory_order_acquire)) & 1; turns++) {
+		__builtin_ia32_pause();
+		if (turns % 64 == 63) /* the applier may wait for a page to be read */
+			sched_yield();
+	}
+	return seq;
+}
+
+bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
+}
+
+bool pf_page_pending(const struct pf_store *store, const void *addr)
+{
+	return pf_state_pending(store->pages, pf_page_of(store, page_of(store, addr)));
 }

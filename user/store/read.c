@@ -2,14 +2,14 @@
 /*
  * read.c - copying committed bytes out.
  *
- * DESIGN: (1) take the pages' sequences, even; (2) take S, the last ordered LSN;
- * (3) copy the mapping; (4) lay pending nodes up to S on top; (5) start over if a
- * sequence moved.
+ * DESIGN: (1) take the pages' sequences, even; (2) take S, the last LSN that is visible;
+ * (3) copy each page from the mapping; (4) lay its pending nodes up to S on top; (5) start over if a
+ * sequence moved. A page whose newest node has all that is asked for need not be copied first.
  *
  * Why this is the state as of S: unmoved sequences mean that no apply touched the pages
  * meanwhile, so the mapping holds exactly what was applied before (1), all of it
  * ordered before S. What was ordered up to S and not applied by then is still in the
- * overlay at (4), as removal follows apply. Nodes beyond S are skipped, so
+ * overlay at (4), as it counts as applied only after its page's sequence moved. Nodes beyond S are skipped, so
  * a transaction that is being ordered is seen on all of its pages or on none.
  */
 #include "base/error.h"
@@ -21,23 +21,6 @@
 #define CHUNK_MAX (64u << 10)
 #define CHUNK_PAGES (CHUNK_MAX / 4096 + 1)
 
-static void lay_page(const struct pf_bucket *bucket, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
-		     size_t size)
-{
-	for (const struct pf_node *node = atomic_load_explicit(&bucket->head, memory_order_acquire); node;
-	     node = atomic_load_explicit(&node->next, memory_order_acquire)) {
-		uint64_t from, to, at;
-
-		if (node->page != page || node->lsn > lsn)
-			continue;
-		at = (page << PF_PAGE_SHIFT) + node->offset; /* in the arena */
-		from = at > first ? at : first;
-		to = at + node->size < first + size ? at + node->size : first + size;
-		if (from < to)
-			memcpy(out + (from - first), node->data + (from - at), to - from);
-	}
-}
-
 /* One attempt at a chunk that starts at arena byte @first. Inside an epoch and a guard. True: consistent. */
 static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *out, size_t size)
 {
@@ -47,13 +30,19 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 
 	for (uint64_t i = 0; i < pages; i++)
 		seqs[i] = pf_seq_begin(store, store->base + ((page0 + i) << PF_PAGE_SHIFT));
-	lsn = atomic_load_explicit(&store->ordered_lsn, memory_order_acquire);
-	memcpy(out, store->base + first, size);
-	for (uint64_t i = 0; i < pages; i++) {
-		const struct pf_bucket *bucket = pf_bucket_of(store, page0 + i);
+	lsn = atomic_load_explicit(&store->visible_lsn, memory_order_acquire);
+	for (uint64_t i = 0, at = first, step; i < pages; i++, at += step) {
+		uint8_t *to = out + (at - first);
 
-		if (atomic_load_explicit(&bucket->count, memory_order_acquire))
-			lay_page(bucket, page0 + i, lsn, first, out, size);
+		step = PF_BLOCK_SIZE - (at & (PF_BLOCK_SIZE - 1));
+		if (step > first + size - at)
+			step = first + size - at;
+		if (!pf_page_pending(store, store->base + at)) {
+			memcpy(to, store->base + at, step);
+		} else if (!pf_overlay_newest(store, page0 + i, lsn, at, to, step)) {
+			memcpy(to, store->base + at, step);
+			pf_overlay_lay(store, page0 + i, lsn, at, to, step);
+		}
 	}
 	for (uint64_t i = 0; i < pages; i++)
 		if (pf_seq_retry(store, store->base + ((page0 + i) << PF_PAGE_SHIFT), seqs[i]))

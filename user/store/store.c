@@ -40,37 +40,30 @@ static int init_locks(struct pf_store *store)
 
 static int store_new(const char *dir, const struct pinfold_config *config, struct pf_store **ret_store)
 {
-	struct pf_store *store = calloc(1, sizeof(*store));
-	void *buckets;
+	struct pf_store *store = NULL;
+	const size_t pages_size = sizeof(struct pf_pages);
+	uint8_t *memory;
 
-	if (!store)
+	if (posix_memalign((void **)&store, _Alignof(struct pf_store), sizeof(*store)) != 0)
 		return pf_error(-ENOMEM, "no memory for a store");
+	memset(store, 0, sizeof(*store));
 	store->dirfd = store->journal_dirfd = store->super_fd = store->lock_fd = store->window_key = -1;
 	atomic_store(&store->event_fd, -1);
 	store->config = *config;
 	store->read_only = config->flags & PINFOLD_OPEN_READONLY;
 	init_locks(store);
 	store->dir = strdup(dir);
-	buckets = mmap(NULL, PF_BUCKET_COUNT * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buckets == MAP_FAILED || !store->dir) {
+	memory = mmap(NULL, pages_size + PF_PAGE_STATES * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED || !store->dir) {
 		free(store->dir);
 		free(store);
 		return pf_error(-ENOMEM, "no memory for a store");
 	}
-	store->buckets = buckets;
+	store->pages = (struct pf_pages *)memory;
+	store->buckets = (struct pf_bucket *)(memory + pages_size);
 	*ret_store = store;
 	return 0;
-}
-
-static void free_list(struct pf_txn_list *list)
-{
-	while (list->head) {
-		struct pf_txn *txn = list->head;
-
-		list->head = txn->next;
-		pf_txn_free(txn);
-	}
 }
 
 /* Takes everything down without writing anything. */
@@ -78,8 +71,7 @@ static void store_free(struct pf_store *store)
 {
 	pf_threads_stop(store);
 	rcu_barrier(); /* callbacks that point into the store have run */
-	free_list(&store->pending);
-	free_list(&store->apply);
+	pf_log_done(store);
 	while (store->quarantine) {
 		struct pf_quarantine *item = store->quarantine;
 
@@ -88,9 +80,8 @@ static void store_free(struct pf_store *store)
 	}
 	pf_io_ring_close(store->ring);
 	pf_journal_close(store);
-	free(store->stage);
 	pf_files_close(store);
-	munmap(store->buckets, PF_BUCKET_COUNT * sizeof(struct pf_bucket));
+	munmap(store->pages, sizeof(struct pf_pages) + PF_PAGE_STATES * sizeof(struct pf_bucket));
 	if (atomic_load(&store->event_fd) >= 0)
 		close(atomic_load(&store->event_fd));
 	if (store->super_fd >= 0)
@@ -196,6 +187,7 @@ static int open_files(struct pf_store *store)
 static void set_points(struct pf_store *store, const struct pf_log_point *end)
 {
 	atomic_store(&store->ordered_lsn, end->lsn);
+	atomic_store(&store->visible_lsn, end->lsn);
 	atomic_store(&store->durable_lsn, end->lsn);
 	atomic_store(&store->applied_lsn, end->lsn);
 	atomic_store(&store->checkpoint_lsn, end->lsn);
@@ -274,6 +266,9 @@ static int open_for_writing(struct pf_store *store)
 	}
 	open_ring(store);
 	set_points(store, &end);
+	r = pf_log_init(store);
+	if (r < 0)
+		return r;
 	store->super.epoch++;
 	r = pf_super_update(store, &end, false);
 	if (r < 0)
@@ -402,7 +397,7 @@ int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 	s.lsn_durable = atomic_load(&store->durable_lsn);
 	s.lsn_applied = atomic_load(&store->applied_lsn);
 	s.lsn_checkpoint = atomic_load(&store->checkpoint_lsn);
-	s.journal_used = store->head_pos - store->start_pos;
+	s.journal_used = pf_log_head_pos(store) - store->start_pos;
 	s.poisoned = atomic_load(&store->poisoned);
 	memcpy(s.poison_reason, store->poison_reason, sizeof(s.poison_reason));
 	pthread_mutex_unlock(&store->lock);

@@ -13,6 +13,7 @@
 
 #include <pinfold/read.h>
 #include <pinfold/store.h>
+#include <stdatomic.h>
 
 #include "base/ring.h"
 
@@ -79,6 +80,8 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
 /** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
+/** Makes durable that the unpublished @extent was zero when it was allocated: its publication will not wait for it. */
+int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *extent);
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
 int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		  size_t size);
@@ -104,6 +107,10 @@ int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent);
  * when the journal is full (it waits for the checkpoint that makes room).
  */
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket);
+/** As pf_txn_submit(), but @txn stays the caller's, for pf_txn_renew() or pf_txn_abort(); on failure too. */
+int pf_txn_submit_kept(struct pf_txn *txn, pinfold_ticket *ret_ticket);
+/** As pf_txn_begin(), but uses *txn again, if there is one. On failure *txn stays what it is, or is NULL. */
+int pf_txn_renew(struct pf_store *store, struct pf_txn **txn);
 /** pf_txn_submit() plus the wait that the store's sync mode asks for. */
 int pf_txn_commit(struct pf_txn *txn);
 void pf_txn_abort(struct pf_txn *txn);
@@ -137,9 +144,34 @@ int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint
  * For readers that load from the mapping in place: a change of any byte of page
  * (addr >> 12) happens between two values of its sequence. begin() returns an even
  * value (waiting out an apply in progress); retry() says whether to start over.
- * pending() is non-zero if committed bytes of the page are not in the mapping yet:
+ * pending() says whether committed bytes of the page are not in the mapping yet:
  * then use pf_read_at().
  */
+struct pf_page_state {
+	_Atomic uint32_t seq;   /* odd while being applied to */
+	_Atomic uint32_t group; /* of commits that changed such a page last; counts modulo 2^32 */
+};
+#define PF_PAGE_STATES 65536u /* pages share them, by a hash */
+struct pf_pages {
+	_Alignas(64) _Atomic uint32_t applied; /* groups up to this one are in the mapping */
+	_Alignas(64) struct pf_page_state state[PF_PAGE_STATES];
+};
+
+/** The states, for the life of the store: what the three calls below look at. */
+const struct pf_pages *pf_store_pages(const struct pf_store *store);
+/** The state of the page of arena byte @at. */
+static inline const struct pf_page_state *pf_page_state(const struct pf_pages *pages, uint64_t at)
+{
+	return &pages->state[(at >> 12 ^ at >> 28) & (PF_PAGE_STATES - 1)];
+}
+/** Whether something of @state's pages is committed and not in the mapping. (2^31 groups later it says so once more.)
+ */
+static inline bool pf_state_pending(const struct pf_pages *pages, const struct pf_page_state *state)
+{
+	return (int32_t)(atomic_load_explicit(&state->group, memory_order_acquire) -
+			 atomic_load_explicit(&pages->applied, memory_order_acquire)) > 0;
+}
+
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);
 bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq);
 bool pf_page_pending(const struct pf_store *store, const void *addr);

@@ -2,24 +2,33 @@
 /*
  * txn.c - building a transaction and giving it its place in the commit order.
  *
- * DESIGN: a transaction builds its journal record as it goes; the record is also
- * what the overlay points into and what is applied, so a byte is copied once by
- * pf_txn_write() and once into the write buffer. All that costs (CRC, overlay nodes)
- * happens before the order lock.
+ * DESIGN: a transaction builds its journal record as it goes, and notes which pages each range changes. Ordering
+ * copies the record into the log (log.c), from where it is written and applied, and the parts become nodes there.
+ * What costs (the CRC) happens before the order lock. Its own memory stays its owner's and can be used again at once.
  *
  *  1. Under the order lock every extent that the transaction names is checked again:
  *     one that was dropped meanwhile makes it fail whole, as its space may be reused
  *     as soon as a checkpoint has passed the *drop*.
- *  2. ordered_lsn moves after the last node is in the overlay: readers see all or nothing.
+ *  2. visible_lsn moves after the last node is in the overlay: readers see all or nothing.
  */
 #include "base/clock.h"
 #include "base/error.h"
 #include "store/internal.h"
 #include "store/record.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A transaction that was larger is not kept for the next. */
+#define KEPT_BYTES (1u << 20)
+
+static void reset(struct pf_txn *txn)
+{
+	txn->length = sizeof(struct pf_record_header);
+	txn->ref_count = txn->range_count = 0;
+	txn->part_count = 0;
+	txn->large = false;
+}
 
 int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn)
 {
@@ -31,15 +40,30 @@ int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn)
 	txn = malloc(sizeof(*txn));
 	if (!txn)
 		return pf_error(-ENOMEM, "no memory for a transaction");
-	memset(txn, 0, offsetof(struct pf_txn, refs_inline));
 	txn->store = store;
 	txn->record = txn->record_inline;
 	txn->capacity = sizeof(txn->record_inline);
-	txn->length = sizeof(struct pf_record_header);
 	txn->refs = txn->refs_inline;
 	txn->ref_capacity = PF_TXN_INLINE_REFS;
-	txn->nodes = txn->nodes_inline;
+	txn->parts = txn->parts_inline;
+	txn->part_capacity = PF_TXN_INLINE_PARTS;
+	reset(txn);
 	*ret_txn = txn;
+	return 0;
+}
+
+int pf_txn_renew(struct pf_store *store, struct pf_txn **txn)
+{
+	int r = pf_writable(store);
+
+	if (r < 0 || !*txn)
+		return r < 0 ? r : pf_txn_begin(store, txn);
+	if ((*txn)->capacity > KEPT_BYTES) {
+		pf_txn_free(*txn);
+		*txn = NULL;
+		return pf_txn_begin(store, txn);
+	}
+	reset(*txn);
 	return 0;
 }
 
@@ -49,8 +73,8 @@ void pf_txn_free(struct pf_txn *txn)
 		free(txn->record);
 	if (txn->refs != txn->refs_inline)
 		free(txn->refs);
-	if (txn->nodes != txn->nodes_inline)
-		free(txn->nodes);
+	if (txn->parts != txn->parts_inline)
+		free(txn->parts);
 	free(txn);
 }
 
@@ -117,23 +141,53 @@ static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum
 	return 0;
 }
 
+/* Notes the pages of @size bytes at arena offset @at, which stand at @data in the record. */
+static int add_parts(struct pf_txn *txn, uint64_t at, uint64_t data, uint64_t size)
+{
+	uint64_t count = ((at + size - 1) >> PF_PAGE_SHIFT) - (at >> PF_PAGE_SHIFT) + 1, capacity = txn->part_capacity;
+	struct pf_part *parts;
+
+	if (txn->part_count + count > capacity) {
+		while (capacity < txn->part_count + count)
+			capacity *= 2;
+		parts = realloc(txn->parts == txn->parts_inline ? NULL : txn->parts, capacity * sizeof(*parts));
+		if (!parts)
+			return pf_error(-ENOMEM, "no memory for a transaction over %llu pages",
+					(unsigned long long)(txn->part_count + count));
+		if (txn->parts == txn->parts_inline)
+			memcpy(parts, txn->parts_inline, sizeof(txn->parts_inline));
+		txn->parts = parts;
+		txn->part_capacity = capacity;
+	}
+	while (size > 0) {
+		uint64_t room = PF_BLOCK_SIZE - (at & (PF_BLOCK_SIZE - 1)), step = room < size ? room : size;
+
+		txn->parts[txn->part_count++] = (struct pf_part){ .at = at, .data = data, .size = (uint32_t)step };
+		at += step;
+		data += step;
+		size -= step;
+	}
+	return 0;
+}
+
 static int add_range(struct pf_txn *txn, uint32_t file_id, uint64_t offset, const void *data, uint32_t size)
 {
 	const struct pf_record_range range = { .offset = offset, .file_id = file_id, .length = size };
-	uint64_t padded = pf_record_pad(size);
+	const uint64_t padded = pf_record_pad(size), bytes_at = txn->length + sizeof(range);
 	int r;
 
 	if (txn->range_count == PF_TXN_RANGES_MAX)
 		return pf_error(-E2BIG, "transaction of more than %u ranges", PF_TXN_RANGES_MAX);
 	r = reserve_record(txn, sizeof(range) + padded);
+	if (r == 0)
+		r = add_parts(txn, file_id * txn->store->file_size + offset, bytes_at, size);
 	if (r < 0)
 		return r;
 	memcpy(txn->record + txn->length, &range, sizeof(range));
-	memcpy(txn->record + txn->length + sizeof(range), data, size);
-	memset(txn->record + txn->length + sizeof(range) + size, 0, padded - size);
+	memset(txn->record + bytes_at + padded - 8, 0, 8); /* what is not a whole word ends with zeros */
+	memcpy(txn->record + bytes_at, data, size);
 	txn->length += sizeof(range) + padded;
 	txn->range_count++;
-	txn->node_count += ((offset + size - 1) >> PF_PAGE_SHIFT) - (offset >> PF_PAGE_SHIFT) + 1;
 	return 0;
 }
 
@@ -191,7 +245,8 @@ int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
 	int r = expect_state(txn->store, extent, PF_GRANULE_UNPUBLISHED, &flags);
 
 	if (r == 0)
-		r = pf_file_sync_zeroed(txn->store, txn->store->files[extent->file_id]);
+		r = pf_file_sync_zeroed(txn->store, txn->store->files[extent->file_id],
+					(uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
 	if (r == 0)
 		r = add_ref(txn, extent, PF_REF_PUBLISH);
 	return r == 0 ? add_entry(txn, extent, PF_ENTRY_PUBLISHED, flags) : r;
@@ -210,45 +265,10 @@ int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent)
 
 /* ---- ordering ---- */
 
-struct node_maker {
-	struct pf_txn *txn;
-	uint64_t count;
-};
-
-static int make_nodes(void *ctx, const struct pf_record_range *range, const uint8_t *data)
-{
-	struct node_maker *maker = ctx;
-	uint64_t at = range->file_id * maker->txn->store->file_size + range->offset, left = range->length;
-
-	while (left > 0) {
-		struct pf_node *node = &maker->txn->nodes[maker->count++];
-		uint64_t in_page = at & (PF_BLOCK_SIZE - 1),
-			 size = PF_BLOCK_SIZE - in_page < left ? PF_BLOCK_SIZE - in_page : left;
-
-		node->page = at >> PF_PAGE_SHIFT;
-		node->data = data;
-		node->offset = (uint16_t)in_page;
-		node->size = (uint16_t)size;
-		at += size;
-		data += size;
-		left -= size;
-	}
-	return 0;
-}
-
 static int prepare(struct pf_txn *txn, struct pf_quarantine **ret_items)
 {
 	struct pf_record_header *header = (struct pf_record_header *)txn->record;
-	struct node_maker maker = { .txn = txn };
 
-	if (txn->node_count > PF_TXN_INLINE_NODES && txn->nodes == txn->nodes_inline) {
-		struct pf_node *nodes = calloc(txn->node_count, sizeof(*nodes));
-
-		if (!nodes)
-			return pf_error(-ENOMEM, "no memory for a transaction over %llu pages",
-					(unsigned long long)txn->node_count);
-		txn->nodes = nodes;
-	}
 	*ret_items = NULL;
 	for (uint32_t i = 0; i < txn->ref_count; i++) {
 		struct pf_quarantine *item;
@@ -269,31 +289,32 @@ static int prepare(struct pf_txn *txn, struct pf_quarantine **ret_items)
 	header->length = txn->length;
 	header->range_count = txn->range_count;
 	pf_record_seal_body(txn->record, txn->length);
-	pf_record_foreach(txn->record, make_nodes, &maker);
-	pf_assert(maker.count == txn->node_count);
 	return 0;
 }
 
-/* Waits until the journal has room and not too much is pending. lock held. */
+/* Waits until journal and log have room and not too much is pending. lock held. */
 static int wait_for_room(struct pf_txn *txn)
 {
 	struct pf_store *store = txn->store;
+	const struct pf_log *log = &store->log;
 
 	for (;;) {
-		uint64_t used = store->head_pos - store->start_pos, lsn = atomic_load(&store->ordered_lsn);
-		bool room = pf_group_size(store->pending.bytes + txn->length) <= store->capacity - used;
-		int r = 0;
+		enum pf_room room = pf_log_room(store, txn);
+		uint64_t lsn = atomic_load_explicit(&store->ordered_lsn, memory_order_relaxed);
+		int r;
 
-		if (atomic_load(&store->poisoned) || store->stop)
+		if (atomic_load_explicit(&store->poisoned, memory_order_relaxed) || store->stop)
 			return pf_error(-EROFS, "%s: %s", store->dir,
 					store->stop ? "is being closed" : store->poison_reason);
-		if (room && (!store->pending.head || store->pending.bytes + txn->length <= store->pending_max))
+		if (room == PF_ROOM_THERE)
 			return 0;
+		if (room == PF_ROOM_APPLY)
+			lsn = log->group[log->applied % PF_GROUPS].end_lsn;
 		pthread_mutex_unlock(&store->lock);
-		if (room)
-			r = pf_settle(store, lsn, false, 0);
-		else
+		if (room == PF_ROOM_CHECKPOINT)
 			r = pf_store_checkpoint(store);
+		else
+			r = pf_settle(store, lsn, room == PF_ROOM_APPLY, 0);
 		pthread_mutex_lock(&store->lock);
 		if (r < 0)
 			return r;
@@ -322,7 +343,7 @@ static int check_refs(const struct pf_txn *txn)
 	return 0;
 }
 
-static void change_extents(struct pf_txn *txn, struct pf_quarantine **items)
+static void change_extents(struct pf_txn *txn, struct pf_quarantine **items, uint64_t lsn)
 {
 	for (uint32_t i = 0; i < txn->ref_count; i++) {
 		struct pf_ref *ref = &txn->refs[i];
@@ -334,32 +355,40 @@ static void change_extents(struct pf_txn *txn, struct pf_quarantine **items)
 			continue;
 		pf_assert(item); /* prepare() made one for each */
 		*items = item->next;
-		pf_extent_dropped(txn->store, &ref->extent, item, txn->end_lsn);
+		pf_extent_dropped(txn->store, &ref->extent, item, lsn);
 	}
 }
 
 /* Appends @txn to the commit order. lock held, room is there. */
-static void order(struct pf_txn *txn, struct pf_quarantine **items)
+static uint64_t order(struct pf_txn *txn, struct pf_quarantine **items)
 {
 	struct pf_store *store = txn->store;
-	uint64_t lsn = atomic_load_explicit(&store->ordered_lsn, memory_order_relaxed);
+	uint64_t lsn = atomic_load_explicit(&store->ordered_lsn, memory_order_relaxed), end = lsn + txn->length;
 
 	pf_record_seal(txn->record, lsn, store->next_txn_id++);
-	txn->end_lsn = lsn + txn->length;
-	for (uint64_t i = 0; i < txn->node_count; i++) {
-		txn->nodes[i].lsn = txn->end_lsn;
-		pf_overlay_insert(store, &txn->nodes[i]);
-	}
-	if (store->pending.tail)
-		store->pending.tail->next = txn;
-	else
-		store->pending.head = txn;
-	store->pending.tail = txn;
-	store->pending.bytes += txn->length;
+	pf_log_append(store, txn, end);
 	store->commit_count++;
 	store->commit_bytes += txn->length;
-	change_extents(txn, items);
-	atomic_store_explicit(&store->ordered_lsn, txn->end_lsn, memory_order_release);
+	change_extents(txn, items, end);
+	atomic_store_explicit(&store->ordered_lsn, end, memory_order_release);
+	atomic_store_explicit(&store->visible_lsn, end, memory_order_release);
+	return end;
+}
+
+/* Tells the flusher what it must know of a transaction that was ordered when @before bytes were pending. lock held. */
+static void wake_flusher(struct pf_store *store, uint64_t before, bool wake)
+{
+	const enum pinfold_sync sync = store->config.sync;
+	const uint64_t batch = sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
+
+	if (before == 0) {
+		if (sync == PINFOLD_SYNC_ASYNC || wake)
+			store->oldest_ns = pf_clock_ns();
+		if (wake && sync != PINFOLD_SYNC_NONE && (store->flusher_sleeps || atomic_load(&store->event_fd) >= 0))
+			pthread_cond_signal(&store->flusher_wake);
+	}
+	if (before < batch && store->log.pending_bytes >= batch && sync != PINFOLD_SYNC_SYNC)
+		pthread_cond_signal(&store->flusher_wake);
 }
 
 int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
@@ -370,26 +399,23 @@ int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&store->lock);
-	r = wait_for_room(txn);
-	if (r == 0)
-		r = check_refs(txn);
+	if (txn->length > PF_SMALL_BYTES || txn->part_count > PF_SMALL_NODES)
+		r = pf_log_large_claim(store, txn);
 	if (r == 0) {
-		uint64_t before = store->pending.bytes,
-			 batch = store->config.sync == PINFOLD_SYNC_ASYNC ? PF_ASYNC_BATCH : store->pending_max / 2;
+		pthread_mutex_lock(&store->lock);
+		r = wait_for_room(txn);
+		if (r == 0)
+			r = check_refs(txn);
+		if (r == 0) {
+			uint64_t before = store->log.pending_bytes;
 
-		order(txn, &items);
-		*ret_lsn = txn->end_lsn;
-		if (before == 0) {
-			if (store->config.sync == PINFOLD_SYNC_ASYNC)
-				store->oldest_ns = pf_clock_ns();
-			if (wake && store->config.sync != PINFOLD_SYNC_NONE)
-				pthread_cond_signal(&store->flusher_wake);
+			*ret_lsn = order(txn, &items);
+			wake_flusher(store, before, wake);
 		}
-		if (before < batch && store->pending.bytes >= batch && store->config.sync != PINFOLD_SYNC_SYNC)
-			pthread_cond_signal(&store->flusher_wake);
+		pthread_mutex_unlock(&store->lock);
+		if (r < 0 && txn->large)
+			pf_log_large_release(store, txn);
 	}
-	pthread_mutex_unlock(&store->lock);
 	while ((item = items)) {
 		items = item->next;
 		free(item);
@@ -399,20 +425,25 @@ int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
 
 static int submit(struct pf_txn *txn, bool wake, pinfold_ticket *ret_ticket)
 {
-	const bool empty = txn->range_count == 0;
 	uint64_t lsn = atomic_load(&txn->store->ordered_lsn);
 	int r = 0;
 
-	if (!empty) /* an empty one happened with whatever was ordered last */
+	if (txn->range_count > 0) /* an empty one happened with whatever was ordered last */
 		r = pf_txn_order(txn, wake, &lsn);
-	if (r < 0 || empty)
-		pf_txn_free(txn);
 	if (r == 0)
 		*ret_ticket = lsn;
 	return r;
 }
 
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket)
+{
+	int r = submit(txn, true, ret_ticket);
+
+	pf_txn_free(txn);
+	return r;
+}
+
+int pf_txn_submit_kept(struct pf_txn *txn, pinfold_ticket *ret_ticket)
 {
 	return submit(txn, true, ret_ticket);
 }
@@ -423,5 +454,6 @@ int pf_txn_commit(struct pf_txn *txn)
 	pinfold_ticket ticket = 0;
 	int r = submit(txn, store->config.sync != PINFOLD_SYNC_SYNC, &ticket); /* in sync mode we lead ourselves */
 
+	pf_txn_free(txn);
 	return r < 0 ? r : pf_ticket_settle(store, ticket);
 }

@@ -45,6 +45,54 @@ static void chain_handler(int signo)
 	siglongjmp(chain_env, 1);
 }
 
+static const struct pf_sigbus_range *touched_range;
+
+static __attribute__((noinline)) void touch_in_guard(volatile char *map, size_t at, struct pf_sigbus_guard *guard)
+{
+	pf_sigbus_enter(guard, touched_range);
+	(void)map[at];
+	pf_sigbus_leave(guard);
+}
+
+static PF_SIGBUS_FUNCTION int placed_touch(volatile char *map, size_t at)
+{
+	struct pf_sigbus_guard guard;
+
+	if (__builtin_setjmp(guard.place))
+		return -1;
+	touch_in_guard(map, at, &guard);
+	return 0;
+}
+
+TEST(guards_on_the_stack_nest_with_others)
+{
+	volatile char *map = map_short(), *other = map_short();
+	const struct pf_sigbus_range range = {(uintptr_t)map, SIZE};
+	volatile int inner = 0;
+	sigjmp_buf env;
+	void *prev;
+
+	ASSERT_NE(NULL, map);
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, pf_sigbus_install());
+	touched_range = &range;
+	for (int i = 0; i < 1000; i++) {
+		ASSERT_EQ(0, placed_touch(map, 0));
+		ASSERT_EQ(-1, placed_touch(map, 8192));
+	}
+	if (sigsetjmp(env, 0) == 0) {
+		prev = pf_sigbus_arm(&env, (const void *)other, SIZE);
+		inner = placed_touch(map, 8192); /* the inner one answers for its range ... */
+		(void)placed_touch(other, 8192); /* ... and the outer one for its own, through the inner one */
+		pf_sigbus_disarm(prev);
+		inner = 0;
+	}
+	EXPECT_EQ(-1, inner);
+	EXPECT_EQ((const void *)(other + 8192), pf_sigbus_address());
+	EXPECT_EQ(-1, placed_touch(map, 8192)); /* nothing is left over */
+	EXPECT_EQ(-1, guarded_touch(other, SIZE, 8192));
+}
+
 TEST(fault_returns_and_again)
 {
 	volatile char *map = map_short();

@@ -2,10 +2,13 @@
 /*
  * bucket.c - put, delete and find on the lines of a write set.
  */
-#include "store/table/internal.h"
+#include "store/table/lookup.h"
 
-/* Buckets are split while there are more records than this, over 4, per bucket... */
-#define FILL_NUMERATOR 15
+/*
+ * Buckets are split while there are more records than this, over 4, per bucket: between space (64 bytes of line for
+ * 3.25 records) and how many keys lie in overflow lines (3 %; half as many again at 3.75)...
+ */
+#define FILL_NUMERATOR 13
 /* ...but no change pays for more than this many splits. */
 #define SPLITS_PER_PUT 2
 
@@ -17,12 +20,17 @@ struct place {
 	const struct pf_record *record;
 };
 
-uint64_t pf_bucket_of(uint64_t hash, uint64_t bucket_count)
+/*
+ * Readers all read the count: were it written with every split, they would fetch its line again with every get.
+ * One that is behind by a thousandth sends a thousandth of the gets the long way.
+ */
+void pf_bucket_count_publish(struct pf_table *table, bool now)
 {
-	uint64_t top = 1ull << (63 - __builtin_clzll(bucket_count));
-	uint64_t bucket = hash & (2 * top - 1);
+	uint64_t count = table->header.counts.bucket_count,
+		 known = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-	return bucket < bucket_count ? bucket : bucket & (top - 1);
+	if (count - known > count >> 10 || (now && count != known))
+		atomic_store_explicit(&table->bucket_count, count, memory_order_release);
 }
 
 unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count)
@@ -35,11 +43,11 @@ unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count)
 
 uint64_t pf_bucket_loc(const struct pf_table *table, uint64_t bucket)
 {
-	uint64_t line;
-	unsigned segment = pf_segment_of(bucket, &line);
-	const char *at = atomic_load_explicit(&table->segment[segment], memory_order_acquire);
+	uint64_t loc = 0;
+	bool known = pf_line_place(table, bucket, &loc);
 
-	return (uint64_t)(at - table->base) + line * PF_LINE_SIZE;
+	pf_assert(known);
+	return loc;
 }
 
 static struct pf_line *line_at(struct pf_table *table, uint32_t index)
@@ -92,7 +100,7 @@ static int place_find(struct pf_table *table, const void *key, size_t key_size, 
 	int r;
 
 	place->hash = pf_hash(key, key_size, table->seed);
-	place->bucket = pf_bucket_of(place->hash, table->header.counts.bucket_count);
+	place->bucket = pf_bucket_place(place->hash, table->header.counts.bucket_count);
 	tag = pf_hash_tag(place->hash);
 	r = pf_chain_load(table, place->bucket, place->chain, &place->length);
 	if (r < 0)
@@ -216,6 +224,15 @@ int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, cons
 	found = place_find(table, key, key_size, &place, false);
 	if (found < 0 && found != -ENOENT)
 		return found;
+	if (found == 0 && place.record->sizes == pf_record_sizes(key_size, value_size) &&
+	    pf_record_size(key_size, value_size) <= PF_INPLACE_MAX) {
+		const struct pinfold_change change = {
+			.key = key, .key_size = key_size, .value = value, .value_size = value_size};
+
+		return pf_ws_record_put(table,
+					pf_entry_loc(line_at(table, place.chain[place.line])->entry[place.entry]),
+					&change, pf_record_size(key_size, value_size));
+	}
 	r = pf_slot_alloc(table, pf_class_of(pf_record_size(key_size, value_size)), &loc);
 	if (r < 0)
 		return r;

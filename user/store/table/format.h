@@ -136,26 +136,29 @@ static inline uint32_t pf_line_crc(const struct pf_line *line, uint64_t seed, ui
 	((((1ull << PF_SEG_DOUBLINGS) - 1) << PF_SEG0_SHIFT) +                                                         \
 	 ((uint64_t)(PF_SEGMENT_MAX - PF_SEG_LINEAR) << PF_SEG_TOP_SHIFT))
 
+/* Of the segments that a bucket can be in, by the highest bit of (bucket + lines of segment 0) above PF_SEG0_SHIFT. */
+struct pf_segment_run {
+	uint32_t base;  /* bucket + lines of segment 0, of the first bucket of ... */
+	uint16_t first; /* ... this segment */
+	uint16_t shift; /* log2 of the lines in each */
+};
+#define PF_SEG_RUN_(doubling, number, lines) {1u << (PF_SEG0_SHIFT + (doubling)), (number), PF_SEG0_SHIFT + (lines)}
+static const struct pf_segment_run pf_segment_runs[16] = {
+	PF_SEG_RUN_(0, 0, 0),   PF_SEG_RUN_(1, 1, 1),   PF_SEG_RUN_(2, 2, 1),   PF_SEG_RUN_(3, 4, 1),
+	PF_SEG_RUN_(4, 8, 2),   PF_SEG_RUN_(5, 12, 3),  PF_SEG_RUN_(6, 16, 4),  PF_SEG_RUN_(7, 20, 5),
+	PF_SEG_RUN_(8, 24, 6),  PF_SEG_RUN_(9, 28, 7),  PF_SEG_RUN_(10, 32, 8), PF_SEG_RUN_(11, 36, 10),
+	PF_SEG_RUN_(11, 36, 10), PF_SEG_RUN_(11, 36, 10), PF_SEG_RUN_(11, 36, 10), PF_SEG_RUN_(11, 36, 10),
+};
+
+/* @bucket < PF_BUCKETS_MAX or at least < 2^29: what a reader with a wrong idea can come to is in bounds. */
 static inline unsigned pf_segment_of(uint64_t bucket, uint64_t *ret_line)
 {
 	uint64_t x = bucket + (1ull << PF_SEG0_SHIFT);
-	unsigned top = 63 - (unsigned)__builtin_clzll(x), doubling = top - PF_SEG0_SHIFT, first, shift;
+	const struct pf_segment_run *run = &pf_segment_runs[(63 - __builtin_clzll(x) - (int)PF_SEG0_SHIFT) & 15];
 
-	if (doubling >= 3 && doubling < PF_SEG_DOUBLINGS) {
-		first = 4 * doubling - 8;
-		shift = top - 2;
-		x -= 1ull << top;
-	} else if (doubling >= PF_SEG_DOUBLINGS) {
-		first = PF_SEG_LINEAR;
-		shift = PF_SEG_TOP_SHIFT;
-		x -= 1ull << (PF_SEG_TOP_SHIFT + 1);
-	} else {
-		first = doubling;
-		shift = doubling == 2 ? top - 1 : top;
-		x -= 1ull << top;
-	}
-	*ret_line = x & ((1ull << shift) - 1);
-	return first + (unsigned)(x >> shift);
+	x -= run->base;
+	*ret_line = x & ((1ull << run->shift) - 1);
+	return run->first + (unsigned)(x >> run->shift);
 }
 
 static inline uint64_t pf_segment_size(unsigned segment)
@@ -364,6 +367,10 @@ static inline uint64_t pf_hash(const void *key, size_t size, uint64_t seed)
 	uint64_t state = seed ^ k0, a, b;
 	size_t left = size;
 
+	if (size == 16) { /* the rest, for what ids mostly are */
+		state = pf_hash_fold(pf_hash_load8(p) ^ k1 ^ state, pf_hash_load8(p + 8) ^ k2 ^ seed);
+		return pf_hash_fold(state ^ k2, 16 ^ k0 ^ seed);
+	}
 	for (; left > 16; left -= 16, p += 16)
 		state = pf_hash_fold(pf_hash_load8(p) ^ k1 ^ state, pf_hash_load8(p + 8) ^ k2) + state;
 	pf_hash_tail(p, left, &a, &b);

@@ -6,11 +6,12 @@
  *   A table is a linear hash table. Buckets are cache lines of seven 8-byte
  *   entries; an entry points at a record in a size-class slot of a heap extent.
  *   A put writes a new record in a free slot and swings one entry, in one
- *   journal transaction.
+ *   journal transaction; one that does not change a record's size writes over it.
  *
  * INVARIANTS
- *   1. A record is immutable while an entry points at it, and its slot is not used
- *      again before every epoch that was open when it was freed has been left.
+ *   1. A record keeps its key and its size while an entry points at it, and its slot is not used again before every
+ * epoch that was open when it was freed has been left. Its value may change (update.c) if it has at most PF_INPLACE_MAX
+ *      bytes: readers copy those under their pages' sequences, or with one pf_read_at().
  *   2. An entry moves between lines of a chain only together with a change of
  *      depth or version in the chain's first line. So a reader that missed and
  *      finds the first line unchanged has truly missed.
@@ -21,7 +22,7 @@
  *      except for journal room and new extents.
  *   5. Memory (counts, bitmaps, header) is what the last submitted transaction says;
  *      a failed submit restores it from the write set.
- *   6. Locks are taken in the order registry, tables by directory slot, retire list.
+ *   6. Locks are taken in the order registry, tables by directory slot, retire list or spare list.
  */
 #ifndef PF_TABLE_INTERNAL_H
 #define PF_TABLE_INTERNAL_H
@@ -30,6 +31,7 @@
 #include "store/table/table.h"
 
 #include "base/error.h"
+#include "base/sigbus.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,6 +49,7 @@ struct pf_piece {
 
 /* Which piece each 2 MiB of the arena belongs to; leaves are made when first needed. */
 #define PF_GRANULE_SHIFT 21u
+#define PF_GRANULE_BYTES (1ull << PF_GRANULE_SHIFT)
 #define PF_GRANULE_LEAF 1024u
 struct pf_granules {
 	_Atomic(struct pf_piece *) piece[PF_GRANULE_LEAF];
@@ -92,6 +95,15 @@ struct pf_heap {
 	bool loaded; /* unit words and bitmaps have been read */
 };
 
+/* ---- extents made ahead (spare.c) ---- */
+
+enum pf_spare_kind { PF_SPARE_HEAP, PF_SPARE_SEGMENT, PF_SPARE_KINDS };
+#define PF_SPARE_MAX 16u
+struct pf_spares {
+	struct pinfold_extent extent[PF_SPARE_MAX]; /* zeroed, and that is durable; not published */
+	uint32_t count;
+};
+
 #define PF_RETIRE_BATCH 512u
 struct pf_retire {
 	struct pf_retire *next;
@@ -117,7 +129,8 @@ struct pf_ws_line {
 struct pf_ws_record {
 	uint64_t loc;
 	size_t offset; /* in buf */
-	uint32_t size;
+	uint32_t size; /* to write: of a record in place, up to its last changed word */
+	bool in_place; /* over a committed one */
 };
 
 /* Everything a transaction does to one table, not yet submitted. Under table->lock. */
@@ -142,13 +155,20 @@ struct pf_ws {
 /* ---- table ---- */
 
 struct pf_table {
+	/* What gets read, in lines that nobody writes ... */
+	const char *base;
+	const struct pf_pages *pages;
+	uint64_t seed;
+	struct pf_sigbus_range range; /* of the arena */
+	bool read_only;
 	struct pf_tables *tables;
 	struct pf_store *store;
-	const char *base;
-	uint64_t arena_size, seed, incarnation;
-	_Atomic uint64_t bucket_count; /* readers' idea; may lag (invariant 3) */
+	uint64_t incarnation, arena_size;
+	/* ... and that growth writes, now and then */
+	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
+	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
 	_Atomic uint32_t segment_count;
-	_Atomic(const char *) segment[PF_SEGMENT_MAX];
+	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
 	struct pf_granules *_Atomic *granules; /* by arena offset, in leaves of PF_GRANULE_LEAF extents' units */
 	uint64_t leaf_count;
 	uint32_t slot;
@@ -156,7 +176,7 @@ struct pf_table {
 	char name[64];
 	struct pf_table *next;
 
-	pthread_mutex_t lock; /* everything below */
+	_Alignas(64) pthread_mutex_t lock; /* everything below */
 	struct pf_table_header header;
 	struct pf_piece **pieces;
 	size_t piece_count, piece_capacity;
@@ -166,7 +186,11 @@ struct pf_table {
 	struct pf_slab *partial[PF_CLASS_COUNT];
 	struct pf_ws ws;
 	uint8_t *scratch; /* PF_RECORD_MAX bytes */
+	struct pf_txn *txn; /* the last one, used again */
 	struct pf_retire *retire; /* filling */
+	struct pf_spares spares[PF_SPARE_KINDS];
+	struct pf_table *spare_next; /* tables->spare_lock: in the list of those to be seen to ... */
+	bool spare_wanted;           /* ... */
 
 	pthread_mutex_t retire_lock;
 	_Atomic(struct pf_retire *) ready; /* their grace period has passed */
@@ -183,6 +207,11 @@ struct pf_tables {
 	struct pf_table *list;
 	struct pinfold_extent root;
 	struct pf_root_header header;
+	pthread_mutex_t spare_lock; /* a leaf: nothing is taken under it */
+	pthread_cond_t spare_wake, spare_idle;
+	struct pf_table *spare_list, *spare_busy; /* waiting; being seen to */
+	pthread_t spare_thread;
+	bool spare_running, spare_stop;
 	_Atomic(struct pf_table *) own[4]; /* enum pf_own_table */
 	atomic_bool own_absent[4]; /* looked for, not there: only this process can create it */
 };
@@ -232,6 +261,19 @@ void pf_retire_drain(struct pf_table *table);
 bool pf_retire_end(struct pf_table *table);
 void pf_retire_free(struct pf_table *table);
 
+/* spare.c */
+/** An extent of @size bytes: one made ahead, or made now, which waits for the device. Under table->lock. */
+int pf_spare_take(struct pf_table *table, enum pf_spare_kind kind, uint64_t size, struct pinfold_extent *ret_extent);
+/** Lets the thread make ahead what @table will need next. Under table->lock. */
+void pf_spare_want(struct pf_table *table);
+/** The thread is done with @table, for good; its spares are free again. */
+void pf_spare_end(struct pf_table *table);
+void pf_spare_init(struct pf_tables *tables);
+/** Ends the thread. After the tables have ended. */
+void pf_spare_done(struct pf_tables *tables);
+/** Size of the next heap extent. Under table->lock. */
+uint64_t pf_heap_extent_size(const struct pf_table *table);
+
 /* writeset.c. Under table->lock. */
 int pf_ws_init(struct pf_table *table);
 void pf_ws_done(struct pf_table *table);
@@ -239,6 +281,11 @@ void pf_ws_begin(struct pf_table *table);
 int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh, uint32_t *ret_index);
 int pf_ws_record_add(struct pf_table *table, uint64_t loc, const void *key, size_t key_size, const void *value,
 		     size_t value_size);
+/** The record of this set at @loc, or NULL. Valid until the next change of the set. */
+const struct pf_record *pf_ws_record_at(const struct pf_table *table, uint64_t loc);
+/** @change's record at @loc, where one of the same size is; its first @write bytes differ. */
+int pf_ws_record_put(struct pf_table *table, uint64_t loc, const struct pinfold_change *change, size_t write);
+bool pf_ws_has_line(const struct pf_table *table, uint64_t loc);
 /** The committed or pending record at @loc; *ret_record is valid until the next call. */
 int pf_ws_record(struct pf_table *table, uint64_t loc, const struct pf_record **ret_record, bool whole);
 int pf_ws_slab_dirty(struct pf_table *table, struct pf_slab *slab, uint64_t mask);
@@ -254,6 +301,15 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 		grown_ ? ((array) = grown_, 0) : -ENOMEM; \
 	}))
 
+/* update.c. Under table->lock. */
+#define PF_INPLACE_MAX 1024u
+/** Asks for the line of @change's key, whose hash it returns; later for its record. Hints. Guarded. */
+uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *change);
+void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
+/** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case.
+ * Guarded. */
+int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
+
 /* bucket.c: the hash table itself, on the write set. Under table->lock. */
 int pf_bucket_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size);
 int pf_bucket_delete(struct pf_table *table, const void *key, size_t key_size); /* -ENOENT */
@@ -261,7 +317,8 @@ int pf_bucket_delete(struct pf_table *table, const void *key, size_t key_size); 
 int pf_bucket_find(struct pf_table *table, const void *key, size_t key_size, const struct pf_record **ret_record);
 /* split.c */
 int pf_bucket_split(struct pf_table *table);
-uint64_t pf_bucket_of(uint64_t hash, uint64_t bucket_count);
+/** Tells readers the bucket count, when theirs is far enough behind, or @now. */
+void pf_bucket_count_publish(struct pf_table *table, bool now);
 unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count);
 uint64_t pf_bucket_loc(const struct pf_table *table, uint64_t bucket);
 /** Loads the lines of @bucket into the write set. @chain has room for PF_CHAIN_MAX. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * read.c - get: no lock, no write, whatever writers do.
+ * read.c - get: no lock, no write, whatever writers do. Most are done by the short way (lookup.h); this is the rest.
  *
  * A line is copied whole under its page's sequence, or read with pf_read_at()
  * while the page has commits that are not applied yet. The record behind an
@@ -11,7 +11,7 @@
  * lines and records are copied first and believed only if their checksum fits;
  * else read again, a bounded number of times.
  */
-#include "store/table/internal.h"
+#include "store/table/lookup.h"
 
 #include "base/sigbus.h"
 
@@ -26,9 +26,9 @@
 
 static bool attempt_next(const struct pf_table *table, unsigned *attempt)
 {
-	if (++*attempt >= (table->tables->read_only ? ATTEMPTS_FOREIGN : ATTEMPTS))
+	if (++*attempt >= (table->read_only ? ATTEMPTS_FOREIGN : ATTEMPTS))
 		return false;
-	if (table->tables->read_only && *attempt % 8 == 0)
+	if (table->read_only && *attempt % 8 == 0)
 		sched_yield();
 	return true;
 }
@@ -58,7 +58,7 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 	uint32_t seq;
 	int r;
 
-	if (table->tables->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
+	if (table->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
 		return -EAGAIN;
 	do {
 		bool pending;
@@ -89,21 +89,20 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 
 int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_line)
 {
-	uint64_t line;
-	unsigned segment = pf_segment_of(bucket, &line);
+	uint64_t loc;
 	int r;
 
-	if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire)) {
-		if (!table->tables->read_only) /* a segment is known before a line that leads there is committed */
+	if (!pf_line_place(table, bucket, &loc)) {
+		if (!table->read_only) /* a segment is known before a line that leads there is committed */
 			return pf_error(-EUCLEAN, "table %s: bucket %llu: has no segment", table->name,
 					(unsigned long long)bucket);
 		r = pf_table_refresh(table); /* the writer has outgrown this handle */
 		if (r < 0)
 			return r;
-		if (segment >= atomic_load_explicit(&table->segment_count, memory_order_acquire))
+		if (!pf_line_place(table, bucket, &loc))
 			return 0;
 	}
-	r = pf_line_read(table, pf_bucket_loc(table, bucket), bucket, ret_line);
+	r = pf_line_read(table, loc, bucket, ret_line);
 	if (r < 0)
 		return r;
 	if (ret_line->depth == 0) {
@@ -116,7 +115,7 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 
 int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, struct pf_line *ret_line)
 {
-	uint64_t bucket = pf_bucket_of(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire)), own;
+	uint64_t bucket = pf_bucket_place(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire)), own;
 	int r;
 
 	for (unsigned i = 0; i < 2 * PF_DEPTH_MAX; i++) {
@@ -138,33 +137,26 @@ int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, st
 			(unsigned long long)bucket);
 }
 
-struct lookup {
-	uint64_t hash;
-	const void *key;
-	size_t key_size;
-	void *ret_value;
-	size_t capacity;
-	size_t size;
-	void *volatile buffer; /* of a copy under way: freed by whoever a SIGBUS throws it back to */
-};
-
-static int deliver(struct lookup *lookup, const struct pf_record *record)
+static int deliver(struct pf_lookup *lookup, const struct pf_record *record)
 {
 	size_t size = pf_record_value_size(record->sizes);
 
 	lookup->size = size;
-	memcpy(lookup->ret_value, record->data + lookup->key_size, size < lookup->capacity ? size : lookup->capacity);
+	if (size > lookup->capacity)
+		size = lookup->capacity;
+	if (size > 0)
+		memcpy(lookup->ret_value, record->data + lookup->key_size, size);
 	return 1;
 }
 
-static bool key_equal(const struct lookup *lookup, const struct pf_record *record)
+static bool key_equal(const struct pf_lookup *lookup, const struct pf_record *record)
 {
 	return memcmp(record->data, lookup->key, lookup->key_size) == 0;
 }
 
 static int copy_bytes(struct pf_table *table, uint64_t loc, void *ret_data, size_t size)
 {
-	if (table->tables->read_only) {
+	if (table->read_only) {
 		if (!loc_mapped(table, loc, size))
 			return -EAGAIN;
 		memcpy(ret_data, table->base + loc, size);
@@ -175,31 +167,34 @@ static int copy_bytes(struct pf_table *table, uint64_t loc, void *ret_data, size
 
 int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record)
 {
+	const uint64_t room = PF_GRANULE_BYTES - (loc & (PF_GRANULE_BYTES - 1));
+	const size_t first = room < PF_INPLACE_MAX ? room : PF_INPLACE_MAX;
 	unsigned attempt = 0;
 	size_t size;
 	int r;
 
 	do {
-		r = copy_bytes(table, loc, ret_record, sizeof(*ret_record));
+		/* what may change in place is copied with one read; larger ones have a second part */
+		r = copy_bytes(table, loc, ret_record, first);
 		if (r < 0)
 			return r;
 		if (!pf_record_sizes_valid(ret_record->sizes))
 			continue;
-		size = pf_record_key_size(ret_record->sizes) + pf_record_value_size(ret_record->sizes);
-		r = copy_bytes(table, loc + sizeof(*ret_record), ret_record->data, size);
+		size = pf_record_size(pf_record_key_size(ret_record->sizes), pf_record_value_size(ret_record->sizes));
+		r = size > first ? copy_bytes(table, loc + first, (uint8_t *)ret_record + first, size - first) : 0;
 		if (r < 0)
 			return r;
-		if (ret_record->crc == pf_record_crc(ret_record, sizeof(*ret_record) + size, table->seed))
+		if (ret_record->crc == pf_record_crc(ret_record, size, table->seed))
 			return 0;
-	} while (!table->tables->read_only && attempt_next(table, &attempt));
+	} while (!table->read_only && attempt_next(table, &attempt));
 	return -EBADMSG;
 }
 
 /* Records up to this size need one read and no memory on the long way. */
-#define SMALL_RECORD 1024
+#define SMALL_RECORD PF_INPLACE_MAX
 
 /* As record_match_copy() for small records; -EAGAIN: not small, or something is wrong with it. */
-static int record_match_small(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match_small(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	_Alignas(8) uint8_t buf[SMALL_RECORD];
 	const struct pf_record *record = (const struct pf_record *)buf;
@@ -221,12 +216,12 @@ static int record_match_small(struct pf_table *table, uint64_t loc, struct looku
 }
 
 /* The long way: a copy first. 1 found, 0 another key, -EAGAIN: look at the bucket again. */
-static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match_copy(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	struct pf_record *record;
 	int r;
 
-	if (!table->tables->read_only) {
+	if (!table->read_only) {
 		r = record_match_small(table, loc, lookup);
 		if (r >= 0)
 			return r;
@@ -238,7 +233,7 @@ static int record_match_copy(struct pf_table *table, uint64_t loc, struct lookup
 	r = pf_record_copy(table, loc, record);
 	if (r == 0 && pf_record_key_size(record->sizes) == lookup->key_size && key_equal(lookup, record))
 		r = deliver(lookup, record);
-	else if (r == -EBADMSG && table->tables->read_only)
+	else if (r == -EBADMSG && table->read_only)
 		r = -EAGAIN;
 	else if (r == -EBADMSG)
 		r = pf_error(-EUCLEAN, "table %s: record at arena offset %llu has a wrong checksum", table->name,
@@ -259,34 +254,45 @@ static bool record_pending(const struct pf_table *table, const char *at, size_t 
 }
 
 /* 1 found, 0 another key. In place. */
-static int record_match(struct pf_table *table, uint64_t loc, struct lookup *lookup)
+static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *lookup)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
+	const char *last;
+	uint32_t seq, last_seq;
 	size_t size;
 
-	if (table->tables->read_only)
+	if (table->read_only)
 		return record_match_copy(table, loc, lookup);
 	__builtin_prefetch((const char *)record + 64);
 	__builtin_prefetch((const char *)record + 128);
+	seq = pf_seq_begin(table->store, record);
 	if (pf_page_pending(table->store, record))
 		return record_match_copy(table, loc, lookup);
 	size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+	last = (const char *)record + (size <= PF_INPLACE_MAX ? size - 1 : 0);
+	last_seq = pf_seq_begin(table->store, last);
 	if (!pf_record_sizes_valid(record->sizes) ||
 	    (loc & ((1ull << PF_GRANULE_SHIFT) - 1)) + size > 1ull << PF_GRANULE_SHIFT || /* might leave the extent */
 	    record_pending(table, (const char *)record, size))
 		return record_match_copy(table, loc, lookup);
-	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
-		return 0;
 	if (record->crc != pf_record_crc(record, size, table->seed))
 		return record_match_copy(table, loc, lookup);
-	return deliver(lookup, record);
+	if (pf_record_key_size(record->sizes) != lookup->key_size || !key_equal(lookup, record))
+		return 0;
+	deliver(lookup, record);
+	if (pf_seq_retry(table->store, record, seq) || pf_seq_retry(table->store, last, last_seq))
+		return record_match_copy(table, loc, lookup); /* its value changed meanwhile */
+	return 1;
 }
 
-/* 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. */
-static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct lookup *lookup)
+/*
+ * 1 found, 0 not in this chain as read, -EAGAIN. @line is the first line, and is changed. A damaged record may be the
+ * one that is looked for: it is an error unless another one turns out to be.
+ */
+static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line *line, struct pf_lookup *lookup)
 {
 	uint64_t tag = pf_hash_tag(lookup->hash);
-	int r;
+	int r, damaged = 0;
 
 	for (unsigned length = 1;; length++) {
 		bool linked = line->flags & PF_LINE_LINKED;
@@ -298,11 +304,13 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 			if (entry >> PF_TAG_SHIFT != tag || entry == 0)
 				continue;
 			r = record_match(table, pf_entry_loc(entry), lookup);
-			if (r != 0)
+			if (r == -EUCLEAN)
+				damaged = r;
+			else if (r != 0)
 				return r;
 		}
 		if (!linked)
-			return 0;
+			return damaged;
 		if (length == PF_CHAIN_MAX)
 			return -EAGAIN;
 		r = pf_line_read(table, pf_entry_loc(line->entry[PF_LINE_ENTRIES - 1]), bucket, line);
@@ -313,7 +321,7 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 	}
 }
 
-static int lookup_run(struct pf_table *table, struct lookup *lookup)
+int pf_lookup_long(struct pf_table *table, struct pf_lookup *lookup)
 {
 	struct pf_line line, again;
 	uint64_t bucket, link;
@@ -321,7 +329,7 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 	unsigned depth;
 	int r = -EAGAIN;
 
-	for (unsigned restart = 0; restart < (table->tables->read_only ? ATTEMPTS_FOREIGN : RESTARTS); restart++) {
+	for (unsigned restart = 0; restart < (table->read_only ? ATTEMPTS_FOREIGN : RESTARTS); restart++) {
 		if (restart > 16)
 			sched_yield();
 		r = pf_line_find(table, lookup->hash, &bucket, &line);
@@ -333,7 +341,7 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 		r = chain_search(table, bucket, &line, lookup);
 		if (r > 0 || (r < 0 && r != -EAGAIN && r != -EUCLEAN))
 			break;
-		if (r == 0 && !link && !table->tables->read_only)
+		if (r == 0 && !link && !table->read_only)
 			break;
 		/* A chain is believed only if its first line is still the same (invariant 2). */
 		int r2 = pf_bucket_read(table, bucket, &again);
@@ -353,34 +361,102 @@ static int lookup_run(struct pf_table *table, struct lookup *lookup)
 			(unsigned long long)bucket, ATTEMPTS_FOREIGN);
 }
 
+static __attribute__((noinline, cold)) int get_failed(struct pf_table *table, struct pf_lookup *lookup)
+{
+	free(lookup->buffer);
+	return pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
+			(unsigned long long)((const char *)pf_sigbus_address() - table->base));
+}
+
+#define GO_LONG 1
+
+static inline int get_record(const struct pf_table *table, struct pf_lookup *lookup, uint64_t entry)
+{
+	if (__builtin_expect(entry == 0, 0))
+		return GO_LONG;
+	return pf_record_look(table, pf_entry_loc(entry), lookup->key, lookup->key_size, lookup->ret_value,
+			      lookup->capacity, &lookup->size) == PF_LOOK_FOUND ?
+		       0 :
+		       GO_LONG;
+}
+
+/* The short way on from a first line without a candidate, but with overflow lines. */
+static __attribute__((noinline)) int get_chain(const struct pf_table *table, struct pf_lookup *lookup,
+					       struct pf_line_view *view)
+{
+	const uint64_t head = view->head;
+
+	for (unsigned length = 1; length < PF_CHAIN_MAX && pf_view_linked(view); length++) {
+		if (!pf_line_follow(table, pf_entry_loc(view->link), lookup->bucket, lookup->hash, view))
+			return GO_LONG;
+		if (view->mask)
+			return get_record(table, lookup, view->entry);
+	}
+	if (pf_view_linked(view) || !pf_line_same(table, lookup->loc, lookup->bucket, lookup->hash, head))
+		return GO_LONG;
+	return -ENOENT;
+}
+
+static inline int get_short(const struct pf_table *table, struct pf_lookup *lookup)
+{
+	struct pf_line_view view;
+
+	if (__builtin_expect(!pf_line_look(table, lookup->loc, lookup->bucket, lookup->hash, &view), 0))
+		return GO_LONG;
+	if (view.mask)
+		return get_record(table, lookup, view.entry);
+	return pf_view_linked(&view) ? get_chain(table, lookup, &view) : -ENOENT;
+}
+
+/* Inside an epoch and a guard. Not inlined: beside setjmp() no register would be used. */
+static __attribute__((noinline)) int get_run(struct pf_table *table, struct pf_lookup *lookup)
+{
+	int r = lookup->loc == PF_NOWHERE ? GO_LONG : get_short(table, lookup);
+
+	return __builtin_expect(r == GO_LONG, 0) ? pf_lookup_long(table, lookup) : r;
+}
+
+static PF_SIGBUS_FUNCTION int get_guarded(struct pf_table *table, struct pf_lookup *lookup)
+{
+	struct pf_sigbus_guard guard;
+	int r;
+
+	if (__builtin_setjmp(guard.place))
+		return get_failed(table, lookup);
+	pf_sigbus_enter(&guard, &table->range);
+	r = get_run(table, lookup);
+	pf_sigbus_leave(&guard);
+	return r;
+}
+
 int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		 size_t *ret_size)
 {
-	struct lookup lookup = { .key = key, .key_size = key_size, .ret_value = ret_value, .capacity = capacity };
-	sigjmp_buf env;
-	void *guard;
+	struct pf_lookup lookup;
 	int r;
 
-	r = pf_key_check(key, key_size);
-	if (r < 0)
-		return r;
+	if (__builtin_expect(!key || key_size - 1 >= PINFOLD_KEY_MAX, 0))
+		return pf_key_check(key, key_size);
 	lookup.hash = pf_hash(key, key_size, table->seed);
+	lookup.bucket = pf_bucket_place(lookup.hash,
+					atomic_load_explicit(&table->bucket_count, memory_order_acquire));
+	if (__builtin_expect(table->read_only || !pf_line_place(table, lookup.bucket, &lookup.loc), 0))
+		lookup.loc = PF_NOWHERE;
+	else /* as early as can be: the processor may still be waiting for the record of the last get */
+		__builtin_prefetch(table->base + lookup.loc);
+	lookup.key = key;
+	lookup.key_size = key_size;
+	lookup.ret_value = ret_value;
+	lookup.capacity = capacity;
+	lookup.buffer = NULL;
 	pf_epoch_enter();
-	if (sigsetjmp(env, 0) == 0) {
-		guard = pf_sigbus_arm(&env, table->base, table->arena_size);
-		r = lookup_run(table, &lookup);
-		pf_sigbus_disarm(guard);
-	} else {
-		free(lookup.buffer);
-		r = pf_error(-EIO, "table %s: the mapped file could not be read at arena offset %llu", table->name,
-			     (unsigned long long)((const char *)pf_sigbus_address() - table->base));
-	}
+	r = get_guarded(table, &lookup);
 	pf_epoch_leave();
 	if (r < 0) /* -ENOENT has no words: misses are as frequent as hits, and formatting costs ten of them */
 		return r;
 	if (ret_size)
 		*ret_size = lookup.size;
-	if (lookup.size > capacity)
+	if (__builtin_expect(lookup.size > capacity, 0))
 		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size,
 				capacity);
 	return 0;

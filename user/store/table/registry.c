@@ -84,6 +84,7 @@ int pf_tables_open(struct pf_store *store, const struct pinfold_config *config)
 		return r;
 	}
 	pthread_mutex_init(&tables->lock, NULL);
+	pf_spare_init(tables);
 	pthread_mutex_lock(&registry_lock);
 	for (other = registry; other && other->store != store; other = other->next)
 		;
@@ -93,6 +94,7 @@ int pf_tables_open(struct pf_store *store, const struct pinfold_config *config)
 	}
 	pthread_mutex_unlock(&registry_lock);
 	if (other) {
+		pf_spare_done(tables);
 		pthread_mutex_destroy(&tables->lock);
 		free(tables);
 		return pf_error(-EBUSY, "tables: already open for this store");
@@ -120,6 +122,7 @@ void pf_tables_close(struct pf_store *store)
 		tables->list = table->next;
 		pf_table_free(table);
 	}
+	pf_spare_done(tables);
 	pthread_mutex_destroy(&tables->lock);
 	free(tables);
 }

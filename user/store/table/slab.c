@@ -89,22 +89,29 @@ static void empty_reclaim(struct pf_table *table)
 	}
 }
 
-/* A new heap extent: a sixteenth of the heap, so that slack stays small and extents few. */
+/* A 32nd of the heap, so that slack stays small and extents few. */
+uint64_t pf_heap_extent_size(const struct pf_table *table)
+{
+	uint64_t size = PINFOLD_EXTENT_MIN;
+
+	while (size * 32 < table->heap_bytes && size < PINFOLD_EXTENT_MAX)
+		size *= 2;
+	return size;
+}
+
 static int heap_extend(struct pf_table *table, struct pf_heap **ret_heap)
 {
 	struct pf_heap_header header = { 0 };
-	uint64_t size = PINFOLD_EXTENT_MIN;
+	uint64_t size = pf_heap_extent_size(table);
 	struct pinfold_extent extent;
 	struct pf_ws *ws = &table->ws;
 	struct pf_piece *piece;
 	int r;
 
-	while (size * 16 < table->heap_bytes && size < PINFOLD_EXTENT_MAX)
-		size *= 2;
 	r = PF_RESERVE(ws->pieces, ws->piece_count, ws->piece_capacity);
 	if (r < 0)
 		return r;
-	r = pf_extent_alloc(table->store, size, 0, &extent);
+	r = pf_spare_take(table, PF_SPARE_HEAP, size, &extent);
 	if (r == -ENOSPC && size > PINFOLD_EXTENT_MIN)
 		r = pf_extent_alloc(table->store, PINFOLD_EXTENT_MIN, 0, &extent);
 	if (r < 0)

@@ -23,7 +23,7 @@ static int segment_ensure(struct pf_table *table, uint64_t bucket)
 	r = PF_RESERVE(ws->pieces, ws->piece_count, ws->piece_capacity);
 	if (r < 0)
 		return r;
-	r = pf_extent_alloc(table->store, pf_segment_size(segment), 0, &extent);
+	r = pf_spare_take(table, PF_SPARE_SEGMENT, pf_segment_size(segment), &extent);
 	if (r < 0)
 		return r;
 	r = pf_piece_add(table, &extent, &piece);
@@ -35,7 +35,7 @@ static int segment_ensure(struct pf_table *table, uint64_t bucket)
 	ws->header_dirty = true;
 	table->header.segment[segment] = extent;
 	table->header.segment_count++;
-	atomic_store_explicit(&table->segment[segment], table->base + piece->loc, memory_order_release);
+	atomic_store_explicit(&table->segment_loc[segment], piece->loc, memory_order_relaxed);
 	atomic_store_explicit(&table->segment_count, segment + 1, memory_order_release);
 	return 0;
 }

@@ -125,6 +125,8 @@ int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, st
 		free(piece);
 		return r;
 	}
+	if (loc + extent->len > atomic_load_explicit(&table->loc_end, memory_order_relaxed))
+		atomic_store_explicit(&table->loc_end, loc + extent->len, memory_order_release);
 	table->pieces[table->piece_count++] = piece;
 	*ret_piece = piece;
 	return 0;
@@ -151,8 +153,8 @@ static bool pages_pending(const struct pf_store *store, const char *at, size_t s
 }
 
 /*
- * In place: a line lies within a page, so one sequence covers it; larger reads
- * are of records and headers, which the callers' locks or epochs keep unchanged.
+ * In place: a line lies within a page, and a record whose value may change within two, so two sequences cover them;
+ * larger reads are of records and headers, which the callers' locks or epochs keep unchanged.
  */
 static int read_in_place(const struct pf_table *table, const char *at, void *ret_data, size_t size)
 {
@@ -171,17 +173,18 @@ static int read_in_place(const struct pf_table *table, const char *at, void *ret
 int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, size_t size)
 {
 	const struct pf_piece *piece = pf_piece_at(table, loc);
-	const char *at = table->base + loc;
-	uint32_t seq;
+	const char *at = table->base + loc, *last = at + (size ? size - 1 : 0);
+	uint32_t seq, last_seq;
 	int r;
 
 	if (!piece || loc + size > piece->loc + piece->extent.len)
 		return pf_error(-EUCLEAN, "table %s: %zu bytes at arena offset %llu are not within its extents",
 				table->name, size, (unsigned long long)loc);
 	seq = pf_seq_begin(table->store, at);
+	last_seq = pf_seq_begin(table->store, last);
 	if (!pages_pending(table->store, at, size)) {
 		r = read_in_place(table, at, ret_data, size);
-		if (r < 0 || !pf_seq_retry(table->store, at, seq))
+		if (r < 0 || (!pf_seq_retry(table->store, at, seq) && !pf_seq_retry(table->store, last, last_seq)))
 			return r;
 	}
 	return pf_read_at(table->store, &piece->extent, loc - piece->loc, ret_data, size);
@@ -271,7 +274,7 @@ static int segments_read(struct pf_table *table)
 			if (r < 0)
 				return r;
 		}
-		atomic_store_explicit(&table->segment[count], table->base + loc, memory_order_relaxed);
+		atomic_store_explicit(&table->segment_loc[count], loc, memory_order_relaxed);
 		atomic_store_explicit(&table->segment_count, count + 1, memory_order_release);
 	}
 	return 0;
@@ -284,7 +287,7 @@ static int table_read(struct pf_table *table)
 	if (r == 0)
 		r = segments_read(table);
 	if (r == 0)
-		atomic_store_explicit(&table->bucket_count, table->header.counts.bucket_count, memory_order_release);
+		pf_bucket_count_publish(table, true);
 	return r;
 }
 
@@ -294,13 +297,17 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	struct pf_table *table;
 	int r;
 
-	table = calloc(1, sizeof(*table));
+	table = aligned_alloc(_Alignof(struct pf_table), sizeof(*table));
 	if (!table)
 		return pf_error(-ENOMEM, "tables: no memory");
+	memset(table, 0, sizeof(*table));
 	table->tables = tables;
 	table->store = tables->store;
+	table->read_only = tables->read_only;
+	table->pages = pf_store_pages(tables->store);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
+	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
 	table->slot = slot;
 	pthread_mutex_init(&table->lock, NULL);
 	pthread_mutex_init(&table->retire_lock, NULL);
@@ -348,6 +355,7 @@ int pf_table_refresh(struct pf_table *table)
 
 void pf_table_free(struct pf_table *table)
 {
+	pf_spare_end(table);
 	if (pf_retire_end(table))
 		pf_table_destroy(table);
 }

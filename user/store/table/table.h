@@ -36,6 +36,7 @@ int pf_table_open(struct pf_store *store, const char *name, uint32_t flags, stru
 void pf_table_close(struct pf_table *table);
 int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		 size_t *ret_size);
+int pf_table_get_batch(struct pf_table *table, struct pinfold_get *gets, size_t count);
 int pf_table_put(struct pf_table *table, const void *key, size_t key_size, const void *value, size_t value_size);
 int pf_table_delete(struct pf_table *table, const void *key, size_t key_size);
 int pf_table_cas(struct pf_table *table, const void *key, size_t key_size, const void *expected,
@@ -44,6 +45,7 @@ int pf_table_write(struct pf_table *table, const struct pinfold_record *records,
 /** Like pf_table_write(), but returns when ordered: *ret_ticket says when it is durable. */
 int pf_table_write_async(struct pf_table *table, const struct pinfold_record *records, size_t count,
 			 pinfold_ticket *ret_ticket);
+int pf_table_submit(struct pf_table *table, struct pinfold_change *changes, size_t count, pinfold_ticket *ret_ticket);
 int pf_table_stat(struct pf_table *table, struct pinfold_table_stats *ret_stats);
 int pf_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx);
 int pf_table_drop(struct pf_store *store, const char *name);

@@ -6,7 +6,7 @@
  * every entry (right bucket, tag), every record (checksum), then which slots were
  * reached against the bitmaps, and what was counted against the header.
  */
-#include "store/table/internal.h"
+#include "store/table/lookup.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -115,7 +115,7 @@ static void record_check(struct walk *walk, uint64_t bucket, uint64_t entry)
 	}
 	hash = pf_hash(record->data, key_size, walk->table->seed);
 	if (pf_hash_tag(hash) != entry >> PF_TAG_SHIFT ||
-	    pf_bucket_of(hash, walk->table->header.counts.bucket_count) != bucket)
+	    pf_bucket_place(hash, walk->table->header.counts.bucket_count) != bucket)
 		problem_at(walk, loc, "a record is in the wrong bucket or under the wrong tag");
 	walk->counts.record_count++;
 	walk->counts.key_bytes += key_size;

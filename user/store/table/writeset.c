@@ -124,6 +124,7 @@ void pf_ws_done(struct pf_table *table)
 	free(ws->record_map.keys);
 	free(ws->record_map.values);
 	free(table->scratch);
+	pf_txn_abort(table->txn);
 }
 
 static void ws_clear(struct pf_ws *ws)
@@ -216,6 +217,13 @@ int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh
 	return 0;
 }
 
+bool pf_ws_has_line(const struct pf_table *table, uint64_t loc)
+{
+	uint32_t index;
+
+	return line_find(&table->ws, loc, &index);
+}
+
 static bool record_find(const struct pf_ws *ws, uint64_t loc, uint32_t *ret_index)
 {
 	if (ws->record_count > MAP_FROM) {
@@ -273,6 +281,41 @@ int pf_ws_record_add(struct pf_table *table, uint64_t loc, const void *key, size
 		return r;
 	ws->record_count++;
 	ws->buf_size += (size + 7) & ~(size_t)7; /* records stay aligned */
+	return 0;
+}
+
+const struct pf_record *pf_ws_record_at(const struct pf_table *table, uint64_t loc)
+{
+	uint32_t index;
+
+	return record_find(&table->ws, loc, &index)
+		       ? (const struct pf_record *)(table->ws.buf + table->ws.records[index].offset)
+		       : NULL;
+}
+
+int pf_ws_record_put(struct pf_table *table, uint64_t loc, const struct pinfold_change *change, size_t write)
+{
+	struct pf_ws *ws = &table->ws;
+	struct pf_ws_record *item;
+	struct pf_record *record;
+	uint32_t index;
+	int r;
+
+	if (!record_find(ws, loc, &index)) {
+		r = pf_ws_record_add(table, loc, change->key, change->key_size, change->value, change->value_size);
+		if (r < 0)
+			return r;
+		item = &ws->records[ws->record_count - 1];
+		item->in_place = true;
+		item->size = (uint32_t)write;
+		return 0;
+	}
+	item = &ws->records[index];
+	record = (struct pf_record *)(ws->buf + item->offset);
+	memcpy(record->data + change->key_size, change->value, change->value_size);
+	record->crc = pf_record_crc(record, pf_record_size(change->key_size, change->value_size), table->seed);
+	if (item->size < write)
+		item->size = (uint32_t)write;
 	return 0;
 }
 
@@ -391,6 +434,19 @@ static void frees_apply(struct pf_table *table, bool free)
 	ws->frees_applied = free;
 }
 
+/* Whether this set, after writing over the record at @loc, has given its slot away: whoever still reads it sees the
+ * old. */
+static bool is_freed(struct pf_table *table, uint64_t loc)
+{
+	struct pf_slab *slab;
+	uint32_t slot;
+
+	if (table->ws.free_count == 0)
+		return false;
+	slab = pf_slab_of(table, loc, &slot);
+	return slab && !(slab->used[slot / PF_WORD_BITS] >> slot % PF_WORD_BITS & 1);
+}
+
 static int flush_header(struct pf_table *table, struct pf_txn *txn)
 {
 	struct pf_table_header *header = &table->header;
@@ -415,11 +471,15 @@ int pf_ws_flush(struct pf_table *table, struct pf_txn *txn)
 	int r;
 
 	r = flush_pieces(table, txn);
-	for (size_t i = 0; r == 0 && i < ws->record_count; i++)
-		r = write_loc(table, txn, ws->records[i].loc, ws->buf + ws->records[i].offset, ws->records[i].size);
 	if (r < 0)
 		return r;
 	frees_apply(table, true);
+	for (size_t i = 0; r == 0 && i < ws->record_count; i++) {
+		const struct pf_ws_record *item = &ws->records[i];
+
+		if (!item->in_place || !is_freed(table, item->loc))
+			r = write_loc(table, txn, item->loc, ws->buf + item->offset, item->size);
+	}
 	for (size_t i = 0; r == 0 && i < ws->dirty_count; i++)
 		r = flush_slab(table, txn, ws->dirty[i]);
 	if (r == 0)
@@ -441,7 +501,9 @@ void pf_ws_commit(struct pf_table *table)
 {
 	struct pf_ws *ws = &table->ws;
 
-	atomic_store_explicit(&table->bucket_count, table->header.counts.bucket_count, memory_order_release);
+	pf_bucket_count_publish(table, false);
+	if (ws->piece_count > 0)
+		pf_spare_want(table);
 	for (size_t i = 0; i < ws->free_count; i++)
 		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
 	ws_clear(ws);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * bench_table - record tables against LMDB: the same records, the same durability, in interleaved pairs.
+ *
+ *   get      gets per second and thread, records in memory      get >= 5 x mdb_get, batched >= 12 x,
+ *            (uniform, zipf, absent keys; 1 and 2 threads)      misses no slower than hits
+ *   grow     single puts into an empty table, async mode        no put above 5 ms that the device does not
+ *                                                              explain; space <= 1.3 x payload at rest
+ */
+#include "table.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- figures ---- */
+
+struct table_figure *table_figure(struct table_bench *bench, const char *unit, double bound, const char *against,
+				  const char *format, ...)
+{
+	struct table_figure *figure;
+	char what[sizeof(figure->what)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	for (unsigned i = 0; i < bench->figure_count; i++)
+		if (strcmp(bench->figures[i].what, what) == 0)
+			return &bench->figures[i];
+	if (bench->figure_count == TABLE_FIGURES_MAX)
+		bench_die("too many figures");
+	figure = &bench->figures[bench->figure_count++];
+	memset(figure, 0, sizeof(*figure));
+	strcpy(figure->what, what);
+	snprintf(figure->against, sizeof(figure->against), "%s", against);
+	figure->unit = unit;
+	figure->bound = bound;
+	return figure;
+}
+
+void table_figure_add(struct table_figure *figure, double ours, double other)
+{
+	if (figure->count == TABLE_PAIRS_MAX)
+		return;
+	figure->ours[figure->count] = ours;
+	figure->other[figure->count++] = other;
+}
+
+/* What the bound is of: a ratio, or our own value where nothing is compared. */
+static void summarize(const struct table_figure *figure, struct bench_summary *ret_summary)
+{
+	if (figure->alone)
+		bench_summarize(figure->ours, figure->count, ret_summary);
+	else
+		bench_summarize_ratio(figure->ours, figure->other, figure->count, ret_summary);
+}
+
+static const char *verdict(const struct table_figure *figure, double value)
+{
+	if (figure->none)
+		return value == 0 ? "reached" : "missed";
+	if (figure->bound == 0)
+		return "";
+	return (figure->at_most ? value <= figure->bound : value >= figure->bound) ? "reached" : "missed";
+}
+
+static void report_text(const struct table_bench *bench)
+{
+	printf("%llu records of %u + %u bytes, runs of %.1f s, %u pairs, batches of %u%s.\n\n",
+	       (unsigned long long)bench->records, TABLE_KEY, TABLE_VALUE, bench->seconds, bench->pairs, bench->batch,
+	       bench->engine ? ", with telemetry and controller" : "");
+	printf("| figure | pinfold | against | | unit | ratio (quartiles) | bound | |\n|-|-:|-|-:|-|-:|-|-|\n");
+	for (unsigned i = 0; i < bench->figure_count; i++) {
+		const struct table_figure *figure = &bench->figures[i];
+		struct bench_summary summary;
+
+		summarize(figure, &summary);
+		printf("| %s | %.4g | ", figure->what, bench_median(figure->ours, figure->count));
+		if (figure->alone)
+			printf("| | %s | ", figure->unit);
+		else
+			printf("%s | %.4g | %s | ", figure->against, bench_median(figure->other, figure->count),
+			       figure->unit);
+		printf("%.3g (%.3g to %.3g) | ", summary.median, summary.low, summary.high);
+		if (figure->none)
+			printf("none ");
+		else if (figure->bound != 0)
+			printf("%s %g ", figure->at_most ? "<=" : ">=", figure->bound);
+		printf("| %s |\n", verdict(figure, summary.median));
+		if (figure->note[0])
+			printf("| | %s | | | | | | |\n", figure->note);
+	}
+}
+
+static void report_json(const struct table_bench *bench)
+{
+	struct bench_json json;
+
+	bench_json_init(&json, stdout);
+	bench_json_open(&json, NULL, '{');
+	bench_json_string(&json, "bench", "table");
+	bench_json_number(&json, "records", (double)bench->records);
+	bench_json_number(&json, "seconds", bench->seconds);
+	bench_json_number(&json, "batch", bench->batch);
+	bench_json_bool(&json, "engine", bench->engine);
+	bench_json_open(&json, "figures", '[');
+	for (unsigned i = 0; i < bench->figure_count; i++) {
+		const struct table_figure *figure = &bench->figures[i];
+		struct bench_summary summary;
+
+		bench_json_open(&json, NULL, '{');
+		bench_json_string(&json, "figure", figure->what);
+		bench_json_string(&json, "unit", figure->unit);
+		bench_summarize(figure->ours, figure->count, &summary);
+		bench_json_summary(&json, "pinfold", &summary);
+		if (!figure->alone) {
+			bench_json_string(&json, "against", figure->against);
+			bench_summarize(figure->other, figure->count, &summary);
+			bench_json_summary(&json, "other", &summary);
+			summarize(figure, &summary);
+			bench_json_summary(&json, "ratio", &summary);
+		}
+		if (figure->bound != 0 || figure->none) {
+			bench_json_number(&json, figure->at_most ? "at_most" : "at_least", figure->bound);
+			bench_json_bool(&json, "reached", verdict(figure, summary.median)[0] == 'r');
+		}
+		if (figure->note[0])
+			bench_json_string(&json, "note", figure->note);
+		bench_json_close(&json, '}');
+	}
+	bench_json_close(&json, ']');
+	bench_json_close(&json, '}');
+	putchar('\n');
+}
+
+/* ---- main ---- */
+
+static const struct {
+	const char *name;
+	void (*run)(struct table_bench *bench);
+} parts[] = {
+	{"get", table_run_get},
+	{"grow", table_run_grow},
+};
+
+static const struct option options[] = {
+	{"dir", required_argument, NULL, 'd'},     {"records", required_argument, NULL, 'r'},
+	{"seconds", required_argument, NULL, 't'}, {"pairs", required_argument, NULL, 'p'},
+	{"threads", required_argument, NULL, 'n'}, {"batch", required_argument, NULL, 'b'},
+	{"grow-to", required_argument, NULL, 'g'}, {"figure", required_argument, NULL, 'f'},
+	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
+	{"json", no_argument, NULL, 'j'},
+	{0},
+};
+
+static unsigned number(const char *text, unsigned low, unsigned high)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*end || value < low || value > high)
+		bench_die("bench_table: %s: a number from %u to %u is wanted", text, low, high);
+	return (unsigned)value;
+}
+
+static unsigned part_of(const char *name)
+{
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (strcmp(parts[i].name, name) == 0)
+			return 1u << i;
+	bench_die("bench_table: there is no figure '%s'", name);
+}
+
+static void parse(int argc, char **argv, struct table_bench *bench, unsigned *ret_parts, bool *ret_json)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'd': bench->dir = optarg; break;
+		case 'r': bench->records = strtoull(optarg, NULL, 10); break;
+		case 't': bench->seconds = strtod(optarg, NULL); break;
+		case 'p': bench->pairs = number(optarg, 1, TABLE_PAIRS_MAX); break;
+		case 'n': bench->threads = number(optarg, 1, TABLE_THREADS_MAX); break;
+		case 'b': bench->batch = number(optarg, 1, 1024); break;
+		case 'g': bench->grow_to = strtoull(optarg, NULL, 10); break;
+		case 'f': *ret_parts |= part_of(optarg); break;
+		case 'e': bench->engine = true; break;
+		case 'k': bench->keep = true; break;
+		case 'j': *ret_json = true; break;
+		default:
+			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
+				  "                   [--threads N] [--batch N] [--grow-to N]\n"
+				  "                   [--figure NAME]... [--engine] [--keep] [--json]");
+		}
+	}
+	if (bench->records < 1000 || bench->records > 1000000000)
+		bench_die("bench_table: --records must be from 1000 to 1000000000");
+	if (!(bench->seconds >= 0.01 && bench->seconds <= 3600))
+		bench_die("bench_table: --seconds must be from 0.01 to 3600");
+}
+
+int main(int argc, char **argv)
+{
+	static struct table_bench bench = {
+		.dir = "/var/tmp/pinfold-bench-table",
+		.records = 10000000,
+		.grow_to = 50000000,
+		.seconds = 0.5,
+		.pairs = 5,
+		.threads = 2,
+		.batch = 64,
+	};
+	unsigned wanted = 0;
+	bool json = false;
+	int r;
+
+	parse(argc, argv, &bench, &wanted, &json);
+	r = bench_dir_prepare(bench.dir);
+	if (r < 0)
+		bench_die("%s: %s", bench.dir, strerror(-r));
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!wanted || (wanted & 1u << i))
+			parts[i].run(&bench);
+	if (json)
+		report_json(&bench);
+	else
+		report_text(&bench);
+	return 0;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * table.h - parts of bench_table: the records, LMDB beside pinfold, the figures.
+ *
+ * Records: 16-byte keys, spread evenly over their whole range, and 120-byte values, both functions of a
+ * number. Key number 2 i is that of record i; odd numbers are keys that no record has. Keys grow with their
+ * number, so LMDB can be loaded by appending.
+ */
+#ifndef BENCH_TABLE_H
+#define BENCH_TABLE_H
+
+#include "common.h"
+
+#include <pinfold.h>
+
+#define TABLE_KEY 16u
+#define TABLE_VALUE 120u
+#define TABLE_PAIRS_MAX 64
+#define TABLE_THREADS_MAX 16
+#define TABLE_FIGURES_MAX 48
+
+/** One comparison: a value of each side per pair. */
+struct table_figure {
+	char what[64], against[32];
+	const char *unit; /* of what was measured; larger is better unless at_most */
+	double bound;     /* of the ratio, or of ours where there is no other side; 0: none */
+	bool at_most, alone;
+	bool none;        /* the bound is: none at all */
+	double ours[TABLE_PAIRS_MAX], other[TABLE_PAIRS_MAX];
+	unsigned count;
+	char note[240];
+};
+
+struct table_bench {
+	const char *dir;
+	uint64_t records; /* of get, put and import */
+	uint64_t grow_to;
+	double seconds;   /* of each timed run */
+	unsigned pairs, threads, batch;
+	bool engine;      /* with telemetry and controller */
+	bool keep;        /* leave the data, use what an earlier run left */
+	struct table_figure figures[TABLE_FIGURES_MAX];
+	unsigned figure_count;
+};
+
+/** The figure of that name, made when it is first asked for. */
+struct table_figure *table_figure(struct table_bench *bench, const char *unit, double bound, const char *against,
+				  const char *format, ...) __attribute__((format(printf, 5, 6)));
+void table_figure_add(struct table_figure *figure, double ours, double other);
+
+/* ---- table_data.c ---- */
+
+static inline uint64_t table_mix(uint64_t x)
+{
+	x = (x + 1) * 0x9e3779b97f4a7c15ull;
+	x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9ull;
+	return x ^ x >> 29;
+}
+
+/** How far apart the keys of @records records and as many absent ones are. */
+static inline uint64_t table_step(uint64_t records)
+{
+	return UINT64_MAX / (2 * records + 2);
+}
+
+static inline void table_key(uint64_t number, uint64_t step, uint8_t ret_key[TABLE_KEY])
+{
+	uint64_t mixed = table_mix(number);
+	uint64_t word = __builtin_bswap64(number * step + (uint64_t)(((unsigned __int128)mixed * step) >> 64));
+
+	__builtin_memcpy(ret_key, &word, 8);
+	__builtin_memcpy(ret_key + 8, &mixed, 8);
+}
+
+/** First and last word of the value of key @number. */
+static inline uint64_t table_value_word(uint64_t number, unsigned word)
+{
+	return table_mix(number ^ (uint64_t)word << 56);
+}
+
+void table_value(uint64_t number, uint8_t ret_value[TABLE_VALUE]);
+
+enum table_choice { TABLE_UNIFORM, TABLE_ZIPF, TABLE_MISSES, TABLE_CHOICES };
+extern const char *const table_choice_names[TABLE_CHOICES];
+/** @count key numbers for @records records. Zipf: exponent 0.99, the popular ones strewn over all. The caller frees. */
+uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed);
+
+/* ---- table_lmdb.c ---- */
+
+struct table_lmdb;
+enum table_lmdb_mode { TABLE_LMDB_SYNC, TABLE_LMDB_NOSYNC };
+/** Dies if it cannot. @fresh: without what was there. */
+struct table_lmdb *table_lmdb_open(const char *dir, uint64_t records, enum table_lmdb_mode mode, bool fresh);
+void table_lmdb_close(struct table_lmdb *lmdb);
+uint64_t table_lmdb_count(struct table_lmdb *lmdb);
+/** Appends records 0 .. @count - 1 in one transaction and makes them durable. */
+void table_lmdb_append(struct table_lmdb *lmdb, uint64_t count, uint64_t step);
+/** Puts records of the numbers at @numbers, @batch per transaction. */
+void table_lmdb_put(struct table_lmdb *lmdb, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
+/** Gets, in one read transaction of its own; returns how many were found with the right value, less those wrong. */
+struct table_lmdb_reader;
+struct table_lmdb_reader *table_lmdb_reader(struct table_lmdb *lmdb);
+void table_lmdb_reader_end(struct table_lmdb_reader *reader);
+size_t table_lmdb_get(struct table_lmdb_reader *reader, const uint64_t *numbers, size_t count, uint64_t step);
+/** Bytes that the environment takes on disk. */
+uint64_t table_lmdb_size(struct table_lmdb *lmdb);
+
+/* ---- table_store.c: pinfold's side ---- */
+
+struct table_store {
+	struct pinfold *pf;
+	struct pinfold_table *table;
+	char dir[512];
+};
+void table_store_open(struct table_store *store, const struct table_bench *bench, const char *name,
+		      enum pinfold_sync sync, bool fresh);
+void table_store_close(struct table_store *store);
+uint64_t table_store_count(struct table_store *store);
+/** Puts records of the numbers at @numbers, @batch per transaction. */
+void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
+size_t table_store_get(struct table_store *store, const uint64_t *numbers, size_t count, uint64_t step);
+/** The same through pinfold_table_get_batch(), @batch keys a call. */
+size_t table_store_get_batch(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch,
+			     uint64_t step);
+/** Removes a directory of files. */
+void table_clear(const char *dir);
+/** Bytes allocated on disk to the files in @dir and below. */
+uint64_t table_disk_bytes(const char *dir);
+
+/* ---- the figures ---- */
+
+void table_run_get(struct table_bench *bench);
+void table_run_grow(struct table_bench *bench);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * table_store.c - the records in a table of a pinfold store, through the public API.
+ */
+#include "table.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+void table_clear(const char *dir)
+{
+	if (nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT)
+		bench_die("%s: cannot be removed: %s", dir, strerror(errno));
+}
+
+static uint64_t disk_bytes; /* nftw() has no context */
+
+static int add_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	if (flag == FTW_F)
+		disk_bytes += (uint64_t)st->st_blocks * 512;
+	return 0;
+}
+
+uint64_t table_disk_bytes(const char *dir)
+{
+	disk_bytes = 0;
+	nftw(dir, add_one, 8, FTW_PHYS);
+	return disk_bytes;
+}
+
+static void check(struct table_store *store, int r, const char *what)
+{
+	if (r < 0)
+		bench_die("pinfold: %s: %s: %s", store->dir, what, pinfold_errmsg(store->pf));
+}
+
+void table_store_open(struct table_store *store, const struct table_bench *bench, const char *name,
+		      enum pinfold_sync sync, bool fresh)
+{
+	struct pinfold_config config = {.size = sizeof(config), .flags = PINFOLD_OPEN_CREATE, .sync = sync};
+	char words[512] = "";
+	int r;
+
+	/* little address space, for valgrind; but an earlier run's store may have the default file size */
+	config.file_size = config.max_mapped_size = (bench->keep ? 32ull : 16ull) << 30;
+	if (!bench->engine)
+		config.flags |= PINFOLD_OPEN_STORE_ONLY;
+	snprintf(store->dir, sizeof(store->dir), "%s/%s", bench->dir, name);
+	if (fresh)
+		table_clear(store->dir);
+	r = pinfold_open(store->dir, &config, words, sizeof(words), &store->pf);
+	if (r < 0)
+		bench_die("pinfold: %s: %s", store->dir, *words ? words : strerror(-r));
+	check(store, pinfold_table_open(store->pf, "bench", PINFOLD_TABLE_CREATE, &store->table), "open table");
+}
+
+void table_store_close(struct table_store *store)
+{
+	pinfold_table_close(store->table);
+	if (pinfold_close(store->pf) < 0)
+		bench_die("pinfold: %s: close failed", store->dir);
+}
+
+uint64_t table_store_count(struct table_store *store)
+{
+	struct pinfold_table_stats stats;
+
+	check(store, pinfold_table_stat(store->table, &stats), "stat");
+	return stats.record_count;
+}
+
+void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step)
+{
+	struct pinfold_record *records = calloc(batch, sizeof(*records));
+	uint8_t *data = malloc(batch * (TABLE_KEY + TABLE_VALUE));
+
+	if (!records || !data)
+		bench_die("out of memory");
+	for (size_t i = 0; i < count; i += batch) {
+		size_t n = count - i < batch ? count - i : batch;
+
+		for (size_t k = 0; k < n; k++) {
+			uint8_t *at = data + k * (TABLE_KEY + TABLE_VALUE);
+
+			table_key(numbers[i + k], step, at);
+			table_value(numbers[i + k], at + TABLE_KEY);
+			records[k] = (struct pinfold_record){at, TABLE_KEY, at + TABLE_KEY, TABLE_VALUE};
+		}
+		check(store, pinfold_table_write(store->table, records, n), "write");
+	}
+	free(records);
+	free(data);
+}
+
+static size_t value_right(const uint8_t *value, size_t size, uint64_t number)
+{
+	uint64_t word;
+
+	memcpy(&word, value + TABLE_VALUE - 8, 8);
+	return size == TABLE_VALUE && word == table_value_word(number, TABLE_VALUE / 8 - 1);
+}
+
+size_t table_store_get(struct table_store *store, const uint64_t *numbers, size_t count, uint64_t step)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint8_t key[TABLE_KEY], value[TABLE_VALUE];
+		size_t size;
+		int r;
+
+		table_key(numbers[i], step, key);
+		r = pinfold_table_get(store->table, key, sizeof(key), value, sizeof(value), &size);
+		if (r == -ENOENT)
+			continue;
+		check(store, r, "get");
+		found += value_right(value, size, numbers[i]);
+	}
+	return found;
+}
+
+#define BATCH_MAX 1024
+
+size_t table_store_get_batch(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch,
+			     uint64_t step)
+{
+	static _Thread_local uint8_t keys[BATCH_MAX][TABLE_KEY], values[BATCH_MAX][TABLE_VALUE];
+	static _Thread_local struct pinfold_get gets[BATCH_MAX];
+	size_t found = 0;
+
+	if (batch > BATCH_MAX)
+		batch = BATCH_MAX;
+	for (size_t i = 0; i < batch; i++)
+		gets[i] = (struct pinfold_get){.key = keys[i],
+					       .key_size = TABLE_KEY,
+					       .ret_value = values[i],
+					       .capacity = TABLE_VALUE};
+	for (size_t i = 0; i < count; i += batch) {
+		size_t n = count - i < batch ? count - i : batch;
+
+		for (size_t k = 0; k < n; k++)
+			table_key(numbers[i + k], step, keys[k]);
+		check(store, pinfold_table_get_batch(store->table, gets, n), "get batch");
+		for (size_t k = 0; k < n; k++) {
+			if (gets[k].result == -ENOENT)
+				continue;
+			check(store, gets[k].result, "get of a batch");
+			found += value_right(values[k], gets[k].value_size, numbers[i + k]);
+		}
+	}
+	return found;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * log.c - what is ordered and not yet applied, in memory: groups of records as the journal will hold them, and the
+ * nodes that lead readers to their bytes.
+ *
+ * DESIGN: a committer copies its record once, behind the others of the open group; the leader writes a group from
+ * where it stands. Memory is a ring of bytes and a ring of nodes, so a commit allocates nothing, and what is applied is
+ * given back by moving two counts. A group does not run over the ring's end: it is closed there and the next one begins
+ * at the ring's start. A transaction that is too large for the ring has an area of its own behind it, for one at a
+ * time, and is a group of its own.
+ *
+ *  1. Groups are opened, sealed, written and applied in order; at most one is open, and it is the last.
+ *  2. Memory of a group is used again only after it was applied, that is, after the sequences of its pages moved:
+ *     a reader that has meanwhile copied other bytes finds out. The memory itself stays mapped until the store is
+ * closed, as does a block behind each area: whatever page-sized part a confused reader copies is there.
+ *  3. Bytes behind pos that a group may still take were found free in the journal before each append.
+ *  4. A ring that is far from full goes back to its start as soon as there is room: the caches hold its first few MiB.
+ */
+#include "base/error.h"
+#include "base/words.h"
+#include "store/internal.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* Room at the ring's start for which the rest of it is left alone. */
+#define EARLY_ROOM (4ull << 20)
+#define RING_MIN (8ull << 20)
+
+static uint64_t round_up(uint64_t size)
+{
+	return (size + PF_BLOCK_SIZE - 1) & ~(uint64_t)(PF_BLOCK_SIZE - 1);
+}
+
+static void *reserve(uint64_t size)
+{
+	void *at = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, size, MADV_DONTDUMP);
+	return at;
+}
+
+int pf_log_init(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+	uint64_t ring_nodes = PF_RING_NODES * sizeof(*log->nodes);
+
+	log->ring_size = 2 * store->pending_max > RING_MIN ? 2 * store->pending_max : RING_MIN;
+	log->large_size = round_up(pf_record_max(store)) + 2 * PF_BLOCK_SIZE;
+	log->large_nodes = 2ull * PF_TXN_RANGES_MAX + (log->large_size >> PF_PAGE_SHIFT);
+	log->data = reserve(log->ring_size + log->large_size);
+	log->nodes = reserve(ring_nodes + log->large_nodes * sizeof(*log->nodes));
+	if (!log->data || !log->nodes ||
+	    mprotect(log->data, log->ring_size + PF_BLOCK_SIZE, PROT_READ | PROT_WRITE) != 0 ||
+	    mprotect(log->nodes, ring_nodes, PROT_READ | PROT_WRITE) != 0)
+		return pf_error(-ENOMEM, "no memory for the log");
+	log->large_ready = PF_BLOCK_SIZE;
+	madvise(log->data, log->ring_size, MADV_HUGEPAGE);
+	return 0;
+}
+
+void pf_log_done(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+
+	if (log->data)
+		munmap(log->data, log->ring_size + log->large_size);
+	if (log->nodes)
+		munmap(log->nodes, (PF_RING_NODES + log->large_nodes) * sizeof(*log->nodes));
+	log->data = NULL;
+	log->nodes = NULL;
+}
+
+/* ---- room ---- */
+
+static struct pf_group *open_group(const struct pf_log *log)
+{
+	return log->opened > log->sealed ? (struct pf_group *)&log->group[log->sealed % PF_GROUPS] : NULL;
+}
+
+uint64_t pf_log_head_pos(const struct pf_store *store)
+{
+	const struct pf_group *group = open_group(&store->log);
+
+	return store->head_pos + (group ? pf_group_size(group->bytes) : 0);
+}
+
+/* Bytes of the ring that lie free in one piece from @head on. */
+static uint64_t ring_room(const struct pf_log *log, uint64_t head)
+{
+	uint64_t to_end = log->ring_size - head % log->ring_size, unused = log->ring_size - (head - log->ring_tail);
+
+	return to_end < unused ? to_end : unused;
+}
+
+/* Whether @txn can be appended to the open group. */
+static bool joins(const struct pf_store *store, const struct pf_group *group, const struct pf_txn *txn)
+{
+	return group && !txn->large && group->bytes + txn->length <= store->pending_max &&
+	       pf_group_size(group->bytes + txn->length) <= ring_room(&store->log, store->log.ring_head);
+}
+
+/* Where a group would begin in the ring that @need bytes fit into, if the open one were sealed. */
+static bool ring_place(const struct pf_log *log, uint64_t need, uint64_t *ret_head)
+{
+	const struct pf_group *group = open_group(log);
+	uint64_t head = log->ring_head + (group ? pf_group_size(group->bytes) : 0), used = head - log->ring_tail;
+	uint64_t in_lap = head % log->ring_size, rest = log->ring_size - in_lap;
+
+	if (used > log->ring_size)
+		return false;
+	if (in_lap && (need > rest || (in_lap >= EARLY_ROOM && used + EARLY_ROOM <= in_lap))) {
+		head += rest;
+		if (head - log->ring_tail > log->ring_size)
+			return false;
+	}
+	*ret_head = head;
+	return need <= ring_room(log, head);
+}
+
+enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
+{
+	const struct pf_log *log = &store->log;
+	const struct pf_group *group = open_group(log);
+	const uint64_t size = pf_group_size(txn->length);
+	uint64_t end = store->head_pos, head;
+	const bool join = joins(store, group, txn);
+
+	if (join)
+		end += pf_group_size(group->bytes + txn->length);
+	else
+		end += (group ? pf_group_size(group->bytes) : 0) + size;
+	if (end - store->start_pos > store->capacity)
+		return PF_ROOM_CHECKPOINT;
+	if (log->pending_bytes && log->pending_bytes + txn->length > store->pending_max)
+		return PF_ROOM_FLUSH;
+	if (txn->large)
+		return log->opened - log->applied < PF_GROUPS ? PF_ROOM_THERE : PF_ROOM_APPLY;
+	if (log->node_head + txn->part_count - log->node_tail > PF_RING_NODES)
+		return PF_ROOM_APPLY;
+	if (join)
+		return PF_ROOM_THERE;
+	return log->opened - log->applied < PF_GROUPS && ring_place(log, size, &head) ? PF_ROOM_THERE : PF_ROOM_APPLY;
+}
+
+/* ---- groups ---- */
+
+static void seal(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+	struct pf_group *group = open_group(log);
+
+	if (!group->large)
+		log->ring_head += pf_group_size(group->bytes);
+	group->ring_end = log->ring_head;
+	group->node_end = log->node_head;
+	store->head_pos += pf_group_size(group->bytes);
+	log->sealed++;
+}
+
+static struct pf_group *open_new(struct pf_store *store, const struct pf_txn *txn)
+{
+	struct pf_log *log = &store->log;
+	struct pf_group *group;
+	bool there = true;
+
+	if (open_group(log))
+		seal(store);
+	if (!txn->large)
+		there = ring_place(log, pf_group_size(txn->length), &log->ring_head);
+	pf_assert(there);
+	group = &log->group[log->opened++ % PF_GROUPS];
+	*group = (struct pf_group){ .start = txn->large ? log->ring_size : log->ring_head % log->ring_size,
+				    .pos = store->head_pos,
+				    .number = store->next_group++,
+				    .node_begin = log->node_head,
+				    .large = txn->large };
+	return group;
+}
+
+void pf_log_append(struct pf_store *store, const struct pf_txn *txn, uint64_t end_lsn)
+{
+	struct pf_log *log = &store->log;
+	struct pf_group *group = open_group(log);
+	uint64_t at;
+
+	if (!joins(store, group, txn))
+		group = open_new(store, txn);
+	atomic_thread_fence(memory_order_release); /* of invariant 2, before the bytes that a late reader may meet */
+	at = group->start + sizeof(struct pf_group_header) + group->bytes;
+	/* a large one is there already, but for what its place in the order decides */
+	pf_words_store(log->data + at, txn->record, txn->large ? sizeof(struct pf_record_header) : txn->length);
+	for (uint64_t i = 0; i < txn->part_count; i++) {
+		uint32_t index = txn->large ? PF_RING_NODES + (uint32_t)i
+					    : (uint32_t)(log->node_head++ & (PF_RING_NODES - 1));
+
+		pf_overlay_insert(store, index, end_lsn, &txn->parts[i], at + txn->parts[i].data);
+	}
+	group->bytes += txn->length;
+	group->end_lsn = end_lsn;
+	group->txn_count++;
+	log->pending_bytes += txn->length;
+	atomic_fetch_add_explicit(&log->pending_txns, 1, memory_order_relaxed);
+	if (txn->large) {
+		group->large_nodes = (uint32_t)txn->part_count;
+		log->large_lsn = end_lsn;
+		seal(store);
+	}
+}
+
+struct pf_group *pf_log_take(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+	struct pf_group *group = &log->group[log->written % PF_GROUPS];
+
+	if (log->written == log->sealed)
+		seal(store);
+	log->pending_bytes -= group->bytes;
+	atomic_fetch_sub_explicit(&log->pending_txns, group->txn_count, memory_order_relaxed);
+	return group;
+}
+
+void pf_log_applied(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+	const struct pf_group *group = &log->group[log->applied++ % PF_GROUPS];
+
+	log->ring_tail = group->ring_end;
+	log->node_tail = group->node_end;
+	if (!group->large)
+		return;
+	/* gives the memory back; whoever still reads there sees zeros, and that the pages' sequences moved */
+	madvise(log->data + log->ring_size, log->large_ready, MADV_DONTNEED);
+	madvise(log->nodes + PF_RING_NODES, log->large_nodes_ready * sizeof(*log->nodes), MADV_DONTNEED);
+	log->large_busy = false;
+	log->large_lsn = 0;
+}
+
+/* ---- the large area ---- */
+
+static int make_ready(void *base, uint64_t *ready, uint64_t wanted)
+{
+	if (wanted <= *ready)
+		return 0;
+	if (mprotect(base, wanted, PROT_READ | PROT_WRITE) != 0)
+		return pf_error(-ENOMEM, "no memory for a transaction of %llu bytes", (unsigned long long)wanted);
+	*ready = wanted;
+	return 0;
+}
+
+/* Waits until nobody has the area. */
+static int wait_idle(struct pf_store *store)
+{
+	const struct timespec moment = { .tv_nsec = 100000 };
+	int r = 0;
+
+	pthread_mutex_lock(&store->lock);
+	while (r == 0 && store->log.large_busy) {
+		uint64_t lsn = store->log.large_lsn;
+
+		pthread_mutex_unlock(&store->lock);
+		if (lsn)
+			r = pf_settle(store, lsn, true, 0);
+		else /* its owner is about to order it */
+			nanosleep(&moment, NULL);
+		if (r == 0)
+			r = pf_writable(store);
+		pthread_mutex_lock(&store->lock);
+	}
+	if (r == 0)
+		store->log.large_busy = true;
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
+int pf_log_large_claim(struct pf_store *store, struct pf_txn *txn)
+{
+	struct pf_log *log = &store->log;
+	uint8_t *base = log->data + log->ring_size;
+	uint64_t nodes_ready;
+	int r = wait_idle(store);
+
+	if (r < 0)
+		return r;
+	txn->large = true;
+	pf_assert(txn->part_count <= log->large_nodes);
+	r = make_ready(base, &log->large_ready, pf_group_size(txn->length) + PF_BLOCK_SIZE);
+	nodes_ready = round_up(log->large_nodes_ready * sizeof(*log->nodes));
+	if (r == 0)
+		r = make_ready(log->nodes + PF_RING_NODES, &nodes_ready,
+			       round_up(txn->part_count * sizeof(*log->nodes)));
+	if (r < 0) {
+		pf_log_large_release(store, txn);
+		return r;
+	}
+	log->large_nodes_ready = nodes_ready / sizeof(*log->nodes);
+	pf_words_store(base + sizeof(struct pf_group_header), txn->record, txn->length);
+	return 0;
+}
+
+void pf_log_large_release(struct pf_store *store, struct pf_txn *txn)
+{
+	pthread_mutex_lock(&store->lock);
+	store->log.large_busy = false;
+	pthread_mutex_unlock(&store->lock);
+	txn->large = false;
+}
