@@ -37,6 +37,7 @@
 #include <stdatomic.h>
 
 struct pf_heap;
+struct pf_leases;
 struct pf_table;
 struct pf_tables;
 
@@ -214,6 +215,8 @@ struct pf_tables {
 	bool spare_running, spare_stop;
 	_Atomic(struct pf_table *) own[4]; /* enum pf_own_table */
 	atomic_bool own_absent[4]; /* looked for, not there: only this process can create it */
+	pthread_mutex_t lease_lock; /* the list of lease tables; taken before lock */
+	struct pf_leases *leases;
 };
 
 /* registry.c */
@@ -383,6 +386,10 @@ int pf_own_table(struct pf_tables *tables, enum pf_own_table which, bool create,
 #define PF_CHECKSUM_BLOCK 65536u
 /** CRC32C of each 64 KiB of @extent; *ret_crcs has extent->len / PF_CHECKSUM_BLOCK of them. Owned by the caller. */
 int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs);
+
+/* lease.c */
+/** Remembers lease time and frees the handles; before the tables are freed. */
+void pf_leases_close_all(struct pf_tables *tables);
 
 /* verify.c */
 struct pf_verify {

@@ -85,6 +85,7 @@ int pf_tables_open(struct pf_store *store, const struct pinfold_config *config)
 	}
 	pthread_mutex_init(&tables->lock, NULL);
 	pf_spare_init(tables);
+	pthread_mutex_init(&tables->lease_lock, NULL);
 	pthread_mutex_lock(&registry_lock);
 	for (other = registry; other && other->store != store; other = other->next)
 		;
@@ -95,6 +96,7 @@ int pf_tables_open(struct pf_store *store, const struct pinfold_config *config)
 	pthread_mutex_unlock(&registry_lock);
 	if (other) {
 		pf_spare_done(tables);
+		pthread_mutex_destroy(&tables->lease_lock);
 		pthread_mutex_destroy(&tables->lock);
 		free(tables);
 		return pf_error(-EBUSY, "tables: already open for this store");
@@ -118,11 +120,13 @@ void pf_tables_close(struct pf_store *store)
 	pthread_mutex_unlock(&registry_lock);
 	if (!tables)
 		return;
+	pf_leases_close_all(tables);
 	while ((table = tables->list)) {
 		tables->list = table->next;
 		pf_table_free(table);
 	}
 	pf_spare_done(tables);
+	pthread_mutex_destroy(&tables->lease_lock);
 	pthread_mutex_destroy(&tables->lock);
 	free(tables);
 }
