@@ -5,7 +5,6 @@
 #include "term.h"
 #include "config/units.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -148,25 +147,6 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
-/* On one line, whatever is in it. */
-static void print_line(const char *data, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		unsigned char c = (unsigned char)data[i];
-
-		if (c == '\n')
-			fputs("\\n", stdout);
-		else if (c == '\t')
-			fputs("\\t", stdout);
-		else if (c == '\\')
-			fputs("\\\\", stdout);
-		else if (iscntrl(c))
-			printf("\\x%02x", c);
-		else
-			putchar(c);
-	}
-}
-
 static int list_records(struct cli *cli, struct pinfold *pf, struct pinfold_table *table)
 {
 	json_t *records = cli->json ? json_array() : NULL;
@@ -188,10 +168,10 @@ static int list_records(struct cli *cli, struct pinfold *pf, struct pinfold_tabl
 			json_array_append_new(records, one);
 			continue;
 		}
-		print_line(record.key, record.key_size);
+		term_print_line(record.key, record.key_size);
 		putchar('\t');
 		if (with_values)
-			print_line(record.value, record.value_size);
+			term_print_line(record.value, record.value_size);
 		else
 			printf("%zu", record.value_size);
 		putchar('\n');

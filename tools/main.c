@@ -11,7 +11,7 @@
 static const struct command *const commands[] = {
 	&cmd_create, &cmd_import, &cmd_load, &cmd_get, &cmd_put, &cmd_del, &cmd_ls, &cmd_cat,
 	&cmd_stat, &cmd_heatmap, &cmd_residency, &cmd_explain,
-	&cmd_pin, &cmd_unpin, &cmd_checkpoint, &cmd_verify,
+	&cmd_lease, &cmd_pin, &cmd_unpin, &cmd_checkpoint, &cmd_verify,
 	&cmd_config, &cmd_doctor, &cmd_bench, &cmd_demo,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))

@@ -2,6 +2,7 @@
 /* term.c - what the output device can show, and plain tables. */
 #include "term.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,4 +133,22 @@ void table_done(struct table *table)
 		free(table->cells[i]);
 	free(table->cells);
 	memset(table, 0, sizeof(*table));
+}
+
+void term_print_line(const void *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = ((const unsigned char *)data)[i];
+
+		if (c == '\n')
+			fputs("\\n", stdout);
+		else if (c == '\t')
+			fputs("\\t", stdout);
+		else if (c == '\\')
+			fputs("\\\\", stdout);
+		else if (iscntrl(c))
+			printf("\\x%02x", c);
+		else
+			putchar(c);
+	}
 }

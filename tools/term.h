@@ -17,6 +17,9 @@ int term_height(FILE *out);
 /** Columns that UTF-8 @text takes (every code point one). */
 int term_columns(const char *text);
 
+/** Prints bytes on one line of stdout, whatever is in them: control characters and '\\' are escaped. */
+void term_print_line(const void *data, size_t size);
+
 /** Most columns of a table. */
 #define TABLE_COLUMNS_MAX 12
 

@@ -95,12 +95,12 @@ PINFOLD_API int pinfold_lease_submit(struct pinfold_leases *leases, struct pinfo
 
 /**
  * The same one at a time, waiting as the store's sync mode says; the result is the return value. *ret_token is the
- * fencing token, untouched on failure.
+ * fencing token, untouched on failure. @from_token: only from that lease, 0: from whomever.
  */
 PINFOLD_API int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
 				      uint64_t ttl_ms, uint64_t *ret_token);
 PINFOLD_API int pinfold_lease_steal(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
-				    uint64_t ttl_ms, uint64_t *ret_token);
+				    uint64_t from_token, uint64_t ttl_ms, uint64_t *ret_token);
 PINFOLD_API int pinfold_lease_renew(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t token,
 				    uint64_t ttl_ms);
 PINFOLD_API int pinfold_lease_release(struct pinfold_leases *leases, const void *actor, size_t actor_size,

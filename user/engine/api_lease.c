@@ -41,10 +41,11 @@ int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size
 }
 
 int pinfold_lease_steal(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
-			uint64_t ttl_ms, uint64_t *ret_token)
+			uint64_t from_token, uint64_t ttl_ms, uint64_t *ret_token)
 {
 	struct pinfold_lease_op op = {
-		.what = PINFOLD_LEASE_STEAL, .actor = actor, .actor_size = actor_size, .node = node, .ttl_ms = ttl_ms };
+		.what = PINFOLD_LEASE_STEAL, .actor = actor, .actor_size = actor_size, .node = node,
+		.token = from_token, .ttl_ms = ttl_ms };
 
 	REQUIRE(leases && ret_token);
 	return pf_lease_do(inner(leases), &op, ret_token);

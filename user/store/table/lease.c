@@ -4,6 +4,7 @@
  */
 #include "store/table/lease_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
