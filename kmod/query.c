@@ -36,10 +36,10 @@ static int answer(struct pf_region *region, bool age, struct pinfold_query *quer
 {
 	struct address_space *mapping = region->file->f_mapping;
 	u64 pages = 1ULL << (query->grain_shift - PAGE_SHIFT), first = query->offset >> PAGE_SHIFT, work = 0;
-	size_t size = age ? sizeof(struct pinfold_age) : sizeof(struct pinfold_scan);
+	size_t size = age ? sizeof(struct pinfold_age) : sizeof(struct pinfold_scan_args);
 	void __user *to = u64_to_user_ptr(query->results);
 	union {
-		struct pinfold_scan scan;
+		struct pinfold_scan_args scan;
 		struct pinfold_age age;
 	} result;
 	u32 done;

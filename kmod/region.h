@@ -137,7 +137,7 @@ void pf_uncharge(struct pf_region *region, size_t bytes);
 /* query.c: SCAN and AGE */
 int pf_query(struct pf_region *region, bool age, void __user *arg);
 /* scan.c, age.c: one grain of the file, pages @first to @last. 0 or -EINTR. Add to @work what it cost, in pages. */
-int pf_scan_grain(struct address_space *mapping, u64 first, u64 last, struct pinfold_scan *ret_scan, u64 *work);
+int pf_scan_grain(struct address_space *mapping, u64 first, u64 last, struct pinfold_scan_args *ret_scan, u64 *work);
 int pf_age_grain(struct address_space *mapping, u64 first, u64 last, struct pinfold_age *ret_age, u64 *work);
 
 /* revoke.c */

@@ -17,7 +17,7 @@
 #define HUGE_PAGES ((2UL << 20) >> PAGE_SHIFT)
 
 /* Adds the pages of a folio, to which we hold a reference, that lie in the grain. */
-static void add(struct folio *folio, u64 first, u64 last, struct pinfold_scan *scan)
+static void add(struct folio *folio, u64 first, u64 last, struct pinfold_scan_args *scan)
 {
 	u32 pages = 1;
 
@@ -51,7 +51,7 @@ static void add(struct folio *folio, u64 first, u64 last, struct pinfold_scan *s
  *
  * Return: 0 or -EINTR.
  */
-int pf_scan_grain(struct address_space *mapping, u64 first, u64 last, struct pinfold_scan *ret_scan, u64 *work)
+int pf_scan_grain(struct address_space *mapping, u64 first, u64 last, struct pinfold_scan_args *ret_scan, u64 *work)
 {
 	XA_STATE(xas, &mapping->i_pages, first);
 	struct folio *folio;

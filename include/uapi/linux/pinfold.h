@@ -145,7 +145,7 @@ struct pinfold_info {
 
 /*
  * PINFOLD_IOC_SCAN and _AGE, on a region: what the page cache has of the file. It is asked in grains of
- * 2^grain_shift bytes, from offset on, and answered by one result per grain: struct pinfold_scan, struct
+ * 2^grain_shift bytes, from offset on, and answered by one result per grain: struct pinfold_scan_args, struct
  * pinfold_age. A call does a bounded amount of work, at least one grain of it; count is then the number of grains that
  * were answered, and the caller goes on behind them. Nothing is locked in between: a busy file changes under the scan.
  *
@@ -168,7 +168,7 @@ struct pinfold_query {
 };
 
 /* Pages of one grain. */
-struct pinfold_scan {
+struct pinfold_scan_args {
 	__u32 resident;		/* read and valid */
 	__u32 dirty;
 	__u32 writeback;

@@ -107,7 +107,7 @@ static int measure_scan(int region)
 {
 	static unsigned char core[PAGES];
 	static uint64_t entries[PAGES], flags;
-	static struct pinfold_scan scan[SIZE / SLICE];
+	static struct pinfold_scan_args scan[SIZE / SLICE];
 	struct pinfold_query query = {.size = sizeof(query), .grain_shift = 21, .count = SIZE / SLICE,
 				      .results = (uintptr_t)scan};
 	int pagemap = open("/proc/self/pagemap", O_RDONLY), kpageflags = open("/proc/kpageflags", O_RDONLY);

@@ -58,7 +58,7 @@ static int set_parameter(const char *name, const char *value)
 
 static int query(int fd, unsigned int request)
 {
-	struct pinfold_scan result;
+	struct pinfold_scan_args result;
 	struct pinfold_query q = {.size = sizeof(q), .grain_shift = 21, .count = 1, .results = (uintptr_t)&result};
 
 	return errno_of(ioctl(fd, request, &q));
@@ -286,7 +286,7 @@ TEST_F(access, what_is_refused)
 TEST_F(access, hostile_arguments)
 {
 	int fd = open("access.root", O_RDWR), region = region_register(self->device, fd, 21, 0, 0);
-	struct pinfold_scan result;
+	struct pinfold_scan_args result;
 	char *last = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	static struct {
 		unsigned int request;

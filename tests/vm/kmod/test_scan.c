@@ -33,7 +33,7 @@ FIXTURE(scan)
 {
 	struct region r;
 	char *map;
-	struct pinfold_scan *results;
+	struct pinfold_scan_args *results;
 	int pagemap, flags;
 };
 
@@ -138,7 +138,7 @@ static void shuffle(struct region *r, char *map)
 /* Waits for what is still being read ahead. 0 or -errno. */
 static int wait_for_reads(const struct region *r)
 {
-	static struct pinfold_scan before[SIZE / SLICE], now[SIZE / SLICE];
+	static struct pinfold_scan_args before[SIZE / SLICE], now[SIZE / SLICE];
 	int same = 0, calls = 0;
 
 	while (same < 3 && calls >= 0) {
@@ -153,7 +153,7 @@ static int wait_for_reads(const struct region *r)
 TEST_F(scan, equals_mincore_and_page_flags)
 {
 	static unsigned char core[PAGES];
-	static struct pinfold_scan again[PAGES];
+	static struct pinfold_scan_args again[PAGES];
 	uint64_t seen = 0, compared = 0;
 
 	for (int round = 0; round < 12; round++) {
@@ -170,7 +170,7 @@ TEST_F(scan, equals_mincore_and_page_flags)
 		ASSERT_EQ(mincore(self->map, SIZE, core), 0);
 		ASSERT_GT(scan_all(&self->r, PINFOLD_IOC_SCAN, 12, self->results, sizeof(*self->results)), 0);
 		for (size_t page = 0; page < PAGES; page++) {
-			const struct pinfold_scan *s = &self->results[page];
+			const struct pinfold_scan_args *s = &self->results[page];
 			uint32_t nodes = 0, size;
 			uint64_t flags;
 
