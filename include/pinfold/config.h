@@ -40,7 +40,7 @@ enum pinfold_polling {
 	PINFOLD_POLLING_HYBRID, /* first asleep, then asked; where that cannot be: looked for 50 us, then asleep */
 };
 
-/** The io_uring of commits and scans; zero in any field means its default (in brackets). */
+/** The io_uring of commits; scans take its sizes and do not poll. Zero in any field: its default (in brackets). */
 struct pinfold_ring_config {
 	uint32_t sq_entries;          /* submission queue; 1 .. 32768 [256] */
 	uint32_t cq_percent;          /* completion queue, of sq_entries; 100 .. 1600 [200] */

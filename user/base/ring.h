@@ -33,7 +33,12 @@ struct pf_ring_options {
 struct pf_ring {
 	struct io_uring uring;
 	struct pf_ring_options is; /* as granted */
-	bool iopoll;               /* the device is polled: every file must be open with O_DIRECT */
+	/*
+	 * The device is polled. Every file must be open with O_DIRECT and have no dirty pages (Linux 6.1 never
+	 * completes a polled write to such a file), and whoever submits waits at once: what is not asked for does not
+	 * complete, and a truncation of the file waits for it.
+	 */
+	bool iopoll;
 	uint32_t spin_us;          /* how long pf_ring_wait_cqe() looks before it sleeps */
 };
 

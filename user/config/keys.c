@@ -145,7 +145,8 @@ const struct pf_config_key pf_config_keys[] = {
 	  .doc = "Entries of the completion queue per entry of the submission queue." },
 	{ "io_ring", "polling_mode", PF_CONFIG_CHOICE, FIELD(ring.polling), .choices = "interrupt|polling|hybrid",
 	  .initial = "interrupt",
-	  .doc = "How completions are waited for; what kernel, filesystem or device refuse is done without, by name." },
+	  .doc = "How commits wait for the device; what kernel, filesystem or device refuse is done without, and "
+		 "named." },
 	{ "io_ring", "sq_polling", PF_CONFIG_BOOL, FIELD(ring.sq_polling), .initial = "false",
 	  .doc = "A kernel thread takes commits' submissions, which then cost no system call." },
 	{ "io_ring", "sq_idle_ms", PF_CONFIG_TIME, FIELD(ring.sq_idle_ms), IN_MS, RANGE(1, 10000), .initial = "50",

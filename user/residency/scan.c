@@ -131,7 +131,11 @@ static int map_buffers(struct pf_scan *scan)
 	return 0;
 }
 
-/* A scan hands over many reads at a time: it has no use for a kernel thread that takes them one by one. */
+/*
+ * A scan hands over many reads at a time: it has no use for a kernel thread that takes them one by one. And it never
+ * polls the device: a polled read completes only when it is asked for, so that a caller who does something else between
+ * two blocks would hold up whoever truncates or allocates in the file, the store and itself among them.
+ */
 static bool open_ring(struct pf_scan *scan, const struct pf_ring_options *wish)
 {
 	struct pf_ring_options mine = *wish;
@@ -142,8 +146,7 @@ static bool open_ring(struct pf_scan *scan, const struct pf_ring_options *wish)
 		mine.sq_entries = DEPTH_MAX;
 		mine.cq_entries = 0;
 	}
-	return pf_ring_open(&mine, scan->file_count ? scan->files[0].direct : -1, &scan->ring, refused,
-			    sizeof(refused)) == 0;
+	return pf_ring_open(&mine, -1, &scan->ring, refused, sizeof(refused)) == 0;
 }
 
 int pf_scan_open_flags(const struct pf_range *ranges, size_t count, uint32_t queue_depth,

@@ -218,7 +218,10 @@ static int flush_after_replay(struct pf_store *store)
 	return 0;
 }
 
-/* The journal's ring, as far as it can be had; without one, pwrite and fdatasync serve. */
+/*
+ * The journal's ring, as far as it can be had; without one, pwrite and fdatasync serve. Its segments may be polled:
+ * they are written past the page cache, and were made durable when they were created.
+ */
 static void open_ring(struct pf_store *store)
 {
 	int direct_fd = store->segments[0].fd, r;

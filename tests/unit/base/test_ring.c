@@ -45,6 +45,7 @@ FIXTURE_SETUP(ring)
 	ASSERT_EQ(0, posix_memalign((void **)&self->buffer, 4096, SIZE));
 	memset(self->buffer, 'r', SIZE);
 	ASSERT_EQ(SIZE, write(fd, self->buffer, SIZE));
+	ASSERT_EQ(0, fsync(fd));
 	close(fd);
 	self->fd = open(self->path, O_RDWR | O_DIRECT | O_CLOEXEC);
 }
