@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * leases.c - a lease server on a Unix socket: one thread, hundreds of requests in flight, no answer before it is durable.
+ * leases.c - a lease server on a Unix socket: one thread, hundreds of requests in flight, no answer before it is
+ *durable.
  *
  *	leases serve DIRECTORY SOCKET
  *	leases ask SOCKET acquire|steal ACTOR NODE TTL_MS      prints: granted TOKEN
@@ -19,8 +20,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BATCH 64     /* requests of one submission */
-#define FLIGHTS 64   /* submissions on their way to the disk */
+#define BATCH 64   /* requests of one submission */
+#define FLIGHTS 64 /* submissions on their way to the disk */
 #define LINE 512
 
 struct request {
@@ -55,7 +56,8 @@ static bool parse(const struct request *request, char *ret_actor, struct pinfold
 	for (int what = PINFOLD_LEASE_ACQUIRE; fields >= 3 && what <= PINFOLD_LEASE_RELEASE; what++)
 		if (strcmp(verb, verbs[what]) == 0)
 			op.what = (enum pinfold_lease_what)what;
-	if (!op.what || (fields < 4 && op.what != PINFOLD_LEASE_RELEASE) || !ttl_ms || ttl_ms > PINFOLD_LEASE_TTL_MAX_MS)
+	if (!op.what || (fields < 4 && op.what != PINFOLD_LEASE_RELEASE) || !ttl_ms ||
+	    ttl_ms > PINFOLD_LEASE_TTL_MAX_MS)
 		return false;
 	op.actor = ret_actor;
 	op.actor_size = strlen(ret_actor);
@@ -92,8 +94,8 @@ static void answer(const struct request *request, int result, const struct pinfo
 	if (result == 0)
 		size = snprintf(line, sizeof(line), "granted %llu", (unsigned long long)op->ret_token);
 	else
-		size = snprintf(line, sizeof(line), "%s; holder: node %llu, token %llu, %llu ms left", strerror(-result),
-				(unsigned long long)op->ret_node, (unsigned long long)op->ret_token,
+		size = snprintf(line, sizeof(line), "%s; holder: node %llu, token %llu, %llu ms left",
+				strerror(-result), (unsigned long long)op->ret_node, (unsigned long long)op->ret_token,
 				(unsigned long long)op->ret_remaining_ms);
 	send(request->client, line, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(request->client);
@@ -198,7 +200,8 @@ int main(int argc, char **argv)
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (pinfold_leases_open(pf, "actors", PINFOLD_TABLE_CREATE, &leases) < 0)
 		fprintf(stderr, "leases: %s\n", pinfold_errmsg(pf));
-	else if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 128) < 0)
+	else if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		 listen(listener, 128) < 0)
 		fprintf(stderr, "leases: %s: %s\n", address.sun_path, strerror(errno));
 	else
 		status = serve(pf, leases, listener) < 0 || unlink(address.sun_path) < 0;

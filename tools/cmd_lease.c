@@ -19,7 +19,8 @@ static bool node_given, token_given;
 
 static const struct argp_option options[] = {
 	{ "node", KEY_NODE, "N", 0, "Who holds it, for acquire and steal; only this node's, for list", 0 },
-	{ "token", KEY_TOKEN, "N", 0, "The holder's fencing token, for renew and release; for steal: from this lease only", 0 },
+	{ "token", KEY_TOKEN, "N", 0,
+	  "The holder's fencing token, for renew and release; for steal: from this lease only", 0 },
 	{ "ttl", KEY_TTL, "TIME", 0, "How long it lasts [30s]", 0 },
 	{ 0 },
 };
@@ -162,7 +163,8 @@ const struct command cmd_lease = {
 	.name = "lease",
 	.operands = "DIR LEASES ACTION [ACTOR]",
 	.summary = "Acquire, renew, release and list actor leases",
-	.details = "ACTION is acquire, steal, renew, release or get (of one ACTOR), list, or expire (remove all that have expired). "
+	.details = "ACTION is acquire, steal, renew, release or get (of one ACTOR), list, or expire (remove all that "
+		   "have expired). "
 		   "acquire and steal print the fencing token. Lease time runs only while a program has the store open "
 		   "for writing.",
 	.min_args = 3,

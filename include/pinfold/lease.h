@@ -2,15 +2,15 @@
 /*
  * pinfold/lease.h - actor leases: who may act for which actor, for how long.
  *
- * A lease table maps an actor to its holder: a node, a time, and a *fencing token*. Every grant (acquire, steal) has a token
- * larger than any that this table ever granted, to whomever: not a crash, not a step of the wall clock, not a
+ * A lease table maps an actor to its holder: a node, a time, and a *fencing token*. Every grant (acquire, steal) has a
+ * token larger than any that this table ever granted, to whomever: not a crash, not a step of the wall clock, not a
  * steal takes it back. Whoever guards a resource remembers the largest token it saw and refuses smaller ones; then a
  * holder that is late does no harm.
  *
- * LEASE TIME. A lease lasts ttl_ms of *lease time*, which is the store's own: it runs, suspend included, while the table is
- * open, whatever the wall clock does, and stands still while it is not. After a crash it goes on from less than a second
- * after the last change. So a restart may lengthen a lease and never shortens one: the holder, which counts by its
- * own clock from before it asked, is always done first.
+ * LEASE TIME. A lease lasts ttl_ms of *lease time*, which is the store's own: it runs, suspend included, while the
+ * table is open, whatever the wall clock does, and stands still while it is not. After a crash it goes on from less
+ * than a second after the last change. So a restart may lengthen a lease and never shortens one: the holder, which
+ * counts by its own clock from before it asked, is always done first.
  *
  * DURABILITY. A grant holds from the moment it is ordered: every later operation sees it. Act on it when its ticket is
  * durable (blocking calls return then, in sync mode): before that a crash of the machine may undo it, and
@@ -57,12 +57,13 @@ struct pinfold_lease {
 };
 
 enum pinfold_lease_what {
-	PINFOLD_LEASE_ACQUIRE = 1, /* take an actor that nobody holds or held; -EBUSY if there is a lease, even an expired one */
-	PINFOLD_LEASE_STEAL,       /* take an actor whose lease has expired, or that has none; -EBUSY while it lasts;
-				      with @token: only from that lease, else -ESTALE */
-	PINFOLD_LEASE_RENEW,       /* the holder of @token goes on for @ttl_ms from now; -ETIME if it has expired, -ESTALE if the
-				      actor has another lease or none */
-	PINFOLD_LEASE_RELEASE,     /* the holder of @token gives it back, expired or not; -ESTALE */
+	PINFOLD_LEASE_ACQUIRE =
+		1, /* take an actor that nobody holds or held; -EBUSY if there is a lease, even an expired one */
+	PINFOLD_LEASE_STEAL, /* take an actor whose lease has expired, or that has none; -EBUSY while it lasts;
+				with @token: only from that lease, else -ESTALE */
+	PINFOLD_LEASE_RENEW, /* the holder of @token goes on for @ttl_ms from now; -ETIME if it has expired, -ESTALE if
+				the actor has another lease or none */
+	PINFOLD_LEASE_RELEASE, /* the holder of @token gives it back, expired or not; -ESTALE */
 };
 
 /** One operation. The caller sets the upper part; the lower part is set by pinfold_lease_submit(). */
@@ -77,7 +78,7 @@ struct pinfold_lease_op {
 	const void *data;  /* NULL: none; for RENEW, NULL: what was there stays */
 
 	int result;               /* 0 or the operation's own -errno */
-	uint64_t ret_token;       /* the token granted; else of the lease that stands in the way or is gone, 0 if none */
+	uint64_t ret_token; /* the token granted; else of the lease that stands in the way or is gone, 0 if none */
 	uint64_t ret_node;        /* the holder that @ret_token belongs to */
 	uint64_t ret_remaining_ms;
 };
@@ -97,8 +98,8 @@ PINFOLD_API int pinfold_lease_submit(struct pinfold_leases *leases, struct pinfo
  * The same one at a time, waiting as the store's sync mode says; the result is the return value. *ret_token is the
  * fencing token, untouched on failure. @from_token: only from that lease, 0: from whomever.
  */
-PINFOLD_API int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
-				      uint64_t ttl_ms, uint64_t *ret_token);
+PINFOLD_API int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size_t actor_size,
+				      uint64_t node, uint64_t ttl_ms, uint64_t *ret_token);
 PINFOLD_API int pinfold_lease_steal(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
 				    uint64_t from_token, uint64_t ttl_ms, uint64_t *ret_token);
 PINFOLD_API int pinfold_lease_renew(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t token,
@@ -114,8 +115,8 @@ PINFOLD_API int pinfold_lease_get(struct pinfold_leases *leases, const void *act
 #define PINFOLD_LEASE_NODE_ANY UINT64_MAX
 typedef int (*pinfold_lease_fn)(void *ctx, const void *actor, size_t actor_size, const struct pinfold_lease *lease);
 /**
- * Calls @fn for every lease of @node, in no order, until it returns non-zero, which is returned. Reads the whole table. Leases that
- * come, go or change meanwhile may be seen old, new or not at all. @fn may call anything of this table.
+ * Calls @fn for every lease of @node, in no order, until it returns non-zero, which is returned. Reads the whole table.
+ * Leases that come, go or change meanwhile may be seen old, new or not at all. @fn may call anything of this table.
  */
 PINFOLD_API int pinfold_leases_foreach(struct pinfold_leases *leases, uint64_t node, pinfold_lease_fn fn, void *ctx);
 

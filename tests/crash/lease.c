@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lease.c - threads take, renew, steal and release leases; their process is killed at a random moment, the store recovered,
- * every actor asked for; and again. The history of all lives is then judged (leasehist.h).
+ * lease.c - threads take, renew, steal and release leases; their process is killed at a random moment, the store
+ *recovered, every actor asked for; and again. The history of all lives is then judged (leasehist.h).
  *
  *	lease [--kills N] [--seed S]
  */
@@ -36,7 +36,7 @@ static struct proof {
 		struct history history;
 		_Atomic int failed;
 		char text[512];
-	} *shared;
+	} * shared;
 	char dir[SCRATCH_PATH];
 	struct pinfold_config config;
 	struct pf_store *store;
@@ -98,8 +98,12 @@ static bool choose(struct worker *worker, struct pinfold_lease_op *op, struct hi
 	} else {
 		what = rnd_below(&worker->rnd, 2) ? PINFOLD_LEASE_ACQUIRE : PINFOLD_LEASE_STEAL;
 	}
-	*op = (struct pinfold_lease_op){ .what = what, .actor = names[actor], .actor_size = strlen(names[actor]),
-					 .node = worker->node, .token = token, .ttl_ms = ttl_ms };
+	*op = (struct pinfold_lease_op){ .what = what,
+					 .actor = names[actor],
+					 .actor_size = strlen(names[actor]),
+					 .node = worker->node,
+					 .token = token,
+					 .ttl_ms = ttl_ms };
 	*ret_event = hist_call(&proof.shared->history, what, actor, token, ttl_ms, proof.run);
 	return *ret_event != NULL;
 }
@@ -113,7 +117,8 @@ static void note(struct worker *worker, const struct pinfold_lease_op *op, struc
 	if (changed && (op->what == PINFOLD_LEASE_ACQUIRE || op->what == PINFOLD_LEASE_STEAL))
 		worker->token[event->actor] = op->ret_token;
 	else if (op->result == -ESTALE || (changed && op->what == PINFOLD_LEASE_RELEASE))
-		worker->token[event->actor] = rnd_below(&worker->rnd, 4) ? 0 : op->token; /* at times kept though stale */
+		worker->token[event->actor] =
+			rnd_below(&worker->rnd, 4) ? 0 : op->token; /* at times kept though stale */
 }
 
 static void sweep(void)
@@ -302,7 +307,9 @@ static unsigned faults_missed(struct history *history)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "kills", required_argument, NULL, 'k' }, { "seed", required_argument, NULL, 's' }, { 0 },
+		{ "kills", required_argument, NULL, 'k' },
+		{ "seed", required_argument, NULL, 's' },
+		{ 0 },
 	};
 	unsigned long long seed = 20240006;
 	unsigned kills = 40, done = 0;
@@ -326,8 +333,10 @@ int main(int argc, char **argv)
 		tap_result(false, "memory for the history: %s", strerror(errno));
 		return tap_end();
 	}
-	proof.config = (struct pinfold_config){ .size = sizeof(proof.config), .flags = PINFOLD_OPEN_CREATE,
-						.file_size = 1ull << 30, .max_mapped_size = 4ull << 30,
+	proof.config = (struct pinfold_config){ .size = sizeof(proof.config),
+						.flags = PINFOLD_OPEN_CREATE,
+						.file_size = 1ull << 30,
+						.max_mapped_size = 4ull << 30,
 						.journal_size = 16ull << 20 };
 	tap_result(!faults_missed(&proof.shared->history), "the judge finds planted faults");
 	for (; ok && done < kills; done += LIVES_PER_WORLD)

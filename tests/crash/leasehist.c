@@ -78,10 +78,12 @@ static int by_return(const void *a, const void *b)
 
 static const char *wrong(const char *what, const struct hist_event *a, const struct hist_event *b)
 {
-	snprintf(words, sizeof(words), "%s: actor %u, operation %u called as %llu (token %llu -> %llu); actor %u, operation %u "
-		 "called as %llu (token %llu -> %llu)", what, a->actor, a->what, (unsigned long long)a->called,
-		 (unsigned long long)a->token, (unsigned long long)a->ret_token, b->actor, b->what,
-		 (unsigned long long)b->called, (unsigned long long)b->token, (unsigned long long)b->ret_token);
+	snprintf(words, sizeof(words),
+		 "%s: actor %u, operation %u called as %llu (token %llu -> %llu); actor %u, operation %u "
+		 "called as %llu (token %llu -> %llu)",
+		 what, a->actor, a->what, (unsigned long long)a->called, (unsigned long long)a->token,
+		 (unsigned long long)a->ret_token, b->actor, b->what, (unsigned long long)b->called,
+		 (unsigned long long)b->token, (unsigned long long)b->ret_token);
 	return words;
 }
 
@@ -218,7 +220,8 @@ static int by_token_alone(const void *a, const void *b)
 const char *hist_check(const struct history *history)
 {
 	uint32_t count = atomic_load(&history->count), grant_count = 0;
-	const struct hist_event **grants = calloc(2 * (size_t)count + 2, sizeof(*grants)), **returns = grants + count + 1;
+	const struct hist_event **grants = calloc(2 * (size_t)count + 2, sizeof(*grants)),
+				**returns = grants + count + 1;
 	const char *found = NULL;
 
 	if (!grants)

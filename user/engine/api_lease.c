@@ -34,7 +34,8 @@ int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size
 			  uint64_t ttl_ms, uint64_t *ret_token)
 {
 	struct pinfold_lease_op op = {
-		.what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .actor_size = actor_size, .node = node, .ttl_ms = ttl_ms };
+		.what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .actor_size = actor_size, .node = node, .ttl_ms = ttl_ms
+	};
 
 	REQUIRE(leases && ret_token);
 	return pf_lease_do(inner(leases), &op, ret_token);
@@ -43,9 +44,12 @@ int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size
 int pinfold_lease_steal(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t node,
 			uint64_t from_token, uint64_t ttl_ms, uint64_t *ret_token)
 {
-	struct pinfold_lease_op op = {
-		.what = PINFOLD_LEASE_STEAL, .actor = actor, .actor_size = actor_size, .node = node,
-		.token = from_token, .ttl_ms = ttl_ms };
+	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_STEAL,
+				       .actor = actor,
+				       .actor_size = actor_size,
+				       .node = node,
+				       .token = from_token,
+				       .ttl_ms = ttl_ms };
 
 	REQUIRE(leases && ret_token);
 	return pf_lease_do(inner(leases), &op, ret_token);
@@ -55,7 +59,8 @@ int pinfold_lease_renew(struct pinfold_leases *leases, const void *actor, size_t
 			uint64_t ttl_ms)
 {
 	struct pinfold_lease_op op = {
-		.what = PINFOLD_LEASE_RENEW, .actor = actor, .actor_size = actor_size, .token = token, .ttl_ms = ttl_ms };
+		.what = PINFOLD_LEASE_RENEW, .actor = actor, .actor_size = actor_size, .token = token, .ttl_ms = ttl_ms
+	};
 
 	REQUIRE(leases);
 	return pf_lease_do(inner(leases), &op, NULL);
@@ -64,7 +69,8 @@ int pinfold_lease_renew(struct pinfold_leases *leases, const void *actor, size_t
 int pinfold_lease_release(struct pinfold_leases *leases, const void *actor, size_t actor_size, uint64_t token)
 {
 	struct pinfold_lease_op op = {
-		.what = PINFOLD_LEASE_RELEASE, .actor = actor, .actor_size = actor_size, .token = token };
+		.what = PINFOLD_LEASE_RELEASE, .actor = actor, .actor_size = actor_size, .token = token
+	};
 
 	REQUIRE(leases);
 	return pf_lease_do(inner(leases), &op, NULL);

@@ -109,8 +109,8 @@ static void store_node(struct run *run, const struct pf_node *node)
 }
 
 /*
- * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end first,
- * is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
+ * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end
+ * first, is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
  */
 static void fault_in(const struct run *run, const struct pf_node *node)
 {

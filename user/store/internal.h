@@ -66,7 +66,8 @@ struct pf_file {
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
-	_Atomic uint64_t *zeroed_at;  /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
+	_Atomic uint64_t
+		*zeroed_at; /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */

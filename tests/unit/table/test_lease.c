@@ -18,9 +18,9 @@ FIXTURE_VARIANT(lease)
 {
 	enum pinfold_sync sync;
 };
-FIXTURE_VARIANT_ADD(lease, sync) { .sync = PINFOLD_SYNC_SYNC };
-FIXTURE_VARIANT_ADD(lease, async) { .sync = PINFOLD_SYNC_ASYNC };
-FIXTURE_VARIANT_ADD(lease, none) { .sync = PINFOLD_SYNC_NONE };
+FIXTURE_VARIANT_ADD(lease, sync){ .sync = PINFOLD_SYNC_SYNC };
+FIXTURE_VARIANT_ADD(lease, async){ .sync = PINFOLD_SYNC_ASYNC };
+FIXTURE_VARIANT_ADD(lease, none){ .sync = PINFOLD_SYNC_NONE };
 
 static uint64_t test_clock(void *ctx)
 {
@@ -40,41 +40,53 @@ FIXTURE_TEARDOWN(lease)
 	env_end(&self->env);
 }
 
-#define REOPEN() do { \
-	ASSERT_EQ(0, env_reopen(&self->env)); \
-	ASSERT_EQ(0, pf_leases_open(self->env.store, "actors", 0, &self->l)); \
-	pf_leases_set_clock(self->l, test_clock, &self->now_ms); \
-	ASSERT_EQ(0, env_verify(&self->env)); \
-} while (0)
+#define REOPEN()                                                                      \
+	do {                                                                          \
+		ASSERT_EQ(0, env_reopen(&self->env));                                 \
+		ASSERT_EQ(0, pf_leases_open(self->env.store, "actors", 0, &self->l)); \
+		pf_leases_set_clock(self->l, test_clock, &self->now_ms);              \
+		ASSERT_EQ(0, env_verify(&self->env));                                 \
+	} while (0)
 
 static int acquire(struct pf_leases *l, const char *actor, uint64_t node, uint64_t ttl_ms, uint64_t *ret_token)
 {
-	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .actor_size = strlen(actor),
-				       .node = node, .ttl_ms = ttl_ms };
+	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_ACQUIRE,
+				       .actor = actor,
+				       .actor_size = strlen(actor),
+				       .node = node,
+				       .ttl_ms = ttl_ms };
 
 	return pf_lease_do(l, &op, ret_token);
 }
 
 static int steal(struct pf_leases *l, const char *actor, uint64_t node, uint64_t from, uint64_t *ret_token)
 {
-	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_STEAL, .actor = actor, .actor_size = strlen(actor),
-				       .node = node, .ttl_ms = 1000, .token = from };
+	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_STEAL,
+				       .actor = actor,
+				       .actor_size = strlen(actor),
+				       .node = node,
+				       .ttl_ms = 1000,
+				       .token = from };
 
 	return pf_lease_do(l, &op, ret_token);
 }
 
 static int renew(struct pf_leases *l, const char *actor, uint64_t token, uint64_t ttl_ms)
 {
-	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_RENEW, .actor = actor, .actor_size = strlen(actor),
-				       .token = token, .ttl_ms = ttl_ms };
+	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_RENEW,
+				       .actor = actor,
+				       .actor_size = strlen(actor),
+				       .token = token,
+				       .ttl_ms = ttl_ms };
 
 	return pf_lease_do(l, &op, NULL);
 }
 
 static int release(struct pf_leases *l, const char *actor, uint64_t token)
 {
-	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_RELEASE, .actor = actor, .actor_size = strlen(actor),
-				       .token = token };
+	struct pinfold_lease_op op = {
+		.what = PINFOLD_LEASE_RELEASE, .actor = actor, .actor_size = strlen(actor), .token = token
+	};
 
 	return pf_lease_do(l, &op, NULL);
 }
@@ -139,8 +151,13 @@ TEST_F(lease, reopening_does_not_shorten)
 TEST_F(lease, submission_is_one_transaction_of_single_operations)
 {
 	struct pinfold_lease_op ops[] = {
-		{ .what = PINFOLD_LEASE_ACQUIRE, .actor = "x", .actor_size = 1, .node = 1, .ttl_ms = 10,
-		  .data = "where", .data_size = 5 },
+		{ .what = PINFOLD_LEASE_ACQUIRE,
+		  .actor = "x",
+		  .actor_size = 1,
+		  .node = 1,
+		  .ttl_ms = 10,
+		  .data = "where",
+		  .data_size = 5 },
 		{ .what = PINFOLD_LEASE_ACQUIRE, .actor = "x", .actor_size = 1, .node = 2, .ttl_ms = 10 },
 		{ .what = PINFOLD_LEASE_ACQUIRE, .actor = "y", .actor_size = 1, .node = 2, .ttl_ms = 10 },
 		{ .what = PINFOLD_LEASE_RELEASE, .actor = "y", .actor_size = 1, .token = 1 },
@@ -175,18 +192,23 @@ TEST_F(lease, bad_arguments)
 {
 	static const char long_name[PINFOLD_LEASES_NAME_MAX + 2] = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
 	static const char actor[PINFOLD_ACTOR_MAX + 1];
-	const struct pinfold_lease_op good = { .what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .actor_size = 1,
-					       .ttl_ms = 1 };
+	const struct pinfold_lease_op good = {
+		.what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .actor_size = 1, .ttl_ms = 1
+	};
 	struct pinfold_lease_op op;
 	struct pf_leases *l = NULL;
 	struct pinfold_lease lease;
 	pinfold_ticket ticket = 99;
 
-#define BAD(field, value) do { \
-	op = good; \
-	op.field = value; \
-	EXPECT_EQ(-EINVAL, pf_lease_submit(self->l, &op, 1, &ticket)) { TH_LOG(#field " " #value); } \
-} while (0)
+#define BAD(field, value)                                                     \
+	do {                                                                  \
+		op = good;                                                    \
+		op.field = value;                                             \
+		EXPECT_EQ(-EINVAL, pf_lease_submit(self->l, &op, 1, &ticket)) \
+		{                                                             \
+			TH_LOG(#field " " #value);                            \
+		}                                                             \
+	} while (0)
 	BAD(what, 0);
 	BAD(what, 5);
 	BAD(actor, NULL);
@@ -207,7 +229,8 @@ TEST_F(lease, bad_arguments)
 	EXPECT_EQ(-EINVAL, pf_leases_open(self->env.store, long_name, PINFOLD_TABLE_CREATE, &l));
 	EXPECT_EQ(-EINVAL, pf_leases_open(self->env.store, "a/b", PINFOLD_TABLE_CREATE, &l));
 	EXPECT_EQ(-ENOENT, pf_leases_open(self->env.store, "none", 0, &l));
-	EXPECT_EQ(-EEXIST, pf_leases_open(self->env.store, "actors", PINFOLD_TABLE_CREATE | PINFOLD_TABLE_EXCLUSIVE, &l));
+	EXPECT_EQ(-EEXIST,
+		  pf_leases_open(self->env.store, "actors", PINFOLD_TABLE_CREATE | PINFOLD_TABLE_EXCLUSIVE, &l));
 	EXPECT_EQ(NULL, l);
 	ASSERT_EQ(0, pf_leases_open(self->env.store, "actors", 0, &l));
 	EXPECT_EQ(self->l, l);
@@ -240,8 +263,9 @@ TEST_F(lease, list_and_expire)
 	int n = 0;
 
 	for (int i = 0; i < COUNT; i++) {
-		struct pinfold_lease_op op = { .what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .node = i % 3,
-					       .ttl_ms = i % 2 ? 100 : 100000 };
+		struct pinfold_lease_op op = {
+			.what = PINFOLD_LEASE_ACQUIRE, .actor = actor, .node = i % 3, .ttl_ms = i % 2 ? 100 : 100000
+		};
 		pinfold_ticket ticket;
 
 		op.actor_size = (size_t)snprintf(actor, sizeof(actor), "actor%d", i);
@@ -332,7 +356,8 @@ static void *race(void *arg)
 		if (r == -EBUSY)
 			continue;
 		if (r < 0 || token <= racer->last_token ||
-		    !__atomic_compare_exchange_n(&holder, &nobody, racer->node, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		    !__atomic_compare_exchange_n(&holder, &nobody, racer->node, false, __ATOMIC_SEQ_CST,
+						 __ATOMIC_SEQ_CST))
 			racer->failed++;
 		racer->last_token = token;
 		racer->grants++;
