@@ -87,12 +87,14 @@ int pf_protect_file(struct pf_store *store, uint64_t at)
 
 void pf_protect_close(struct pf_store *store)
 {
-	uint8_t *data = store->arena[0], *sealed_end = store->base + store->sealed_size;
+	uint8_t *data = store->arena[0];
 
 	if (store->arena[1])
 		munmap(store->arena[1], store->arena_span[1]);
 	give_key_back(store);
 	if (data && store->sealed_size) { /* around it; no page of it stays mapped */
+		uint8_t *sealed_end = store->base + store->sealed_size;
+
 		madvise(store->base, store->sealed_size, MADV_DONTNEED);
 		if (store->base > data)
 			munmap(data, (size_t)(store->base - data));

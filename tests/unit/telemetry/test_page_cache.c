@@ -180,7 +180,10 @@ TEST_F(page_cache, evicted_pages_that_return_are_refaulted)
 	ASSERT_EQ(gone_by(self, 3).refaulted, SLICE_PAGES / 2);
 	ASSERT_EQ(gone_by(self, 4).refaulted, 0);
 	ASSERT_EQ(read_pages(self->fd, 2 * SLICE, 4 * SLICE), 0);
-	ASSERT_EQ(gone_by(self, 2).refaulted, 0);
+	ASSERT_EQ(gone_by(self, 2).refaulted, 0)
+	{
+		TH_LOG("evicted %llu", gone_by(self, 2).evicted);
+	}
 	ASSERT_EQ(gone_by(self, 3).refaulted, SLICE_PAGES);
 	ASSERT_EQ(gone_by(self, 4).refaulted, SLICE_PAGES);
 	ASSERT_EQ(gone_by(self, 5).refaulted, 0);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -276,7 +277,8 @@ static UNWATCHED void use_in_calls(FIXTURE_DATA(gaps) *self, uint32_t slice, uin
 
 	if (pipe(ends))
 		return;
-	if (write(ends[1], self->map + slice * SLICE, 16) == 16 &&
+	/* Not the library's call: a sanitizer looks at its arguments, which takes faults of its own. */
+	if (syscall(SYS_write, ends[1], self->map + slice * SLICE, 16) == 16 &&
 	    read(ends[0], self->map + slice * SLICE + SLICE / 2, 16) != 16)
 		abort();
 	close(ends[0]);
