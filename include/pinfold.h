@@ -9,6 +9,7 @@
 
 #include <pinfold/catalog.h>
 #include <pinfold/config.h>
+#include <pinfold/import.h>
 #include <pinfold/lease.h>
 #include <pinfold/live.h>
 #include <pinfold/pin.h>

@@ -153,7 +153,7 @@ static const struct option options[] = {
 	{"threads", required_argument, NULL, 'n'}, {"batch", required_argument, NULL, 'b'},
 	{"grow-to", required_argument, NULL, 'g'}, {"figure", required_argument, NULL, 'f'},
 	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
-	{"json", no_argument, NULL, 'j'},
+	{"json", no_argument, NULL, 'j'},          {"rate", required_argument, NULL, 'R'},
 	{0},
 };
 
@@ -188,13 +188,14 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'n': bench->threads = number(optarg, 1, TABLE_THREADS_MAX); break;
 		case 'b': bench->batch = number(optarg, 1, 1024); break;
 		case 'g': bench->grow_to = strtoull(optarg, NULL, 10); break;
+		case 'R': bench->rate = strtod(optarg, NULL); break;
 		case 'f': *ret_parts |= part_of(optarg); break;
 		case 'e': bench->engine = true; break;
 		case 'k': bench->keep = true; break;
 		case 'j': *ret_json = true; break;
 		default:
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
-				  "                   [--threads N] [--batch N] [--grow-to N]\n"
+				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
 				  "                   [--figure NAME]... [--engine] [--keep] [--json]");
 		}
 	}

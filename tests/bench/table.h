@@ -35,6 +35,7 @@ struct table_bench {
 	const char *dir;
 	uint64_t records; /* of get, put and import */
 	uint64_t grow_to;
+	double rate;      /* of growth, puts per second; 0: as fast as they are taken */
 	double seconds;   /* of each timed run */
 	unsigned pairs, threads, batch;
 	bool engine;      /* with telemetry and controller */

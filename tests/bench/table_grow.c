@@ -5,6 +5,7 @@
  * In async mode a put waits for the device only when it cannot help it. What the device itself does meanwhile is
  * measured beside it: a thread writes and flushes a block of a file of its own on the same filesystem, over and
  * over. A put of more than STALL_NS is explained if the writes that ran at the same time took as much, save STALL_NS.
+ * Without --rate puts come as fast as they are taken, so the table is always behind; with it, as fast as said.
  * Of the others it is said how many only waited for a processor (/proc/thread-self/schedstat, read every few puts).
  */
 #include "table.h"
@@ -110,6 +111,7 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 
 	for (uint64_t i = 0; i < bench->grow_to; i++) {
+		const uint64_t due = bench->rate ? begin + (uint64_t)((double)i * 1e9 / bench->rate) : 0;
 		uint8_t key[TABLE_KEY], value[TABLE_VALUE];
 		/* in an order that has nothing to do with the keys' */
 		uint64_t number = 2 * (i * 2654435761ull % bench->grow_to), from, ns;
@@ -118,7 +120,9 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 			waited = runnable_ns(fd);
 		table_key(number, step, key);
 		table_value(number, value);
-		from = bench_now_ns();
+		while ((from = bench_now_ns()) < due) /* sooner than that, others have the processor */
+			if (due - from > 100000)
+				usleep(50);
 		if (pinfold_table_put(store->table, key, sizeof(key), value, sizeof(value)) < 0)
 			bench_die("put: %s", pinfold_errmsg(store->pf));
 		ns = bench_now_ns() - from;

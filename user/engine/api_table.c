@@ -114,6 +114,38 @@ int pinfold_table_drop(struct pinfold *pf, const char *name)
 	return pf_table_drop(pf->store, name);
 }
 
+/* ---- imports ---- */
+
+int pinfold_import_begin(struct pinfold_table *table, const char *source, uint32_t flags,
+			 struct pinfold_import **ret_import, struct pinfold_import_mark *ret_mark)
+{
+	REQUIRE(table && source && ret_import && ret_mark);
+	return pf_import_begin(inner(table), source, flags, (struct pf_import **)ret_import, ret_mark);
+}
+
+int pinfold_import_add(struct pinfold_import *import, const struct pinfold_record *records, size_t count)
+{
+	REQUIRE(import && (records || !count));
+	return pf_import_add((struct pf_import *)import, records, count);
+}
+
+int pinfold_import_mark(struct pinfold_import *import, const struct pinfold_import_mark *mark)
+{
+	REQUIRE(import && mark);
+	return pf_import_mark((struct pf_import *)import, mark);
+}
+
+int pinfold_import_end(struct pinfold_import *import)
+{
+	REQUIRE(import);
+	return pf_import_end((struct pf_import *)import);
+}
+
+void pinfold_import_stop(struct pinfold_import *import)
+{
+	pf_import_stop((struct pf_import *)import);
+}
+
 /* ---- catalog ---- */
 
 void pinfold_object_done(struct pinfold_object *object)

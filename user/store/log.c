@@ -27,6 +27,8 @@
 /* Room at the ring's start for which the rest of it is left alone. */
 #define EARLY_ROOM (4ull << 20)
 #define RING_MIN (8ull << 20)
+/* In async mode: room comes back group by group, so that whoever waits for it waits for little. */
+#define ASYNC_GROUP_MAX (2 * PF_ASYNC_BATCH)
 
 static uint64_t round_up(uint64_t size)
 {
@@ -99,7 +101,9 @@ static uint64_t ring_room(const struct pf_log *log, uint64_t head)
 /* Whether @txn can be appended to the open group. */
 static bool joins(const struct pf_store *store, const struct pf_group *group, const struct pf_txn *txn)
 {
-	return group && !txn->large && group->bytes + txn->length <= store->pending_max &&
+	const uint64_t limit = store->config.sync == PINFOLD_SYNC_ASYNC ? ASYNC_GROUP_MAX : store->pending_max;
+
+	return group && !txn->large && group->bytes + txn->length <= limit &&
 	       pf_group_size(group->bytes + txn->length) <= ring_room(&store->log, store->log.ring_head);
 }
 

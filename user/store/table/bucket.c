@@ -20,6 +20,15 @@ struct place {
 	const struct pf_record *record;
 };
 
+uint64_t pf_buckets_for(uint64_t record_count)
+{
+	uint64_t count = (record_count * 4 + FILL_NUMERATOR - 1) / FILL_NUMERATOR;
+
+	if (count < PF_BUCKETS_MIN)
+		return PF_BUCKETS_MIN;
+	return count < PF_BUCKETS_MAX ? count : PF_BUCKETS_MAX;
+}
+
 /*
  * Readers all read the count: were it written with every split, they would fetch its line again with every get.
  * One that is behind by a thousandth sends a thousandth of the gets the long way.

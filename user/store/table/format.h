@@ -10,10 +10,10 @@
 
 #include "base/crc.h"
 
-#include <pinfold/table.h>
+#include <pinfold/import.h>
 #include <string.h>
 
-#define PF_TABLE_VERSION 1u
+#define PF_TABLE_VERSION 2u
 #define PF_ROOT_MAGIC 0x3130305249444650ull  /* "PFDIR001" */
 #define PF_TABLE_MAGIC 0x3130304c42544650ull /* "PFTBL001" */
 #define PF_HEAP_MAGIC 0x3130305045484650ull  /* "PFHEP001" */
@@ -48,6 +48,20 @@ struct pf_table_counts {
 };
 _Static_assert(sizeof(struct pf_table_counts) == 64, "table counts");
 
+enum pf_import_mode {
+	PF_IMPORT_NONE,
+	PF_IMPORT_PUTS, /* an import by puts is unfinished */
+	PF_IMPORT_BULK, /* the table is being built: its heap holds records that no line leads to, or will */
+};
+
+struct pf_import_disk {
+	uint32_t mode;
+	uint32_t reserved;
+	uint64_t source[2]; /* two hashes of its name */
+	struct pinfold_import_mark mark;
+};
+_Static_assert(sizeof(struct pf_import_disk) == 88, "import state");
+
 struct pf_table_header {
 	uint64_t magic;
 	uint32_t version;
@@ -62,7 +76,8 @@ struct pf_table_header {
 	char name[64]; /* NUL-padded */
 	uint8_t reserved1[48];
 	struct pinfold_extent segment[PF_SEGMENT_MAX]; /* [0] lies in the first heap extent */
-	uint8_t reserved2[256];
+	struct pf_import_disk import;
+	uint8_t reserved2[168];
 	struct pf_table_counts counts;
 };
 _Static_assert(sizeof(struct pinfold_extent) == 24, "extent reference");

@@ -139,6 +139,9 @@ struct pf_ws {
 	struct pf_table_counts counts; /* before */
 	uint32_t heap_count, segment_count;
 	struct pinfold_extent heap_last;
+	struct pf_import_disk import;
+	const struct pf_line *built; /* lines of segment 0, written behind all else; NULL: none */
+	size_t built_count;
 	bool header_dirty;
 	struct pf_ws_line *lines;
 	struct pf_ws_record *records;
@@ -190,6 +193,7 @@ struct pf_table {
 	struct pf_txn *txn; /* the last one, used again */
 	struct pf_retire *retire; /* filling */
 	struct pf_spares spares[PF_SPARE_KINDS];
+	bool importing;           /* an import into it is under way in this process */
 	struct pf_table *spare_next; /* tables->spare_lock: in the list of those to be seen to ... */
 	bool spare_wanted;           /* ... */
 
@@ -320,6 +324,8 @@ int pf_bucket_delete(struct pf_table *table, const void *key, size_t key_size); 
 int pf_bucket_find(struct pf_table *table, const void *key, size_t key_size, const struct pf_record **ret_record);
 /* split.c */
 int pf_bucket_split(struct pf_table *table);
+/** Buckets of a table that holds @record_count records. */
+uint64_t pf_buckets_for(uint64_t record_count);
 /** Tells readers the bucket count, when theirs is far enough behind, or @now. */
 void pf_bucket_count_publish(struct pf_table *table, bool now);
 unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count);
@@ -351,6 +357,10 @@ int pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket);
 void pf_tw_abort(struct pf_tw *tw);
 int pf_key_check(const void *key, size_t key_size);
 int pf_value_check(size_t value_size);
+
+/** pf_bucket_put() or what else @changes say, guarded; results in them. An error leaves the write set to be rolled
+ * back. */
+int pf_table_change(struct pf_table *table, struct pinfold_change *changes, size_t count);
 
 /* object.c: keys and values of the catalog */
 #define PF_OBJECT_KEY_MAX 256u

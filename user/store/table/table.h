@@ -14,6 +14,7 @@
 #include "store/store.h"
 
 #include <pinfold/catalog.h>
+#include <pinfold/import.h>
 #include <pinfold/table.h>
 
 /* ---- life ---- */
@@ -53,6 +54,16 @@ int pf_table_drop(struct pf_store *store, const char *name);
 int pf_cursor_open(struct pf_table *table, struct pf_cursor **ret_cursor);
 int pf_cursor_next(struct pf_cursor *cursor, struct pinfold_record *ret_record);
 void pf_cursor_close(struct pf_cursor *cursor);
+
+/* ---- imports: as pinfold_import_* ---- */
+
+struct pf_import;
+int pf_import_begin(struct pf_table *table, const char *source, uint32_t flags, struct pf_import **ret_import,
+		    struct pinfold_import_mark *ret_mark);
+int pf_import_add(struct pf_import *import, const struct pinfold_record *records, size_t count);
+int pf_import_mark(struct pf_import *import, const struct pinfold_import_mark *mark);
+int pf_import_end(struct pf_import *import);
+void pf_import_stop(struct pf_import *import);
 
 /**
  * Checks directory, buckets, records, bitmaps against what is reachable, counts, and the block checksums of

@@ -158,7 +158,7 @@ static __attribute__((noinline)) int change_all(struct pf_table *table, struct p
 }
 
 /* update.c reads in place: a SIGBUS ends the whole set. */
-static PF_SIGBUS_FUNCTION int change_guarded(struct pf_table *table, struct pinfold_change *changes, size_t count)
+PF_SIGBUS_FUNCTION int pf_table_change(struct pf_table *table, struct pinfold_change *changes, size_t count)
 {
 	struct pf_sigbus_guard guard;
 	int r;
@@ -201,7 +201,9 @@ int pf_table_submit(struct pf_table *table, struct pinfold_change *changes, size
 	r = pf_tw_begin(table->tables, &table, 1, &tw);
 	if (r < 0)
 		return r;
-	r = change_guarded(table, changes, count);
+	r = table->header.import.mode == PF_IMPORT_BULK ?
+		    pf_error(-EBUSY, "table %s: is being built by an import; resume that, or restart it", table->name) :
+		    pf_table_change(table, changes, count);
 	if (r < 0) {
 		pf_tw_abort(&tw);
 		return r;

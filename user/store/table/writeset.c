@@ -136,6 +136,7 @@ static void ws_clear(struct pf_ws *ws)
 	ws->line_count = ws->record_count = ws->alloc_count = ws->free_count = 0;
 	ws->dirty_count = ws->assigned_count = ws->piece_count = ws->buf_size = 0;
 	ws->header_dirty = ws->frees_applied = false;
+	ws->built = NULL;
 	map_clear(&ws->line_map);
 	map_clear(&ws->record_map);
 }
@@ -148,6 +149,7 @@ void pf_ws_begin(struct pf_table *table)
 	ws->heap_count = table->header.heap_count;
 	ws->segment_count = table->header.segment_count;
 	ws->heap_last = table->header.heap_last;
+	ws->import = table->header.import;
 }
 
 /* ---- lines and records ---- */
@@ -492,6 +494,8 @@ int pf_ws_flush(struct pf_table *table, struct pf_txn *txn)
 		item->line.crc = pf_line_crc(&item->line, table->seed, item->bucket);
 		r = write_loc(table, txn, item->loc, &item->line, sizeof(item->line));
 	}
+	if (r == 0 && ws->built)
+		r = write_loc(table, txn, pf_bucket_loc(table, 0), ws->built, ws->built_count * PF_LINE_SIZE);
 	return r;
 }
 
@@ -502,7 +506,7 @@ void pf_ws_commit(struct pf_table *table)
 	struct pf_ws *ws = &table->ws;
 
 	pf_bucket_count_publish(table, false);
-	if (ws->piece_count > 0)
+	if (ws->piece_count > 0 && table->header.import.mode != PF_IMPORT_BULK && !ws->built)
 		pf_spare_want(table);
 	for (size_t i = 0; i < ws->free_count; i++)
 		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
@@ -532,6 +536,7 @@ static void piece_undo(struct pf_table *table, struct pf_piece *piece)
 		pf_assert(table->heaps == heap);
 		table->heaps = heap->prev;
 		table->heap_bytes -= extent.len;
+		table->unloaded_heaps -= !heap->loaded;
 		pf_heap_free(heap);
 	} else {
 		atomic_fetch_sub_explicit(&table->segment_count, 1, memory_order_relaxed);
@@ -560,6 +565,7 @@ void pf_ws_rollback(struct pf_table *table)
 	table->header.counts = ws->counts;
 	table->header.heap_count = ws->heap_count;
 	table->header.heap_last = ws->heap_last;
+	table->header.import = ws->import;
 	for (uint32_t i = ws->segment_count; i < table->header.segment_count; i++)
 		table->header.segment[i] = (struct pinfold_extent){ 0 };
 	table->header.segment_count = ws->segment_count;

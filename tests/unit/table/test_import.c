@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Imports: in bulk and by puts, stopped, killed, resumed, of too much; in the end each record once, the last of its key.
+ */
+#include "fixture.h"
+
+#include "store/table/build.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+
+#define RECORDS 60000u
+
+/* Record @i of the input. Some keys come again, with values of other sizes. */
+static uint32_t key_of(uint32_t i)
+{
+	return i % 97 == 96 ? i / 3 : i;
+}
+
+static size_t value_of(uint32_t i, uint8_t *ret_value)
+{
+	size_t size = i % 13 == 0 ? 2000 + i % 500 : i % 160;
+
+	if (i == 4711)
+		size = PINFOLD_VALUE_MAX;
+	for (size_t k = 0; k < size; k++)
+		ret_value[k] = (uint8_t)(i * 7 + k);
+	return size;
+}
+
+/* Which record of the first @count is the last one of @key; -1: none. */
+static int64_t last_of(uint32_t key, uint32_t count)
+{
+	int64_t last = -1;
+
+	if (key < count && key_of(key) == key)
+		last = key;
+	for (uint32_t i = 3 * key; i < 3 * key + 3; i++)
+		if (i < count && i % 97 == 96 && (int64_t)i > last)
+			last = i;
+	return last;
+}
+
+static int add(struct pf_import *import, uint32_t from, uint32_t to)
+{
+	static uint8_t value[PINFOLD_VALUE_MAX];
+	int r = 0;
+
+	for (uint32_t i = from; r == 0 && i < to; i++) {
+		uint32_t key = key_of(i);
+		struct pinfold_record record = {&key, sizeof(key), value, value_of(i, value)};
+		struct pinfold_import_mark mark = {.offset = i + 1, .records = i + 1, .line = 2 * i};
+
+		r = pf_import_add(import, &record, 1);
+		if (r == 0 && i % 10 == 9)
+			r = pf_import_mark(import, &mark);
+	}
+	return r;
+}
+
+/* How many keys of the first @count records are not as they should be. */
+static unsigned wrong(struct pf_table *table, uint32_t count)
+{
+	static uint8_t value[PINFOLD_VALUE_MAX], expected[PINFOLD_VALUE_MAX];
+	struct pinfold_table_stats stats;
+	uint64_t there = 0, bytes = 0;
+	unsigned bad = 0;
+
+	for (uint32_t key = 0; key < count; key++) {
+		int64_t last = last_of(key, count);
+		size_t size = 0, expected_size;
+		int r = pf_table_get(table, &key, sizeof(key), value, sizeof(value), &size);
+
+		if (last < 0) {
+			bad += r != -ENOENT;
+			continue;
+		}
+		expected_size = value_of((uint32_t)last, expected);
+		there++;
+		bytes += expected_size;
+		bad += r != 0 || size != expected_size || memcmp(value, expected, size) != 0;
+	}
+	if (pf_table_stat(table, &stats) < 0 || stats.record_count != there || stats.key_bytes != 4 * there ||
+	    stats.value_bytes != bytes) {
+		printf("# %llu records, must be %llu\n", (unsigned long long)stats.record_count,
+		       (unsigned long long)there);
+		bad++;
+	}
+	return bad;
+}
+
+FIXTURE(import)
+{
+	struct env env;
+	struct pf_table *t;
+	struct pf_import *import;
+	struct pinfold_import_mark mark;
+};
+
+FIXTURE_VARIANT(import)
+{
+	uint32_t flags;
+};
+FIXTURE_VARIANT_ADD(import, bulk) { .flags = PINFOLD_IMPORT_BULK };
+FIXTURE_VARIANT_ADD(import, puts) { .flags = 0 };
+
+FIXTURE_SETUP(import)
+{
+	pf_build_group_bytes = 4 << 20;
+	ASSERT_EQ(0, env_begin(&self->env, PINFOLD_SYNC_ASYNC));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", PINFOLD_TABLE_CREATE, &self->t));
+}
+
+FIXTURE_TEARDOWN(import)
+{
+	env_end(&self->env);
+}
+
+TEST_F(import, all_there_and_more_may_come)
+{
+	uint32_t key = 12, fresh = RECORDS + 5;
+
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	EXPECT_EQ(0, self->mark.records);
+	ASSERT_EQ(0, add(self->import, 0, RECORDS));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, wrong(self->t, RECORDS));
+	EXPECT_EQ(0, env_verify(&self->env));
+	ASSERT_EQ(0, env_reopen(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_EQ(0, wrong(self->t, RECORDS));
+	for (uint32_t i = 0; i < 5000; i++) {
+		uint32_t other = fresh + i;
+
+		ASSERT_EQ(0, pf_table_put(self->t, &other, 4, "new", 3));
+	}
+	ASSERT_EQ(0, pf_table_delete(self->t, &key, 4));
+	ASSERT_EQ(0, pf_table_put(self->t, &key, 4, "old", 3));
+	EXPECT_EQ(0, env_verify(&self->env));
+	/* another source, another import: by puts in any case */
+	ASSERT_EQ(0, pf_import_begin(self->t, "u", variant->flags, &self->import, &self->mark));
+	EXPECT_EQ(0, self->mark.records);
+	ASSERT_EQ(0, add(self->import, 0, 100));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+TEST_F(import, nothing_and_little)
+{
+	for (uint32_t count = 0; count < 30; count += 29) {
+		ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+		ASSERT_EQ(0, add(self->import, 0, count));
+		ASSERT_EQ(0, pf_import_end(self->import));
+		EXPECT_EQ(0, wrong(self->t, count));
+		EXPECT_EQ(0, env_verify(&self->env));
+	}
+}
+
+TEST_F(import, stopped_and_resumed)
+{
+	uint32_t from = 0, key = 1;
+
+	for (uint32_t to = 20000; to < RECORDS; to += 20000) {
+		ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+		EXPECT_LE(self->mark.records, from);
+		EXPECT_EQ(self->mark.records, self->mark.offset);
+		if (from > 0)
+			EXPECT_LT(0, self->mark.records);
+		ASSERT_EQ(0, add(self->import, (uint32_t)self->mark.records, to));
+		EXPECT_EQ(-EBUSY, pf_import_begin(self->t, "s", 0, &self->import, &self->mark));
+		EXPECT_EQ(variant->flags ? -EBUSY : 0, pf_table_put(self->t, &key, 4, "x", 1));
+		EXPECT_EQ(variant->flags ? -ENOENT : 0, pf_table_get(self->t, &key, 4, NULL, 0, NULL) == -ENOBUFS ?
+								0 :
+								pf_table_get(self->t, &key, 4, NULL, 0, NULL));
+		pf_import_stop(self->import);
+		EXPECT_EQ(0, env_verify(&self->env));
+		EXPECT_EQ(-EBUSY, pf_import_begin(self->t, "other", variant->flags, &self->import, &self->mark));
+		if (to == 20000)
+			ASSERT_EQ(0, env_reopen(&self->env));
+		ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+		from = to;
+	}
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	EXPECT_LT(10000, self->mark.records);
+	printf("# resumed at %llu\n", (unsigned long long)self->mark.records);
+	ASSERT_EQ(0, add(self->import, 1, 2)); /* what was put meanwhile is replaced */
+	ASSERT_EQ(0, add(self->import, (uint32_t)self->mark.records, RECORDS));
+	if (variant->flags) { /* sizes of one key differ, and what came later is not known: that must be said */
+		int r = pf_import_end(self->import);
+
+		EXPECT_TRUE(r == -ESTALE || r == 0);
+		if (r == -ESTALE) {
+			ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags | PINFOLD_IMPORT_RESTART,
+						     &self->import, &self->mark));
+			EXPECT_EQ(0, self->mark.records);
+			ASSERT_EQ(0, add(self->import, 0, RECORDS));
+			ASSERT_EQ(0, pf_import_end(self->import));
+		}
+	} else {
+		ASSERT_EQ(0, pf_import_end(self->import));
+	}
+	EXPECT_EQ(0, wrong(self->t, RECORDS));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+TEST_F(import, restart_forgets)
+{
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	ASSERT_EQ(0, add(self->import, 0, 30000));
+	pf_import_stop(self->import);
+	ASSERT_EQ(0, env_reopen(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	ASSERT_EQ(0, pf_import_begin(self->t, "other", variant->flags | PINFOLD_IMPORT_RESTART, &self->import,
+				     &self->mark));
+	EXPECT_EQ(0, self->mark.records);
+	EXPECT_EQ(0, env_verify(&self->env));
+	ASSERT_EQ(0, add(self->import, 0, variant->flags ? 1000 : 30000));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, wrong(self->t, variant->flags ? 1000 : 30000));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+/* In a process that is killed, then in others that go on, until one comes to the end. */
+TEST_F_TIMEOUT(import, killed_and_resumed, 60)
+{
+	uint32_t *done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned kills = 0;
+	int status = 1;
+
+	ASSERT_NE(MAP_FAILED, done);
+	ASSERT_EQ(0, env_close(&self->env));
+	for (unsigned round = 0; round < 40 && status != 0; round++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			uint32_t stop = 12000 * (round + 1);
+			int r = env_open(&self->env);
+
+			if (r == 0)
+				r = env_verify(&self->env);
+			if (r == 0)
+				r = pf_table_open(self->env.store, "t", 0, &self->t);
+			if (r == 0)
+				r = pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark);
+			if (r == 0 && self->mark.records < *done)
+				r = -1; /* a mark went back */
+			*done = (uint32_t)self->mark.records;
+			if (r == 0)
+				r = add(self->import, *done, stop < RECORDS ? stop : RECORDS);
+			if (r == 0 && stop < RECORDS)
+				kill(getpid(), SIGKILL);
+			if (r == 0)
+				r = pf_import_end(self->import);
+			if (r == -ESTALE) { /* two of one key on both sides of a kill */
+				r = pf_import_begin(self->t, "s", variant->flags | PINFOLD_IMPORT_RESTART,
+						    &self->import, &self->mark);
+				if (r == 0)
+					r = add(self->import, 0, RECORDS);
+				if (r == 0)
+					r = pf_import_end(self->import);
+			}
+			if (r == 0 && wrong(self->t, RECORDS))
+				r = -2;
+			if (r == 0)
+				r = env_verify(&self->env);
+			if (r != 0)
+				printf("# round %u: %d %s\n", round, r, pf_error_text());
+			env_close(&self->env);
+			_exit(r != 0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+		kills += WIFSIGNALED(status);
+	}
+	EXPECT_EQ(0, status);
+	printf("# %u kills\n", kills);
+	EXPECT_LT(2, kills);
+	ASSERT_EQ(0, env_open(&self->env));
+}
+
+TEST(index_that_outgrows_memory_goes_on_by_puts)
+{
+	struct pinfold_import_mark mark;
+	struct pf_import *import;
+	struct pf_table *t;
+	struct env env;
+
+	pf_build_entries_max = 15000;
+	pf_build_group_bytes = 4 << 20;
+	ASSERT_EQ(0, env_begin(&env, PINFOLD_SYNC_ASYNC));
+	ASSERT_EQ(0, pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &t));
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+	ASSERT_EQ(0, add(import, 0, 30000));
+	pf_import_stop(import);
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+	EXPECT_LE(15000, mark.records);
+	ASSERT_EQ(0, add(import, (uint32_t)mark.records, 40000));
+	ASSERT_EQ(0, pf_import_end(import));
+	EXPECT_EQ(0, wrong(t, 40000));
+	EXPECT_EQ(0, env_verify(&env));
+	env_end(&env);
+}
+
+TEST(full_store_keeps_what_it_had)
+{
+	struct pinfold_import_mark mark;
+	struct pf_import *import;
+	struct pf_table *t, *other;
+	struct env env;
+	uint32_t key = 1;
+	int r = 0;
+
+	pf_build_group_bytes = 4 << 20;
+	ASSERT_EQ(0, env_begin(&env, PINFOLD_SYNC_ASYNC));
+	env.config.max_mapped_size = 1ull << 30;
+	ASSERT_EQ(0, env_reopen(&env));
+	ASSERT_EQ(0, pf_table_open(env.store, "other", PINFOLD_TABLE_CREATE, &other));
+	ASSERT_EQ(0, pf_table_put(other, &key, 4, "kept", 4));
+	ASSERT_EQ(0, pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &t));
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+	for (uint32_t i = 0; r == 0 && i < 20000; i++) {
+		static uint8_t value[PINFOLD_VALUE_MAX];
+
+		r = pf_import_add(import, &(struct pinfold_record){&i, 4, value, sizeof(value)}, 1);
+	}
+	EXPECT_EQ(-ENOSPC, r);
+	pf_import_stop(import);
+	EXPECT_EQ(0, pf_table_get(other, &key, 4, NULL, 0, NULL) == -ENOBUFS ? 0 : 1);
+	ASSERT_EQ(0, pf_table_put(other, &key, 4, "also", 4));
+	EXPECT_EQ(0, env_verify(&env));
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK | PINFOLD_IMPORT_RESTART, &import, &mark));
+	ASSERT_EQ(0, add(import, 0, 5000));
+	ASSERT_EQ(0, pf_import_end(import));
+	EXPECT_EQ(0, wrong(t, 5000));
+	EXPECT_EQ(0, env_verify(&env));
+	env_end(&env);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * build_resume.c - what an earlier build has published: indexed again, or given up.
+ */
+#include "store/table/build.h"
+
+#include <stdlib.h>
+
+/* Heap extents of @table from @index on, oldest first. The caller frees the list. */
+static int heaps_list(struct pf_table *table, struct pf_heap ***ret_list, uint32_t *ret_count)
+{
+	uint32_t count = table->header.heap_count;
+	struct pf_heap **list = calloc(count, sizeof(*list));
+
+	if (!list)
+		return pf_error(-ENOMEM, "table %s: no memory", table->name);
+	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
+		if (heap->index < count)
+			list[heap->index] = heap;
+	*ret_list = list;
+	*ret_count = count;
+	return 0;
+}
+
+/* The records in slots of @slab that are in use; @buf holds the slab's bytes. */
+static int slab_index(struct pf_build *build, const struct pf_slab *slab, const uint8_t *buf)
+{
+	struct pf_table *table = build->table;
+	uint64_t loc = slab->heap->piece->loc + ((uint64_t)slab->unit << PF_UNIT_SHIFT);
+	uint32_t slot_size = pf_class_size(slab->class);
+	int r = 0;
+
+	for (uint32_t slot = 0; r == 0 && slot < slab->slots; slot++) {
+		const struct pf_record *record = (const struct pf_record *)(buf + (size_t)slot * slot_size);
+		size_t key_size, size;
+
+		if (!(slab->used[slot / PF_WORD_BITS] >> slot % PF_WORD_BITS & 1))
+			continue;
+		key_size = pf_record_key_size(record->sizes);
+		size = pf_record_size(key_size, pf_record_value_size(record->sizes));
+		if (!pf_record_sizes_valid(record->sizes) || size > slot_size ||
+		    record->crc != pf_record_crc(record, size, table->seed))
+			return pf_error(-EUCLEAN,
+					"table %s: record at arena offset %llu, of an unfinished import, is damaged",
+					table->name, (unsigned long long)(loc + (uint64_t)slot * slot_size));
+		build->counts.key_bytes += key_size;
+		build->counts.value_bytes += size - key_size - sizeof(*record);
+		r = pf_build_entry_add(build, pf_hash(record->data, key_size, table->seed),
+				       loc + (uint64_t)slot * slot_size);
+	}
+	return r;
+}
+
+static int heap_index(struct pf_build *build, struct pf_heap *heap, uint8_t *buf)
+{
+	int r = pf_heap_load(build->table, heap, NULL);
+
+	for (uint32_t unit = heap->first_unit; r == 0 && unit < heap->unit_count;) {
+		const struct pf_slab *slab = heap->slabs[unit];
+
+		if (!slab) {
+			unit++;
+			continue;
+		}
+		r = pf_read_at(build->table->store, &heap->piece->extent, (uint64_t)unit << PF_UNIT_SHIFT, buf,
+			       (size_t)slab->run << PF_UNIT_SHIFT);
+		if (r == 0)
+			r = slab_index(build, slab, buf);
+		unit += slab->run;
+	}
+	return r;
+}
+
+int pf_build_resume(struct pf_build *build)
+{
+	struct pf_table *table = build->table;
+	uint8_t *buf = malloc(8u << PF_UNIT_SHIFT); /* the largest slab */
+	struct pf_heap **list = NULL;
+	uint32_t count = 0;
+	int r = buf ? 0 : pf_error(-ENOMEM, "table %s: no memory", table->name);
+
+	pthread_mutex_lock(&table->lock);
+	if (r == 0)
+		r = heaps_list(table, &list, &count);
+	for (uint32_t i = 0; r == 0 && i < count; i++)
+		if (list[i])
+			r = heap_index(build, list[i], buf);
+	build->resumed_heaps = count;
+	build->mark = table->header.import.mark;
+	pthread_mutex_unlock(&table->lock);
+	free(list);
+	free(buf);
+	return r;
+}
+
+/* Zeros the unit words of @heap: all its units are free. */
+static int heap_clear(struct pf_table *table, struct pf_txn *txn, struct pf_heap *heap)
+{
+	static const uint64_t zero[1024];
+	int r = 0;
+
+	for (uint32_t unit = heap->first_unit; r == 0 && unit < heap->unit_count; unit += 1024) {
+		uint32_t some = heap->unit_count - unit < 1024 ? heap->unit_count - unit : 1024;
+
+		r = pf_txn_write(txn, &heap->piece->extent, pf_unit_word_offset(unit), zero, some * sizeof(*zero));
+	}
+	return r;
+}
+
+/* The slabs in memory of what heap_clear() did. */
+static void heap_forget(struct pf_table *table, struct pf_heap *heap)
+{
+	if (!heap->loaded)
+		return;
+	for (uint32_t unit = heap->first_unit; unit < heap->unit_count;) {
+		struct pf_slab *slab = heap->slabs[unit];
+
+		if (!slab) {
+			unit++;
+			continue;
+		}
+		unit += slab->run;
+		if (slab->free < slab->slots) {
+			if (!slab->listed)
+				pf_slab_list(table, slab);
+			slab->free = slab->slots;
+			table->empty_slabs++;
+		}
+		pf_slab_free(table, slab);
+	}
+}
+
+int pf_build_discard(struct pf_table *table)
+{
+	pinfold_ticket ticket;
+	struct pf_tw tw;
+	int r;
+
+	r = pf_tw_begin(table->tables, &table, 1, &tw);
+	if (r < 0)
+		return r;
+	for (struct pf_heap *heap = table->heaps; r == 0 && heap; heap = heap->prev)
+		r = heap_clear(table, tw.txn, heap);
+	if (r < 0) {
+		pf_tw_abort(&tw);
+		return r;
+	}
+	table->header.import = (struct pf_import_disk){ 0 };
+	table->ws.header_dirty = true;
+	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
+		heap_forget(table, heap);
+	return pf_tw_commit(&tw, &ticket);
+}
