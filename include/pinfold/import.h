@@ -36,17 +36,18 @@ struct pinfold_import_mark {
 };
 
 enum pinfold_import_flags {
-	/** Into an empty table: builds extents and index beside it and adds them at the end, all at once. Until then the
-	 * table reads as empty and takes no other change (-EBUSY). Into any other table this flag does nothing. */
+	/** Into an empty table: builds extents and index beside it and adds them at the end, all at once. Until then
+	 * the table reads as empty and takes no other change (-EBUSY). Into any other table this flag does nothing. */
 	PINFOLD_IMPORT_BULK = 1u << 0,
 	/** Forgets what an earlier import into the table left unfinished. */
 	PINFOLD_IMPORT_RESTART = 1u << 1,
 };
 
 /**
- * Begins an import of @source (a name of 1..255 bytes, of the caller's choice) into @table, or goes on with one that was
- * stopped or crashed: then *ret_mark is its last durable mark, else all zeros. -EBUSY: an import into the table is under
- * way, or one of another source is unfinished (see PINFOLD_IMPORT_RESTART). @table must stay open meanwhile. Any thread.
+ * Begins an import of @source (a name of 1..255 bytes, of the caller's choice) into @table, or goes on with one that
+ * was stopped or crashed: then *ret_mark is its last durable mark, else all zeros. -EBUSY: an import into the table is
+ * under way, or one of another source is unfinished (see PINFOLD_IMPORT_RESTART). @table must stay open meanwhile. Any
+ * thread.
  */
 PINFOLD_API int pinfold_import_begin(struct pinfold_table *table, const char *source, uint32_t flags,
 				     struct pinfold_import **ret_import, struct pinfold_import_mark *ret_mark);
@@ -57,7 +58,8 @@ PINFOLD_API int pinfold_import_begin(struct pinfold_table *table, const char *so
 PINFOLD_API int pinfold_import_add(struct pinfold_import *import, const struct pinfold_record *records, size_t count);
 /** Says that what was added so far is the input up to @mark. It becomes durable when the records before it do. */
 PINFOLD_API int pinfold_import_mark(struct pinfold_import *import, const struct pinfold_import_mark *mark);
-/** Ends the import: all of it is in the table, and durable. @import is gone, also on failure, when it may be resumed. */
+/** Ends the import: all of it is in the table, and durable. @import is gone, also on failure, when it may be resumed.
+ */
 PINFOLD_API int pinfold_import_end(struct pinfold_import *import);
 /** Stops the import; it may be resumed. @import is gone. NULL is allowed. */
 PINFOLD_API void pinfold_import_stop(struct pinfold_import *import);

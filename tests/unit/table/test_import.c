@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Imports: in bulk and by puts, stopped, killed, resumed, of too much; in the end each record once, the last of its key.
+ * Imports: in bulk and by puts, stopped, killed, resumed, of too much; in the end each record once, the last of its
+ * key.
  */
 #include "fixture.h"
 

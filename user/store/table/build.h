@@ -3,10 +3,10 @@
  * build.h - a table's extents built beside it: what the files build*.c share, and import.c uses.
  *
  * DESIGN: records go into heap extents that nobody knows yet, chunk by chunk of up to 2 MiB, in the order in which they
- * come; a thread writes the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes have come and
- * an extent is full, the extents so far are flushed and published, with the import's mark, by one transaction: a
- * crash loses at most a group. In the end the index is sorted by bucket, the lines are written one after another into new
- * segments, and one transaction publishes those and the rest, sets the counts and ends the import.
+ * come; a thread writes the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
+ * have come and an extent is full, the extents so far are flushed and published, with the import's mark, by one
+ * transaction: a crash loses at most a group. In the end the index is sorted by bucket, the lines are written one after
+ * another into new segments, and one transaction publishes those and the rest, sets the counts and ends the import.
  *
  *  1. Until then no line leads to a record: readers see an empty table. Its header says that it is being built, and
  *     other changes are refused.
@@ -22,7 +22,8 @@
 
 /** Bytes of a group. A variable for tests. */
 extern uint64_t pf_build_group_bytes;
-/** Most index entries; then the build ends, and the import goes on by puts. 0: an eighth of the memory. For tests, too. */
+/** Most index entries; then the build ends, and the import goes on by puts. 0: an eighth of the memory. For tests, too.
+ */
 extern uint64_t pf_build_entries_max;
 
 #define PF_CHUNK_BYTES (2u << 20)
