@@ -161,7 +161,7 @@ static int prepare_child(void *ctx, void *result)
 
 int pollution_pinfold_prepare(const struct pollution_params *params)
 {
-	char nothing;
+	char nothing = 0;
 
 	return bench_run_child(NULL, prepare_child, (void *)params, &nothing, sizeof(nothing));
 }
