@@ -72,7 +72,8 @@ struct pf_build_job {
 	struct pinfold_import_mark mark;
 };
 
-#define PF_BUILD_BUFFERS 12u
+#define PF_BUILD_BUFFERS 16u
+#define PF_BUILD_WRITERS 2u
 struct pf_build {
 	struct pf_table *table;
 	struct pf_build_chunk chunk[PF_CLASS_COUNT];
@@ -87,15 +88,16 @@ struct pf_build {
 	uint32_t resumed_heaps; /* heap extents that an earlier build has published, and those before */
 	struct pf_table_counts counts;
 
-	/* the writer */
-	pthread_t thread;
-	bool threaded;
+	/* the writers */
+	pthread_t threads[PF_BUILD_WRITERS];
+	unsigned thread_count;
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t wake, done;
 	struct pf_build_job *jobs, **jobs_last;
 	uint8_t *pool[PF_BUILD_BUFFERS];
 	unsigned pooled, made;
-	bool busy, stop;
+	unsigned busy; /* jobs being done */
+	bool stop;
 	int error;
 	char words[PF_ERROR_MAX];
 };

@@ -19,6 +19,7 @@ struct finish {
 	struct pf_build *build;
 	struct pf_table *table;
 	uint64_t bucket_count, entry_count;
+	unsigned shift;
 	uint64_t start[PARTITIONS + 1];
 	struct pf_build_entry *sorted;
 	bool written; /* all records can be read */
@@ -35,10 +36,10 @@ struct finish {
 	uint32_t buf_segment;
 };
 
-/* Which partition @bucket is in: consecutive buckets, in order. */
+/* Which partition @bucket is in: 2^shift consecutive buckets each. */
 static inline uint32_t partition_of(const struct finish *finish, uint64_t bucket)
 {
-	return (uint32_t)((unsigned __int128)bucket * PARTITIONS / finish->bucket_count);
+	return (uint32_t)(bucket >> finish->shift);
 }
 
 /* ---- lines out ---- */
@@ -48,6 +49,9 @@ static int buf_write(struct finish *finish)
 	uint8_t *buf = finish->buf;
 
 	finish->buf = NULL;
+	/* whole blocks; behind the last line is nothing */
+	for (; finish->buf_fill % (4096 / PF_LINE_SIZE); finish->buf_fill++)
+		memset(buf + finish->buf_fill * PF_LINE_SIZE, 0, PF_LINE_SIZE);
 	return pf_build_write(finish->build, &finish->segment[finish->buf_segment], finish->buf_line * PF_LINE_SIZE,
 			      buf, finish->buf_fill * PF_LINE_SIZE);
 }
@@ -347,10 +351,12 @@ static int index_emit(struct finish *finish)
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < PARTITIONS; i++) {
-		/* the first bucket of partition i + 1 */
-		uint64_t end = ((uint64_t)(i + 1) * finish->bucket_count + PARTITIONS - 1) / PARTITIONS;
+		uint64_t end = (uint64_t)(i + 1) << finish->shift;
 
-		r = partition_emit(finish, &sorter, i, begin, end);
+		if (end > finish->bucket_count)
+			end = finish->bucket_count;
+		if (begin < end)
+			r = partition_emit(finish, &sorter, i, begin, end);
 		begin = end;
 	}
 	if (r == 0 && finish->buf)
@@ -453,6 +459,8 @@ int pf_build_finish(struct pf_build *build)
 
 	finish.entry_count = build->entry_count;
 	finish.bucket_count = pf_buckets_for(build->entry_count);
+	while ((finish.bucket_count - 1) >> finish.shift >= PARTITIONS)
+		finish.shift++;
 	finish.counts = build->counts;
 	finish.counts.record_count = build->entry_count;
 	finish.counts.bucket_count = finish.bucket_count;
