@@ -499,9 +499,12 @@ int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *ex
 	if (r < 0)
 		return r;
 	fd = direct_fd(store, file);
-	if (fd < 0 || ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE)
-		fd = file->fd;
-	return bulk_write(store, file, fd, extent->offset + offset, data, size);
+	if (fd >= 0 && ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE == 0) {
+		r = bulk_write(store, file, fd, extent->offset + offset, data, size);
+		if (r != -EINVAL) /* the device's blocks may be larger than ours */
+			return r;
+	}
+	return bulk_write(store, file, file->fd, extent->offset + offset, data, size);
 }
 
 int pf_file_flush(struct pf_store *store, struct pf_file *file)

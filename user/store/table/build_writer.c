@@ -3,8 +3,9 @@
  * build_writer.c - the threads that write what is built, and publish groups.
  *
  * Two write, so that the device always has something to do; a group is published when all that was to be written
- * before is, and others go on meanwhile. Buffers go round: whoever fills them waits when all are with the writer, so the device
- * sets the pace and memory stays bounded. After an error nothing more is written; it is the answer to everything.
+ * before is, and others go on meanwhile. Buffers go round: whoever fills them waits when all are with the writers, so
+ * the device sets the pace and memory stays bounded. After an error nothing more is written; it is the answer to
+ * everything.
  */
 #include "store/table/build.h"
 
@@ -195,6 +196,17 @@ void pf_build_writer_stop(struct pf_build *build)
 	pthread_cond_destroy(&build->wake);
 	pthread_cond_destroy(&build->done);
 	pthread_mutex_destroy(&build->lock);
+}
+
+void pf_build_writer_fail(struct pf_build *build, int error)
+{
+	pthread_mutex_lock(&build->lock);
+	if (build->error == 0) {
+		build->error = error;
+		strcpy(build->words, pf_error_text());
+	}
+	pthread_mutex_unlock(&build->lock);
+	(void)pf_build_writer_wait(build);
 }
 
 static int failed(const struct pf_build *build)
