@@ -62,6 +62,7 @@ struct pf_file {
 	uint32_t id;
 	int fd;      /* read-write; -1 in a read-only store */
 	int read_fd;
+	_Atomic int direct_fd; /* for bulk writes past the page cache: -1 not opened yet, -2 the filesystem has none */
 	char name[16];
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */

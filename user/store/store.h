@@ -85,6 +85,12 @@ int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *e
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
 int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		  size_t size);
+/**
+ * As pf_bulk_write(), past the page cache where filesystem and alignment (4096 bytes, of all three) allow: nothing is
+ * copied, nothing evicted, and the device's own speed is seen.
+ */
+int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+			 const void *data, size_t size);
 int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count);
 
 static inline const void *pf_extent_addr(const void *base, uint64_t file_size, const struct pinfold_extent *extent)

@@ -16,9 +16,9 @@ uint64_t pf_build_entries_max;
 
 static uint64_t extent_size(const struct pf_build *build)
 {
-	uint64_t size = PINFOLD_EXTENT_MIN;
+	uint64_t size = PINFOLD_EXTENT_MIN, parts = build->lines_only ? 256 : 32;
 
-	while (size * 32 < build->heap_bytes && size < PINFOLD_EXTENT_MAX)
+	while (size * parts < build->heap_bytes && size < PINFOLD_EXTENT_MAX)
 		size *= 2;
 	return size;
 }
@@ -96,6 +96,11 @@ static int chunk_close(struct pf_build *build, unsigned class)
 
 	if (!buf)
 		return 0;
+	if (chunk->slot > 0) { /* behind the last slot is what the buffer held before */
+		size_t used = ((size_t)chunk->slab * chunk->run << PF_UNIT_SHIFT) + (size_t)chunk->slot * chunk->size;
+
+		memset(buf + used, 0, ((size_t)slabs * chunk->run << PF_UNIT_SHIFT) - used);
+	}
 	chunk_words(build, chunk, class);
 	chunk->buf = NULL;
 	return pf_build_write(build, &chunk->extent->extent, (uint64_t)chunk->unit << PF_UNIT_SHIFT, buf,
@@ -149,7 +154,7 @@ static int chunk_new(struct pf_build *build, unsigned class)
 		chunk->wanted = chunk->run;
 	}
 	while (!(units = units_take(build, class, chunk->wanted, &unit))) {
-		if (build->current && build->group_bytes >= pf_build_group_bytes) {
+		if (build->current && build->group_bytes >= pf_build_group_bytes && !build->lines_only) {
 			r = pf_build_chunks_close(build); /* this one is closed: nothing of ours is lost */
 			if (r == 0)
 				r = pf_build_group_publish(build);

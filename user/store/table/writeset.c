@@ -509,7 +509,10 @@ void pf_ws_commit(struct pf_table *table)
 	if (ws->piece_count > 0 && table->header.import.mode != PF_IMPORT_BULK && !ws->built)
 		pf_spare_want(table);
 	for (size_t i = 0; i < ws->free_count; i++)
-		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
+		if (table->header.import.mode == PF_IMPORT_BULK)
+			pf_slot_unbusy(table, ws->frees[i]); /* no line leads to any record: it has no readers */
+		else
+			(void)pf_retire_add(table, ws->frees[i]); /* no memory: unused until the next open */
 	ws_clear(ws);
 	if (ws->buf_capacity > 1u << 20) {
 		free(ws->buf);
