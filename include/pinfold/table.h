@@ -146,7 +146,7 @@ struct pinfold_table_stats {
 	uint64_t record_count, key_bytes, value_bytes;
 	uint64_t bucket_count, overflow_count;
 	uint64_t extent_bytes; /* held by the table */
-	bool import_unfinished; /* it is being filled by a bulk import, and reads as empty until that ends */
+	uint64_t import_unfinished; /* 1: it is being filled by a bulk import, and reads as empty until that ends */
 };
 /** Counts and sizes of the table. Any thread. */
 PINFOLD_API int pinfold_table_stat(struct pinfold_table *table, struct pinfold_table_stats *ret_stats);
