@@ -20,8 +20,7 @@ struct pinfold_residency {
 	uint32_t node_count;
 	/*
 	 * True: the kernel module looked, at all that is resident; huge is what lies in folios of 2 MiB and more.
-	 * False: locked, huge, large_folio and node_bytes are of pages that this process maps, huge of those mapped as
-	 * such.
+	 * False: huge, large_folio and node_bytes are of pages that this process maps, huge of those mapped as such.
 	 */
 	bool by_module;
 };

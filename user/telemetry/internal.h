@@ -28,6 +28,7 @@ struct pf_slice_nodes;
 
 struct pf_telemetry_file {
 	int fd; /* borrowed; -1: not added */
+	int region; /* borrowed; -1: not mapped through the kernel module */
 	const char *base;
 	const struct pinfold_slot *slots; /* NULL: not counted */
 	struct pf_slice *slices;

@@ -54,6 +54,7 @@ struct pf_source_ops {
 	bool counts_faults;
 };
 
-extern const struct pf_source_ops pf_source_kmod, pf_source_range, pf_source_fexit, pf_source_tp, pf_source_procfs, pf_source_none;
+extern const struct pf_source_ops pf_source_kmod, pf_source_range, pf_source_fexit, pf_source_tp, pf_source_procfs,
+	pf_source_none;
 
 #endif

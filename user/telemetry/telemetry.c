@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "telemetry/internal.h"
+#include "telemetry/regions.h"
 
 #define FILE_SIZE_UNIT (1ull << 30)
 #define SLICES_MAX 16384
@@ -278,7 +279,7 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 	const struct pinfold_slot *slots;
 	struct pf_slice_nodes *nodes;
 	struct pf_slice *slices;
-	int r;
+	int region = -1, r;
 
 	if (file_id >= telemetry->params.file_count)
 		return pf_error(-ERANGE, "file %u: the arena has room for %u files", file_id,
@@ -303,10 +304,13 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 		free(slices);
 		return r;
 	}
+	if (!telemetry->params.regions || pf_regions_find(telemetry->params.regions, file_id, &region))
+		region = -1;
 	for (uint32_t i = 0; i < telemetry->params.slice_count; i++)
 		slices[i].resident_pages = UINT32_MAX;
 	*file = (struct pf_telemetry_file){
 		.fd = fd,
+		.region = region,
 		.base = (const char *)telemetry->watch.base + (uint64_t)file_id * telemetry->watch.file_size,
 		.slots = slots,
 		.slices = slices,
