@@ -190,6 +190,7 @@ struct pf_store {
 	int dirfd, journal_dirfd, super_fd, lock_fd;
 	bool read_only;
 	struct pinfold_config config;
+	struct pf_store_mapper mapper; /* .map NULL: files are mapped by the store */
 	uint64_t file_size, arena_size, extent_size;
 	uint32_t file_max, granules_per_file;
 	uint8_t *base, *rw_base;

@@ -55,6 +55,7 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 {
 	struct pf_slice *slice = telemetry->order[position];
 	const struct pf_slice_view *view = &telemetry->views[position];
+	const struct pf_telemetry_file *file = &telemetry->files[view->file_id];
 	const char *addr = pf_slice_addr(telemetry, view);
 	uint64_t offset = (uint64_t)view->index * telemetry->slice_size;
 	uint32_t placed = 0;
@@ -66,7 +67,7 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 			continue;
 		/* A locked page is resident; any other must be, or a later major fault would be our doing. */
 		if (!slice->pinned &&
-		    (pf_resident_count(&telemetry->resident, telemetry->files[view->file_id].fd,
+		    (pf_resident_count(&telemetry->resident, file->fd, file->region,
 				       offset + (uint64_t)block * PF_SAMPLE_BLOCK,
 				       addr + (uint64_t)block * PF_SAMPLE_BLOCK,
 				       PF_SAMPLE_BLOCK, &pages) || pages != PF_SAMPLE_BLOCK >> 12))
@@ -170,9 +171,10 @@ static void scan_slice(struct pf_telemetry *telemetry, uint64_t position)
 {
 	struct pf_slice *slice = telemetry->order[position];
 	const struct pf_slice_view *view = &telemetry->views[position];
+	const struct pf_telemetry_file *file = &telemetry->files[view->file_id];
 	uint32_t resident;
 
-	if (pf_resident_count(&telemetry->resident, telemetry->files[view->file_id].fd,
+	if (pf_resident_count(&telemetry->resident, file->fd, file->region,
 			      (uint64_t)view->index * telemetry->slice_size, pf_slice_addr(telemetry, view),
 			      telemetry->slice_size, &resident))
 		return;
