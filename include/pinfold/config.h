@@ -24,6 +24,7 @@ enum pinfold_source {
 	PINFOLD_SOURCE_NONE,
 	PINFOLD_SOURCE_PROCFS,
 	PINFOLD_SOURCE_BPF,
+	PINFOLD_SOURCE_KMOD,
 };
 
 /** Advice for the whole data mapping (RFC MemoryAdvice). */

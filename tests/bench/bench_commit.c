@@ -36,6 +36,7 @@
 
 struct bench {
 	struct commit_params params;
+	const struct commit_store *ours;
 	unsigned threads, in_flight;
 	bool async, sync, json;
 };
@@ -110,7 +111,8 @@ static void batch_fill(struct worker *worker)
 
 		worker->next = (own + KEY_STRIDE) % worker->count;
 		commit_key(number, batch->key[i]);
-		commit_value(number, version, batch->expected[i]);
+		if (!worker->side->store->blind)
+			commit_value(number, version, batch->expected[i]);
 		commit_value(number, version + 1, batch->value[i]);
 	}
 }
@@ -357,7 +359,7 @@ static void figure_async(const struct bench *bench, struct bench_json *json)
 {
 	struct side side;
 
-	side_open(bench, &side, &commit_pinfold, bench->threads, bench->in_flight / bench->threads, false);
+	side_open(bench, &side, bench->ours, bench->threads, bench->in_flight / bench->threads, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++)
 		side_note(&side, i, bench->params.seconds);
 	side_close(bench, &side);
@@ -371,11 +373,11 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 	double reach[PAIRS_MAX], flushes[PAIRS_MAX];
 	struct bench_summary device;
 
-	side_open_best(bench, &ours, &commit_pinfold, SYNC_IN_FLIGHT);
+	side_open_best(bench, &ours, bench->ours, SYNC_IN_FLIGHT);
 	side_open_best(bench, &lmdb, &commit_lmdb, SYNC_IN_FLIGHT);
 	if (commit_rocksdb)
 		side_open_best(bench, &rocks, commit_rocksdb, SYNC_IN_FLIGHT);
-	side_open(bench, &async, &commit_pinfold, 1, bench->in_flight, false);
+	side_open(bench, &async, bench->ours, 1, bench->in_flight, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++) {
 		side_note(&ours, i, bench->params.seconds);
 		side_note(&lmdb, i, bench->params.seconds);
@@ -420,7 +422,8 @@ static const struct option options[] = {
 	{ "dir", required_argument, NULL, 'd' },     { "records", required_argument, NULL, 'r' },
 	{ "seconds", required_argument, NULL, 't' }, { "pairs", required_argument, NULL, 'p' },
 	{ "threads", required_argument, NULL, 'n' }, { "in-flight", required_argument, NULL, 'i' },
-	{ "figure", required_argument, NULL, 'f' },  { "json", no_argument, NULL, 'j' },
+	{ "figure", required_argument, NULL, 'f' },  { "leases", no_argument, NULL, 'l' },
+	{ "json", no_argument, NULL, 'j' },
 	{ 0 },
 };
 
@@ -451,6 +454,7 @@ static void parse(int argc, char **argv, struct bench *bench)
 			bench->async = strcmp(optarg, "sync") != 0;
 			bench->sync = strcmp(optarg, "async") != 0;
 			break;
+		case 'l': bench->ours = &commit_lease; break;
 		case 'j': bench->json = true; break;
 		default:
 			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
@@ -470,7 +474,7 @@ int main(int argc, char **argv)
 					   .records = 100000,
 					   .seconds = 2,
 					   .pairs = 5 },
-			       .threads = 1, .in_flight = 16, .async = true, .sync = true };
+			       .ours = &commit_pinfold, .threads = 1, .in_flight = 16, .async = true, .sync = true };
 	struct bench_json json;
 
 	parse(argc, argv, &bench);

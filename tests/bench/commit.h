@@ -39,8 +39,9 @@ struct commit_store {
 	/** Replaces each record's value if it is the expected one; returns when all are acknowledged. Any thread. */
 	void (*update)(void *db, struct commit_batch *batch);
 	void (*close)(void *db);
+	bool blind; /* needs no expected values */
 };
-extern const struct commit_store commit_pinfold, commit_lmdb;
+extern const struct commit_store commit_pinfold, commit_lease, commit_lmdb;
 /** NULL: built without it. */
 extern const struct commit_store *const commit_rocksdb;
 

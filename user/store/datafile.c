@@ -121,7 +121,9 @@ static int map_file(struct pf_store *store, struct pf_file *file)
 					strerror(errno));
 		madvise(store->rw_base + at, store->file_size, MADV_DONTDUMP);
 	}
-	if (mmap(store->base + at, store->file_size, PROT_READ, MAP_SHARED | MAP_FIXED, file->read_fd, 0) == MAP_FAILED)
+	if (!(store->mapper.map && store->mapper.map(store->mapper.ctx, file->id, file->read_fd, store->base + at,
+						     store->file_size) == 0) &&
+	    mmap(store->base + at, store->file_size, PROT_READ, MAP_SHARED | MAP_FIXED, file->read_fd, 0) == MAP_FAILED)
 		return pf_error(-errno, "%s/%s: cannot map: %s", store->dir, file->name, strerror(errno));
 	if (store->config.advice != PINFOLD_ADVICE_NORMAL)
 		madvise(store->base + at, store->file_size, advice[store->config.advice]);

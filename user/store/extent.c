@@ -471,7 +471,7 @@ int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, u
 	struct pf_file *file;
 	int r = bulk_check(store, extent, offset, size, &file);
 
-	return r < 0 ? r : bulk_write(store, file, file->fd, extent->offset + offset, data, size);
+	return r ? r : bulk_write(store, file, file->fd, extent->offset + offset, data, size);
 }
 
 /* -1: there is none. */
@@ -496,7 +496,7 @@ int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *ex
 	struct pf_file *file;
 	int fd, r = bulk_check(store, extent, offset, size, &file);
 
-	if (r < 0)
+	if (r)
 		return r;
 	fd = direct_fd(store, file);
 	if (fd >= 0 && ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE == 0) {

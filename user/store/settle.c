@@ -88,7 +88,6 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 	const _Atomic uint64_t *target = applied ? &store->applied_lsn : &store->durable_lsn;
 	int r = 0;
 
-	atomic_fetch_add(&store->settle_waiters, 1);
 	while (atomic_load_explicit(target, memory_order_acquire) < lsn) {
 		uint32_t word = atomic_load(&store->settle_word);
 		struct timespec left, *timeout = NULL;
@@ -112,10 +111,12 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 		} else if (spin(store, target, lsn)) {
 			continue;
 		}
+		/* whoever moved the word before it saw us made the wait end at once */
+		atomic_fetch_add(&store->settle_waiters, 1);
 		if (atomic_load_explicit(target, memory_order_acquire) < lsn)
 			syscall(SYS_futex, &store->settle_word, FUTEX_WAIT_PRIVATE, word, timeout, NULL, 0);
+		atomic_fetch_sub(&store->settle_waiters, 1);
 	}
-	atomic_fetch_sub(&store->settle_waiters, 1);
 	return r == -EALREADY || r > 0 ? 0 : r; /* durable, but what is there cannot be applied: visible all the same */
 }
 

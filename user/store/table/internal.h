@@ -313,6 +313,17 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 /** Asks for the line of @change's key, whose hash it returns; later for its record. Hints. Guarded. */
 uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *change);
 void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
+/** The newest state of a record, which is valid until the next change of the write set, and where it is. */
+struct pf_found {
+	const struct pf_record *record;
+	uint64_t loc;
+};
+/** The record of @change's key if it is as large as @change's. -ENOTSUP: bucket.c has to look. Its checksum is not
+ * asked. Guarded. */
+int pf_update_find(struct pf_table *table, const struct pinfold_change *change, uint64_t hash,
+		   struct pf_found *ret_found);
+/** Writes @change's value over the record @found. Guarded. */
+int pf_update_over(struct pf_table *table, const struct pf_found *found, const struct pinfold_change *change);
 /** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case.
  * Guarded. */
 int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
