@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bench_commit - records of 256 bytes updated by compare-and-swap; every write changes every word of the value.
+ * bench_commit - records of 256 bytes updated by compare-and-swap, or with --leases actor leases renewed by their
+ * tokens with other data; every write changes every word of the value.
  *
  *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement
  *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at
@@ -12,7 +13,7 @@
  * follow each other, pair after pair, in one process, each on its own files in one directory.
  *
  *	bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N] [--in-flight N]
- *	             [--figure async|sync] [--json]
+ *	             [--figure async|sync] [--leases] [--json]
  */
 #include "commit.h"
 
@@ -29,9 +30,6 @@
 #define SYNC_IN_FLIGHT 100u
 #define PAIRS_MAX 64
 #define DEVICE_FILE (256ull << 20)
-/* What an update takes in the journal: range header, record header, key, value. A record header is shared by a batch.
- */
-#define UPDATE_BYTES (16u + 8u + COMMIT_KEY + COMMIT_VALUE)
 #define KEY_STRIDE 0x9e3779b1u
 
 struct bench {
@@ -368,7 +366,8 @@ static void figure_async(const struct bench *bench, struct bench_json *json)
 
 static void figure_sync(const struct bench *bench, struct bench_json *json)
 {
-	const size_t group_bytes = 64 + 40 + SYNC_IN_FLIGHT * UPDATE_BYTES;
+	/* group header, header of a record, which a batch shares */
+	const size_t group_bytes = 64 + 40 + SYNC_IN_FLIGHT * (size_t)bench->ours->update_bytes;
 	struct side ours, lmdb, rocks = { 0 }, async;
 	double reach[PAIRS_MAX], flushes[PAIRS_MAX];
 	struct bench_summary device;
@@ -459,7 +458,7 @@ static void parse(int argc, char **argv, struct bench *bench)
 		default:
 			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
 				  "N]\n"
-				  "                    [--in-flight N] [--figure async|sync] [--json]");
+				  "                    [--in-flight N] [--figure async|sync] [--leases] [--json]");
 		}
 	}
 	if (!(bench->params.seconds >= 0.1 && bench->params.seconds <= 3600))

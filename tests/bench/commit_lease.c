@@ -13,6 +13,8 @@
 
 /* Longer than any run; what is added to it changes with each renewal. */
 #define TTL_MS 86400000u
+/* Range header; checksum, sizes, key with its kind, and the lease, in whole words. */
+#define UPDATE_BYTES (16u + ((8u + 1 + COMMIT_KEY + 256 + 7) & ~7u))
 
 _Static_assert(PINFOLD_LEASE_DATA_MAX <= COMMIT_VALUE, "a lease's data is the beginning of a record's value");
 
@@ -134,4 +136,6 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-const struct commit_store commit_lease = { "leases", open_db, update, close_db, .blind = true };
+const struct commit_store commit_lease = {
+	.name = "leases", .open = open_db, .update = update, .close = close_db, .blind = true, .update_bytes = UPDATE_BYTES
+};

@@ -70,7 +70,7 @@ void pf_poison(struct pf_store *store, const char *format, ...)
 	poison(store, format, args);
 	pthread_mutex_unlock(&store->lock);
 	va_end(args);
-	pf_settle_wake(store, true);
+	pf_settle_wake(store);
 }
 
 int pf_writable(struct pf_store *store)
@@ -161,7 +161,7 @@ void pf_apply_all(struct pf_store *store)
 		pthread_mutex_lock(&store->lock);
 		if (r < 0) { /* it stays in the overlay until close */
 			store->stuck = true;
-			pf_settle_wake(store, false);
+			pf_settle_wake_applied(store);
 			return; /* applying stays true: nobody goes on */
 		}
 		store->applied_point = (struct pf_log_point){ .lsn = group->end_lsn,
@@ -170,7 +170,7 @@ void pf_apply_all(struct pf_store *store)
 		atomic_store(&store->applied_lsn, group->end_lsn);
 		pf_log_applied(store);
 		atomic_store_explicit(&store->pages->applied, (uint32_t)log->applied, memory_order_release);
-		pf_settle_wake(store, false);
+		pf_settle_wake_applied(store);
 	}
 	store->applying = false;
 }
@@ -224,7 +224,7 @@ static void gather(struct pf_store *store)
 	pthread_mutex_unlock(&store->lock);
 	until = pf_clock_ns() + patience;
 	while (atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) < expected && pf_clock_ns() < until)
-		__builtin_ia32_pause();
+		sched_yield(); /* who comes back may be waiting for a processor */
 	pthread_mutex_lock(&store->lock);
 }
 
@@ -239,7 +239,7 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 	if (atomic_load(&store->poisoned)) {
 		store->flushing = false;
 		lose_pending(store);
-		pf_settle_wake(store, true);
+		pf_settle_wake(store);
 		return;
 	}
 	group = pf_log_take(store);
@@ -255,9 +255,12 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 	store->flushing = false;
 	if (r == 0)
 		group_written(store, group);
-	if (atomic_load(&store->poisoned)) /* by us, or while we wrote */
+	if (atomic_load(&store->poisoned)) { /* by us, or while we wrote */
 		lose_pending(store);
-	pf_settle_wake(store, true);
+		pf_settle_wake(store);
+	} else {
+		pf_settle_wake_durable(store, store->log.written - 1);
+	}
 	if (apply)
 		pf_apply_all(store);
 	else if (store->flusher_sleeps && store->log.applied < store->log.written)

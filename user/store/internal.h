@@ -398,8 +398,13 @@ void pf_threads_stop(struct pf_store *store);
 /* ---- settle.c ---- */
 /** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
 int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
-/** Wakes whoever waits for an LSN. @event: and whoever polls, as durable_lsn moved or never will. */
-void pf_settle_wake(struct pf_store *store, bool event);
+/** Wakes whoever waits for an LSN, and whoever polls: the store takes no more changes. */
+void pf_settle_wake(struct pf_store *store);
+/** Wakes whoever waits for applied_lsn, which moved, or never will. */
+void pf_settle_wake_applied(struct pf_store *store);
+/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of those
+ * who wait for a later one. lock held. */
+void pf_settle_wake_durable(struct pf_store *store, uint64_t group);
 
 /* ---- txn.c ---- */
 /** Orders @txn, which stays its owner's. @wake: the caller will not wait, so the flusher must know. */

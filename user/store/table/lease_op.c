@@ -210,14 +210,48 @@ static PF_SIGBUS_FUNCTION int ops_run(struct pf_leases *leases, struct pinfold_l
 	return changed;
 }
 
-int pf_lease_submit(struct pf_leases *leases, struct pinfold_lease_op *ops, size_t count, pinfold_ticket *ret_ticket)
+struct submission {
+	struct pf_leases *leases;
+	struct pinfold_lease_op *ops;
+	size_t count;
+	uint64_t grant_count;
+	pinfold_ticket ticket; /* out: 0 where nothing changed */
+	bool short_of_tokens;  /* out: more are wanted soon */
+};
+
+/* Under table->lock. -EAGAIN: there are not enough tokens. */
+static int submission_run(struct pf_table *table, void *arg)
 {
-	struct pf_table *table = leases->table;
-	uint64_t now_ms, grant_count = 0;
-	pinfold_ticket ticket = 0;
-	bool saves, short_of_tokens;
+	struct submission *submission = arg;
+	struct pf_leases *leases = submission->leases;
+	uint64_t now_ms;
 	struct pf_tw tw;
 	int changed, r;
+	bool saves;
+
+	if (leases->ceiling + 1 - leases->next_token < submission->grant_count)
+		return -EAGAIN;
+	r = pf_tw_begin_held(table, &tw);
+	if (r < 0)
+		return r;
+	now_ms = pf_lease_now(leases);
+	changed = ops_run(leases, submission->ops, submission->count, now_ms);
+	saves = changed > 0 && now_ms >= leases->saved_ms + SAVE_EVERY_MS;
+	r = saves ? pf_lease_put_meta(leases, leases->ceiling_written, now_ms) : 0;
+	if (changed <= 0 || r < 0) {
+		pf_tw_abort(&tw);
+		return changed < 0 ? changed : r;
+	}
+	if (saves) /* should the commit fail it is only remembered later */
+		leases->saved_ms = now_ms;
+	submission->short_of_tokens = leases->ceiling + 1 - leases->next_token < PF_LEASE_TOKENS / 2;
+	return pf_tw_commit(&tw, &submission->ticket);
+}
+
+int pf_lease_submit(struct pf_leases *leases, struct pinfold_lease_op *ops, size_t count, pinfold_ticket *ret_ticket)
+{
+	struct submission submission = { .leases = leases, .ops = ops, .count = count };
+	int r;
 
 	if (count > PINFOLD_LEASE_OPS_MAX)
 		return pf_error(-EINVAL, "lease: %zu operations; at most %d are allowed", count, PINFOLD_LEASE_OPS_MAX);
@@ -225,37 +259,17 @@ int pf_lease_submit(struct pf_leases *leases, struct pinfold_lease_op *ops, size
 		r = op_check(&ops[i]);
 		if (r < 0)
 			return r;
-		grant_count += grants(&ops[i]);
+		submission.grant_count += grants(&ops[i]);
 	}
-	for (;;) {
-		r = pf_tw_begin(table->tables, &table, 1, &tw);
-		if (r < 0)
-			return r;
-		if (leases->ceiling + 1 - leases->next_token >= grant_count)
-			break;
-		pf_tw_abort(&tw);
-		r = pf_lease_extend(leases, grant_count);
+	while ((r = pf_table_call(leases->table, submission_run, &submission)) == -EAGAIN) {
+		r = pf_lease_extend(leases, submission.grant_count);
 		if (r < 0)
 			return r;
 	}
-	now_ms = pf_lease_now(leases);
-	changed = ops_run(leases, ops, count, now_ms);
-	saves = changed > 0 && now_ms >= leases->saved_ms + SAVE_EVERY_MS;
-	r = saves ? pf_lease_put_meta(leases, leases->ceiling_written, now_ms) : 0;
-	if (changed <= 0 || r < 0) {
-		pf_tw_abort(&tw);
-		if (changed == 0)
-			*ret_ticket = 0;
-		return changed < 0 ? changed : r;
-	}
-	if (saves) /* should the commit fail it is only remembered later */
-		leases->saved_ms = now_ms;
-	short_of_tokens = leases->ceiling + 1 - leases->next_token < PF_LEASE_TOKENS / 2;
-	r = pf_tw_commit(&tw, &ticket);
 	if (r < 0)
 		return r;
-	*ret_ticket = ticket;
-	if (short_of_tokens) /* well before anybody has to wait; a failure is met again when it matters */
+	*ret_ticket = submission.ticket;
+	if (submission.short_of_tokens) /* well before anybody has to wait; a failure is met again when it matters */
 		(void)pf_lease_extend(leases, PF_LEASE_TOKENS / 2);
 	return 0;
 }
