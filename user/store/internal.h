@@ -402,8 +402,8 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 void pf_settle_wake(struct pf_store *store);
 /** Wakes whoever waits for applied_lsn, which moved, or never will. */
 void pf_settle_wake_applied(struct pf_store *store);
-/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of those
- * who wait for a later one. lock held. */
+/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of
+ * those who wait for a later one. lock held. */
 void pf_settle_wake_durable(struct pf_store *store, uint64_t group);
 
 /* ---- txn.c ---- */
