@@ -133,5 +133,6 @@ uint64_t table_disk_bytes(const char *dir);
 void table_run_get(struct table_bench *bench);
 void table_run_grow(struct table_bench *bench);
 void table_run_import(struct table_bench *bench);
+void table_run_load(struct table_bench *bench);
 
 #endif
