@@ -40,6 +40,30 @@
 #define PF_SIGBUS_FUNCTION __attribute__((noinline, noipa))
 #endif
 
+/*
+ * Saves in @guard where the function that says this is, and goes to @label if a fault ends the guard; pf_sigbus_enter()
+ * arms it. As __builtin_setjmp(), but the code between guard and label keeps its registers; so at @label nothing is
+ * known but what @guard itself holds, and no other local may be used. Registers that the caller wants back must lie
+ * in the frame before: hence the list.
+ */
+#if defined(__x86_64__) && !defined(__CET__)
+#define PF_SIGBUS_PLACE(guard, label) \
+	__asm__ goto("leaq %l[" #label "](%%rip), %%rax\n\t" \
+		     "movq %%rbp, (%0)\n\t" \
+		     "movq %%rax, 8(%0)\n\t" \
+		     "movq %%rsp, 16(%0)" \
+		     : \
+		     : "r"((guard)->place) \
+		     : "rax", "rbx", "r12", "r13", "r14", "r15", "memory" \
+		     : label)
+#else
+#define PF_SIGBUS_PLACE(guard, label) \
+	do { \
+		if (__builtin_setjmp((guard)->place)) \
+			goto label; \
+	} while (0)
+#endif
+
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */
 int pf_sigbus_install(void);
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lookup.h - the short way of a get, inline for its two users (read.c, batch.c).
+ * lookup.h - the short way of a get, inline for its users (get.c, batch.c, read.c).
  *
  * DESIGN: what nearly every get meets is a line and a record in memory, whole, in place, and not being changed.
- * For that a get touches the line, its page's state, and the record, and nothing else; it makes no call, and has
- * no branch whose outcome the predictor cannot know. So the processor runs ahead into the next get while
- * this one waits for memory. Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
+ * For that a get touches the line and the record; it makes no call, and has no branch whose outcome the predictor
+ * cannot know. So the processor runs ahead into the next get while this one waits for memory: how far is a matter of
+ * how few instructions, registers and stores a get takes. It comes in two kinds. If every commit of the store is
+ * in the mapping (pf_pages_still()), that is all; if not, the states of the pages are looked at as well.
+ * Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
  *
+ *  0. @still: the caller has asked pf_pages_still() before, and believes what it got only if pf_pages_stayed() after.
+ *     Then 1 and 2 need no further look, and no epoch: a slot is used again by a transaction only.
  *  1. A line is read between two looks at its page's sequence, and only if no commit of that page waits to be applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
  *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile,
@@ -84,13 +88,13 @@ static inline bool pf_view_linked(const struct pf_line_view *view)
 }
 
 /* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
-PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
+PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash, bool still,
 			 struct pf_line_view *ret_view)
 {
 	const struct pf_page_state *state = pf_page_state(table->pages, loc);
 	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
-	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
-	bool pending = pf_state_pending(table->pages, state);
+	uint32_t seq = still ? 0 : atomic_load_explicit(&state->seq, memory_order_acquire);
+	bool pending = !still && pf_state_pending(table->pages, state);
 	uint64_t head, entry, link;
 	unsigned mask = 0;
 	uint32_t crc;
@@ -115,9 +119,12 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 				__ATOMIC_RELAXED);
 	link = __atomic_load_n(&line->entry[PF_LINE_ENTRIES - 1], __ATOMIC_RELAXED);
 	crc = pf_line_crc(line, table->seed, bucket);
-	atomic_thread_fence(memory_order_acquire);
-	if (__builtin_expect((seq & 1) | pending | (atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq), 0))
-		return false;
+	if (!still) {
+		atomic_thread_fence(memory_order_acquire);
+		seq = (seq & 1) | (atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq);
+		if (__builtin_expect(pending | seq, 0))
+			return false;
+	}
 	if (__builtin_expect((uint32_t)head != crc || (hash & ((1ull << (head >> 32 & 63)) - 1)) != bucket, 0))
 		return false;
 	ret_view->mask = mask;
@@ -134,7 +141,7 @@ static __attribute__((noinline, unused)) bool pf_line_follow(const struct pf_tab
 {
 	if (loc % PF_LINE_SIZE || loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed))
 		return false;
-	return pf_line_look(table, loc, bucket, hash, ret_view) && (ret_view->head >> 40 & PF_LINE_OVERFLOW);
+	return pf_line_look(table, loc, bucket, hash, false, ret_view) && (ret_view->head >> 40 & PF_LINE_OVERFLOW);
 }
 
 /* Whether the first line of a chain, at @loc, still has @head. */
@@ -143,7 +150,7 @@ static __attribute__((noinline, unused)) bool pf_line_same(const struct pf_table
 {
 	struct pf_line_view view;
 
-	return pf_line_look(table, loc, bucket, hash, &view) && view.head == head;
+	return pf_line_look(table, loc, bucket, hash, false, &view) && view.head == head;
 }
 
 PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
@@ -187,18 +194,17 @@ static __attribute__((noinline, cold)) enum pf_look pf_record_other(const struct
 
 /* The record at @loc, in place: found and delivered, of another key, or a case for the long way. */
 PF_HOT enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, const void *key, size_t key_size,
-				   void *ret_value, size_t capacity, size_t *ret_size)
+				   void *ret_value, size_t capacity, bool still, size_t *ret_size)
 {
+	const struct pf_page_state *state = pf_page_state(table->pages, loc), *last = state;
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
+	uint32_t sizes, seq = 0, last_seq = 0;
 	size_t size, value_size;
-	uint32_t sizes;
-
-	const struct pf_page_state *state = pf_page_state(table->pages, loc), *last;
-	uint32_t seq, last_seq;
 
 	if (__builtin_expect(loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed), 0))
 		return PF_LOOK_LONG;
-	seq = atomic_load_explicit(&state->seq, memory_order_acquire);
+	if (!still)
+		seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 	sizes = record->sizes;
 	value_size = pf_record_value_size(sizes);
 	size = pf_record_size(key_size, value_size);
@@ -206,25 +212,28 @@ PF_HOT enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, c
 		return PF_LOOK_LONG;
 	if (__builtin_expect(pf_record_key_size(sizes) != key_size || !pf_key_equal(key, record->data, key_size), 0))
 		return pf_record_other(table, loc);
-	/* of a larger one only the first page's state is asked: it does not change */
-	last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
-	last_seq = atomic_load_explicit(&last->seq, memory_order_acquire);
-	if (__builtin_expect(((seq | last_seq) & 1) || pf_state_pending(table->pages, state) ||
-				     pf_state_pending(table->pages, last) ||
-				     record->crc != pf_record_crc(record, size, table->seed),
-			     0))
+	if (!still) {
+		/* of a larger one only the first page's state is asked: it does not change */
+		last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
+		last_seq = atomic_load_explicit(&last->seq, memory_order_acquire);
+		if (__builtin_expect(((seq | last_seq) & 1) || pf_state_pending(table->pages, state) ||
+					     pf_state_pending(table->pages, last),
+				     0))
+			return PF_LOOK_LONG;
+	}
+	if (__builtin_expect(record->crc != pf_record_crc(record, size, table->seed), 0))
 		return PF_LOOK_LONG;
 	*ret_size = value_size;
 	if (value_size < capacity)
 		capacity = value_size;
 	if (__builtin_expect(capacity > 0, 1)) /* without room there may be no place either */
 		memcpy(ret_value, record->data + key_size, capacity);
+	if (still)
+		return PF_LOOK_FOUND;
 	atomic_thread_fence(memory_order_acquire);
-	if (__builtin_expect((atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq) |
-				     (atomic_load_explicit(&last->seq, memory_order_relaxed) ^ last_seq),
-			     0))
-		return PF_LOOK_LONG;
-	return PF_LOOK_FOUND;
+	seq ^= atomic_load_explicit(&state->seq, memory_order_relaxed);
+	last_seq ^= atomic_load_explicit(&last->seq, memory_order_relaxed);
+	return __builtin_expect(seq | last_seq, 0) ? PF_LOOK_LONG : PF_LOOK_FOUND;
 }
 
 #endif
