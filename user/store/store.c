@@ -331,8 +331,6 @@ int pf_store_open(const char *dir, const struct pinfold_config *config, struct p
 		r = open_files(store);
 	if (r == 0)
 		r = store->read_only ? open_read_only(store) : open_for_writing(store);
-	if (r == 0 && store->read_only)
-		atomic_store(&store->pages->newest, 1); /* another process may write: never still */
 	if (r < 0) {
 		char words[PF_ERROR_MAX];
 

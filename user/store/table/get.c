@@ -18,6 +18,11 @@
 
 #define GO_LONG 1
 
+static __attribute__((noinline, cold)) int too_small(const struct pf_table *table, size_t size, size_t capacity)
+{
+	return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, size, capacity);
+}
+
 /* ---- beside writers ---- */
 
 static __attribute__((noinline, cold)) int get_failed(struct pf_table *table, struct pf_lookup *lookup)
@@ -114,10 +119,7 @@ static __attribute__((noinline)) int get_beside(struct pf_table *table, const vo
 		return r;
 	if (ret_size)
 		*ret_size = lookup.size;
-	if (__builtin_expect(lookup.size > capacity, 0))
-		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, lookup.size,
-				capacity);
-	return 0;
+	return __builtin_expect(lookup.size > capacity, 0) ? too_small(table, lookup.size, capacity) : 0;
 }
 
 /* ---- in a still store ---- */
@@ -180,35 +182,51 @@ static __attribute__((noinline, cold)) int faulted(const struct pf_sigbus_guard 
 			(unsigned long long)((const char *)pf_sigbus_address() - table->base));
 }
 
-PF_SIGBUS_FUNCTION int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value,
-				    size_t capacity, size_t *ret_size)
+/* Keys of a size that the compiler knows are compared and hashed in half the instructions. */
+PF_HOT int get_still(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
+		     size_t *ret_size)
 {
 	struct pf_sigbus_guard guard;
 	uint64_t hash, bucket, loc;
 	uint32_t newest;
-	size_t size;
+	size_t size = 0;
 	int r;
 
-	if (__builtin_expect(!key || key_size - 1 >= PINFOLD_KEY_MAX || !pf_pages_still(table->pages, &newest), 0))
+	if (__builtin_expect(!key || !pf_store_still(table->progress, &newest), 0))
 		return get_beside(table, key, key_size, ret_value, capacity, ret_size);
-	hash = pf_hash(key, key_size, table->seed);
-	bucket = pf_bucket_place(hash, atomic_load_explicit(&table->bucket_count, memory_order_acquire));
-	if (__builtin_expect(!pf_line_place(table, bucket, &loc), 0))
+	hash = key_size == 16 ? pf_hash_id(key, &table->hash_id) : pf_hash(key, key_size, table->seed);
+	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &loc), 0)) {
+		pf_chunk_learn(table, bucket);
 		return get_beside(table, key, key_size, ret_value, capacity, ret_size);
+	}
 	PF_SIGBUS_PLACE(&guard, fault);
 	pf_sigbus_enter(&guard, &table->range);
 	r = look_still(table, key, key_size, ret_value, capacity, loc, bucket, hash, &size);
 	pf_sigbus_leave(&guard);
-	if (__builtin_expect(r > 0 || !pf_pages_stayed(table->pages, newest), 0))
+	if (__builtin_expect(r > 0 || !pf_store_stayed(table->progress, newest), 0))
 		return get_beside(table, key, key_size, ret_value, capacity, ret_size);
 	if (r < 0) /* -ENOENT has no words: misses are as frequent as hits, and formatting costs ten of them */
 		return r;
 	if (ret_size)
 		*ret_size = size;
-	if (__builtin_expect(size > capacity, 0))
-		return pf_error(-ENOBUFS, "table %s: the value has %zu bytes, the buffer %zu", table->name, size,
-				capacity);
-	return 0;
+	return __builtin_expect(size > capacity, 0) ? too_small(table, size, capacity) : 0;
 fault:
 	return faulted(&guard);
+}
+
+/* A key of another size than 16. */
+static PF_SIGBUS_FUNCTION int get_any(struct pf_table *table, const void *key, size_t key_size, void *ret_value,
+				      size_t capacity, size_t *ret_size)
+{
+	if (__builtin_expect(key_size - 1 >= PINFOLD_KEY_MAX, 0))
+		return pf_key_check(key, key_size);
+	return get_still(table, key, key_size, ret_value, capacity, ret_size);
+}
+
+PF_SIGBUS_FUNCTION int pf_table_get(struct pf_table *table, const void *key, size_t key_size, void *ret_value,
+				    size_t capacity, size_t *ret_size)
+{
+	if (__builtin_expect(key_size != 16, 0))
+		return get_any(table, key, key_size, ret_value, capacity, ret_size);
+	return get_still(table, key, 16, ret_value, capacity, ret_size);
 }

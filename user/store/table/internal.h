@@ -161,8 +161,11 @@ struct pf_ws {
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
-	const struct pf_pages *pages;
+	const struct pf_progress *progress; /* of the store; never still where the shortest way is closed */
+	_Atomic uint64_t *chunk;            /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked (get.c) */
+	struct pf_hash_id hash_id;
 	uint64_t seed;
+	const struct pf_pages *pages;
 	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
@@ -170,6 +173,7 @@ struct pf_table {
 	uint64_t incarnation, arena_size;
 	/* ... and that growth writes, now and then */
 	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
+	_Atomic uint64_t bucket_mask; /* the same; both may be read at different times: depths tell */
 	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
 	_Atomic uint32_t segment_count;
 	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
