@@ -152,21 +152,11 @@ struct pf_page_state {
 	_Atomic uint32_t group; /* of commits that changed such a page last; counts modulo 2^32 */
 };
 #define PF_PAGE_STATES 65536u /* pages share them, by a hash */
-struct pf_progress {
+struct pf_pages {
 	_Alignas(64) _Atomic uint32_t applied; /* groups up to this one are in the mapping */
 	_Atomic uint32_t newest;               /* the group of the newest commit that changes any page */
-};
-struct pf_pages {
-	union {
-		struct {
-			_Alignas(64) _Atomic uint32_t applied;
-			_Atomic uint32_t newest;
-		};
-		struct pf_progress progress;
-	};
 	_Alignas(64) struct pf_page_state state[PF_PAGE_STATES];
 };
-_Static_assert(offsetof(struct pf_pages, newest) == offsetof(struct pf_progress, newest), "one layout, two names");
 
 /** The states, for the life of the store: what the three calls below look at. */
 const struct pf_pages *pf_store_pages(const struct pf_store *store);
@@ -186,20 +176,20 @@ static inline bool pf_state_pending(const struct pf_pages *pages, const struct p
 /**
  * For readers of a few lines: all pages at once. still() says whether every commit is in the mapping; what is then
  * loaded from it is the state of one moment, and nothing that it led to has been freed and used again, if stayed()
- * says so afterwards. Both look at one cache line, which is written twice per group of commits. Pages that another
- * process writes are never still.
+ * says so afterwards. Both look at one cache line, which is written twice per group of commits. Not for what another
+ * process writes.
  */
-static inline bool pf_store_still(const struct pf_progress *progress, uint32_t *ret_newest)
+static inline bool pf_pages_still(const struct pf_pages *pages, uint32_t *ret_newest)
 {
-	uint32_t newest = atomic_load_explicit(&progress->newest, memory_order_acquire);
+	uint32_t newest = atomic_load_explicit(&pages->newest, memory_order_acquire);
 
 	*ret_newest = newest;
-	return (int32_t)(newest - atomic_load_explicit(&progress->applied, memory_order_acquire)) <= 0;
+	return (int32_t)(newest - atomic_load_explicit(&pages->applied, memory_order_acquire)) <= 0;
 }
-static inline bool pf_store_stayed(const struct pf_progress *progress, uint32_t newest)
+static inline bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
 {
 	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&progress->newest, memory_order_relaxed) == newest;
+	return atomic_load_explicit(&pages->newest, memory_order_relaxed) == newest;
 }
 
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);

@@ -158,14 +158,17 @@ struct pf_ws {
 
 /* ---- table ---- */
 
+typedef int pf_get_fn(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
+		      size_t *ret_size);
+
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
-	const struct pf_progress *progress; /* of the store; never still where the shortest way is closed */
-	_Atomic uint64_t *chunk;            /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked (get.c) */
-	struct pf_hash_id hash_id;
-	uint64_t seed;
 	const struct pf_pages *pages;
+	pf_get_fn *get;          /* get.c: the one for this processor and handle */
+	_Atomic uint64_t *chunk; /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked */
+	uint64_t seed;
+	struct pf_hash_id hash_id;
 	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
@@ -346,6 +349,11 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 
 /** Copies and checks the record at @loc (room for PF_RECORD_MAX). -EBADMSG: none that is whole. Inside an epoch. */
 int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record);
+
+/* get.c, get_wide.c: a get, beside anything; in a still store, on any processor that has the crc32 instruction */
+pf_get_fn pf_get_beside, pf_get_still;
+/** The one for processors with AVX-512 and VPCLMULQDQ, if this is one; NULL. */
+pf_get_fn *pf_get_wide(void);
 
 /* txn.c: one transaction over several tables */
 #define PF_TW_MAX 4

@@ -27,7 +27,9 @@
 
 #include "store/table/internal.h"
 
-#ifdef __SSE2__
+#ifdef PF_WIDE
+#include "base/crc_wide.h"
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -102,7 +104,7 @@ static __attribute__((noinline, cold, unused)) void pf_chunk_learn(const struct 
 
 /* What a line says about a hash. */
 struct pf_line_view {
-	unsigned mask;  /* which entries have its tag: bit 2 i for entry i - 1 */
+	unsigned mask;  /* which entries have its tag; 0: none */
 	uint64_t entry; /* the first of them */
 	uint64_t head;  /* checksum, depth, flags, version: equal heads mean equal lines */
 	uint64_t link;  /* of the next line, if pf_view_linked() */
@@ -111,6 +113,16 @@ struct pf_line_view {
 static inline bool pf_view_linked(const struct pf_line_view *view)
 {
 	return view->head >> 40 & PF_LINE_LINKED;
+}
+
+/* The low (@count & 63) bits of @word. */
+PF_HOT uint64_t low_bits(uint64_t word, uint64_t count)
+{
+#ifdef PF_WIDE
+	return _bzhi_u64(word, (unsigned)(count & 63));
+#else
+	return word & ((1ull << (count & 63)) - 1);
+#endif
 }
 
 /* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
@@ -126,6 +138,11 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 	uint32_t crc;
 
 	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
+#ifdef PF_WIDE
+	mask = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(_mm512_load_si512(line), PF_TAG_SHIFT),
+				       _mm512_set1_epi64((long long)pf_hash_tag(hash))) & 0xfe;
+	entry = __atomic_load_n((const uint64_t *)line + (_tzcnt_u32(mask) & 7), __ATOMIC_RELAXED);
+#else
 #ifdef __SSE2__
 	const __m128i *from = (const __m128i *)line;
 	__m128i tag = _mm_set1_epi64x((long long)pf_hash_tag(hash)), a, b;
@@ -143,6 +160,7 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 	/* no branch on @mask: without a candidate this is some entry, or the head */
 	entry = __atomic_load_n((const uint64_t *)line + (unsigned)__builtin_ctz(mask | 1u << 16) / 2 % 8,
 				__ATOMIC_RELAXED);
+#endif
 	link = __atomic_load_n(&line->entry[PF_LINE_ENTRIES - 1], __ATOMIC_RELAXED);
 	if (still)
 		crc = ~pf_crc32c_words(~(uint32_t)(table->seed + bucket), &line->depth, PF_LINE_SIZE - sizeof(line->crc));
@@ -154,7 +172,7 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 		if (__builtin_expect(pending | seq, 0))
 			return false;
 	}
-	if (__builtin_expect((uint32_t)head != crc || (hash & ((1ull << (head >> 32 & 63)) - 1)) != bucket, 0))
+	if (__builtin_expect((uint32_t)head != crc || low_bits(hash, head >> 32) != bucket, 0))
 		return false;
 	ret_view->mask = mask;
 	ret_view->entry = entry;
@@ -209,7 +227,16 @@ PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
 /* memcpy() of what values mostly have, without its call. */
 PF_HOT void pf_copy_value(void *to, const void *from, size_t size)
 {
-#ifdef __SSE2__
+#ifdef PF_WIDE
+	if (__builtin_expect(size - 64 <= 448, 1)) {
+		const __m512i last = _mm512_loadu_si512((const char *)from + size - 64);
+
+		for (size_t at = 0; at < size - 64; at += 64)
+			_mm512_storeu_si512((char *)to + at, _mm512_loadu_si512((const char *)from + at));
+		_mm512_storeu_si512((char *)to + size - 64, last);
+		return;
+	}
+#elif defined(__SSE2__)
 	if (__builtin_expect(size - 16 <= 240, 1)) {
 		const char *in = (const char *)from + size;
 		char *out = (char *)to + size;
@@ -251,6 +278,10 @@ PF_HOT bool pf_record_whole(const struct pf_record *record, size_t size, uint64_
 	const unsigned char *from = (const unsigned char *)&record->sizes;
 
 	size -= sizeof(record->crc);
+#ifdef PF_WIDE
+	if (__builtin_expect(size - 64 <= 448, 1))
+		return record->crc == ~pf_crc32c_wide(~(uint32_t)seed, from, size);
+#endif
 	if (__builtin_expect(size <= PF_CRC_INLINE_MAX, 1))
 		return record->crc == ~pf_crc32c_few(~(uint32_t)seed, from, size);
 	return record->crc == pf_crc32c_update((uint32_t)seed, from, size);

@@ -291,8 +291,12 @@ static int table_read(struct pf_table *table)
 	return r;
 }
 
-/* Of a handle whose gets always ask for more: no processor's instruction, or pages that another process writes. */
-static const struct pf_progress never_still = { .newest = 1 };
+static pf_get_fn *get_choose(const struct pf_tables *tables)
+{
+	if (tables->read_only || !pf_crc32c_instruction())
+		return pf_get_beside; /* another process may write; or nothing could be gained */
+	return pf_get_wide() ? pf_get_wide() : pf_get_still;
+}
 
 int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table)
 {
@@ -308,7 +312,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->store = tables->store;
 	table->read_only = tables->read_only;
 	table->pages = pf_store_pages(tables->store);
-	table->progress = tables->read_only || !pf_crc32c_instruction() ? &never_still : &table->pages->progress;
+	table->get = get_choose(tables);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
