@@ -72,52 +72,10 @@ static inline __attribute__((always_inline)) uint32_t pf_crc32c_words(uint32_t s
 		__asm__("crc32b %1, %0" : "+r"(state) : "rm"(*p));
 	return state;
 }
-/* As pf_crc32c_words() for at most PF_CRC_INLINE_MAX bytes: one jump to the right place in a row of instructions. */
-static inline __attribute__((always_inline)) uint32_t pf_crc32c_few(uint32_t state, const unsigned char *p,
-								      size_t size)
-{
-	const unsigned char *end = p + (size & ~(size_t)7);
-	uint64_t wide = state;
-	uint32_t half;
-
-#define PF_CRC_CASE(n) \
-	case (n): wide = pf_crc32c_word(wide, end - 8 * (n)); __attribute__((fallthrough))
-#define PF_CRC_CASES(n) \
-	PF_CRC_CASE(n); PF_CRC_CASE((n) - 1); PF_CRC_CASE((n) - 2); PF_CRC_CASE((n) - 3); \
-	PF_CRC_CASE((n) - 4); PF_CRC_CASE((n) - 5); PF_CRC_CASE((n) - 6); PF_CRC_CASE((n) - 7)
-	switch (size >> 3) {
-	PF_CRC_CASES(32);
-	PF_CRC_CASES(24);
-	PF_CRC_CASES(16);
-	PF_CRC_CASES(8);
-	default: break;
-	}
-#undef PF_CRC_CASES
-#undef PF_CRC_CASE
-	state = (uint32_t)wide;
-	if (size & 4) {
-		memcpy(&half, end, 4);
-		__asm__("crc32l %1, %0" : "+r"(state) : "rm"(half));
-		end += 4;
-	}
-	for (size &= 3; size > 0; size--, end++)
-		__asm__("crc32b %1, %0" : "+r"(state) : "rm"(*end));
-	return state;
-}
 #else
 static inline int pf_crc32c_instruction(void)
 {
 	return 0;
-}
-
-static inline uint32_t pf_crc32c_few(uint32_t state, const unsigned char *p, size_t size)
-{
-	return crc32_iscsi((unsigned char *)p, (int)size, state);
-}
-
-static inline uint32_t pf_crc32c_words(uint32_t state, const unsigned char *p, size_t size)
-{
-	return crc32_iscsi((unsigned char *)p, (int)size, state);
 }
 #endif
 

@@ -75,7 +75,7 @@ PF_HOT void take(const struct pf_table *table, struct pinfold_get *get, uint64_t
 {
 	size_t size = 0;
 
-	if (pf_record_look(table, loc, get->key, get->key_size, get->ret_value, get->capacity, false, &size) != PF_LOOK_FOUND)
+	if (pf_record_look(table, loc, get->key, get->key_size, get->ret_value, get->capacity, &size) != PF_LOOK_FOUND)
 		return;
 	get->value_size = size;
 	get->result = __builtin_expect(size > get->capacity, 0) ? -ENOBUFS : 0;
@@ -113,7 +113,7 @@ PF_HOT void look(struct batch *batch, struct pinfold_get *get, struct flight *fl
 	struct pf_line_view view;
 
 	flight->loc = PF_NOWHERE;
-	if (loc == PF_NOWHERE || !pf_line_look(batch->table, loc, flight->bucket, flight->hash, false, &view))
+	if (loc == PF_NOWHERE || !pf_line_look(batch->table, loc, flight->bucket, flight->hash, &view))
 		return;
 	if (view.mask) { /* of several candidates the first; should it be another's, the key is looked up by itself */
 		flight->loc = view.entry ? pf_entry_loc(view.entry) : PF_NOWHERE;

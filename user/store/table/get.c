@@ -30,7 +30,7 @@ static inline int get_record(const struct pf_table *table, struct pf_lookup *loo
 	if (__builtin_expect(entry == 0, 0))
 		return GO_LONG;
 	return pf_record_look(table, pf_entry_loc(entry), lookup->key, lookup->key_size, lookup->ret_value,
-			      lookup->capacity, false, &lookup->size) == PF_LOOK_FOUND ?
+			      lookup->capacity, &lookup->size) == PF_LOOK_FOUND ?
 		       0 :
 		       GO_LONG;
 }
@@ -56,7 +56,7 @@ static inline int get_short(const struct pf_table *table, struct pf_lookup *look
 {
 	struct pf_line_view view;
 
-	if (__builtin_expect(!pf_line_look(table, lookup->loc, lookup->bucket, lookup->hash, false, &view), 0))
+	if (__builtin_expect(!pf_line_look(table, lookup->loc, lookup->bucket, lookup->hash, &view), 0))
 		return GO_LONG;
 	if (view.mask)
 		return get_record(table, lookup, view.entry);

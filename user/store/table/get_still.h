@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * get_still.h - a get in a still store (lookup.h), for its two users: get.c for any processor, get_wide.c for AVX-512.
+ * get_still.h - a get in a still store (still.h), for its two users: get.c for any processor, get_wide.c for AVX-512.
  *
  * DESIGN: a get waits for memory twice, for its line and for its record. It cannot wait less, but the processor can
  * begin the next get meanwhile, if it has room for all that is in between: hundreds of instructions, dozens of stores,
@@ -10,7 +10,7 @@
 #ifndef PF_TABLE_GET_STILL_H
 #define PF_TABLE_GET_STILL_H
 
-#include "store/table/lookup.h"
+#include "store/table/still.h"
 
 #include "base/sigbus.h"
 
@@ -27,17 +27,17 @@ static __attribute__((noinline, cold)) int too_small(const struct pf_table *tabl
 static __attribute__((noinline)) uint64_t chain_still(const struct pf_table *table, uint64_t link, uint64_t bucket,
 						      uint64_t hash)
 {
-	struct pf_line_view view;
+	struct pf_still_view view;
 
 	for (unsigned length = 1; length < PF_CHAIN_MAX; length++) {
 		uint64_t loc = pf_entry_loc(link);
 
 		if (loc % PF_LINE_SIZE || loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed) ||
-		    !pf_line_look(table, loc, bucket, hash, true, &view) || !(view.head >> 40 & PF_LINE_OVERFLOW))
+		    !pf_line_still(table, loc, bucket, hash, &view) || !(view.head >> 40 & PF_LINE_OVERFLOW))
 			return PF_NOWHERE;
 		if (view.mask)
-			return view.entry ? view.entry : PF_NOWHERE;
-		if (!pf_view_linked(&view))
+			return view.entry;
+		if (!(view.head >> 40 & PF_LINE_LINKED))
 			return 0;
 		link = view.link;
 	}
@@ -48,14 +48,14 @@ static __attribute__((noinline)) uint64_t chain_still(const struct pf_table *tab
 PF_HOT int look_still(const struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		      uint64_t loc, uint64_t bucket, uint64_t hash, size_t *ret_size)
 {
-	struct pf_line_view view;
+	struct pf_still_view view;
 	uint64_t entry;
 
-	if (!pf_line_look(table, loc, bucket, hash, true, &view))
+	if (!pf_line_still(table, loc, bucket, hash, &view))
 		return GO_LONG;
 	entry = view.entry;
 	if (__builtin_expect(view.mask == 0, 0)) {
-		if (!pf_view_linked(&view))
+		if (!(view.head >> 40 & PF_LINE_LINKED))
 			return -ENOENT;
 		entry = chain_still(table, view.link, bucket, hash);
 		if (entry == 0)
@@ -63,12 +63,7 @@ PF_HOT int look_still(const struct pf_table *table, const void *key, size_t key_
 		if (entry == PF_NOWHERE)
 			return GO_LONG;
 	}
-	if (__builtin_expect(entry == 0, 0))
-		return GO_LONG;
-	return pf_record_look(table, pf_entry_loc(entry), key, key_size, ret_value, capacity, true, ret_size) ==
-			       PF_LOOK_FOUND ?
-		       0 :
-		       GO_LONG;
+	return pf_record_still(table, pf_entry_loc(entry), key, key_size, ret_value, capacity, ret_size) ? 0 : GO_LONG;
 }
 
 static __attribute__((noinline, cold)) int faulted(const struct pf_sigbus_guard *guard)

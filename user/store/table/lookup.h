@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lookup.h - the short way of a get, inline for its users (get.c, batch.c, read.c).
+ * lookup.h - the short way of a get beside writers, inline for its users (get.c, batch.c).
  *
  * DESIGN: what nearly every get meets is a line and a record in memory, whole, in place, and not being changed.
- * For that a get touches the line and the record; it makes no call, and has no branch whose outcome the predictor
- * cannot know. So the processor runs ahead into the next get while this one waits for memory: how far is a matter of
- * how few instructions, registers and stores a get takes. It comes in two kinds. If every commit of the store is
- * in the mapping (pf_pages_still()), that is all; if not, the states of the pages are looked at as well.
- * Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
+ * For that a get touches the line, its page's state, and the record, and nothing else; it makes no call, and has
+ * no branch whose outcome the predictor cannot know. Whatever is not as usual is left to the long way,
+ * pf_lookup_long(), which is complete. While nobody writes there is a shorter way (still.h).
  *
- *  0. @still: the caller has asked pf_pages_still() before, and believes what it got only if pf_pages_stayed() after.
- *     Then 1 and 2 need no further look, and no epoch: a slot is used again by a transaction only.
  *  1. A line is read between two looks at its page's sequence, and only if no commit of that page waits to be applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
  *     before lines (writeset.c), and the slot is not used again inside our epoch. Its value may be changed meanwhile,
@@ -27,9 +23,7 @@
 
 #include "store/table/internal.h"
 
-#ifdef PF_WIDE
-#include "base/crc_wide.h"
-#elif defined(__SSE2__)
+#ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
@@ -76,35 +70,9 @@ static inline uint64_t pf_bucket_place(uint64_t hash, uint64_t bucket_count)
 	return bucket < bucket_count ? bucket : bucket & mask >> 1;
 }
 
-/*
- * As pf_bucket_place() and pf_line_place() in a third of the instructions. False: nobody asked for such a bucket yet.
- * Count and mask may be of different moments: a bucket in bounds comes out, and its depth tells that it is not the one.
- */
-PF_HOT bool pf_line_quick(const struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, uint64_t *ret_loc)
-{
-	const uint64_t mask = atomic_load_explicit(&table->bucket_mask, memory_order_acquire);
-	uint64_t bucket = hash & mask, chunk;
-
-	if (bucket >= atomic_load_explicit(&table->bucket_count, memory_order_acquire))
-		bucket &= mask >> 1;
-	chunk = atomic_load_explicit(&table->chunk[bucket >> PF_SEG0_SHIFT], memory_order_relaxed);
-	*ret_bucket = bucket;
-	*ret_loc = chunk + (bucket & ((1u << PF_SEG0_SHIFT) - 1)) * PF_LINE_SIZE;
-	return chunk != 0;
-}
-
-/* Lets pf_line_quick() know where @bucket is, which readers have been told of: its segment is committed, and stays. */
-static __attribute__((noinline, cold, unused)) void pf_chunk_learn(const struct pf_table *table, uint64_t bucket)
-{
-	uint64_t loc;
-
-	if (pf_line_place(table, bucket & ~((1ull << PF_SEG0_SHIFT) - 1), &loc))
-		atomic_store_explicit(&table->chunk[bucket >> PF_SEG0_SHIFT], loc, memory_order_relaxed);
-}
-
 /* What a line says about a hash. */
 struct pf_line_view {
-	unsigned mask;  /* which entries have its tag; 0: none */
+	unsigned mask;  /* which entries have its tag: bit 2 i for entry i - 1 */
 	uint64_t entry; /* the first of them */
 	uint64_t head;  /* checksum, depth, flags, version: equal heads mean equal lines */
 	uint64_t link;  /* of the next line, if pf_view_linked() */
@@ -115,34 +83,9 @@ static inline bool pf_view_linked(const struct pf_line_view *view)
 	return view->head >> 40 & PF_LINE_LINKED;
 }
 
-/* The low (@count & 63) bits of @word. */
-PF_HOT uint64_t low_bits(uint64_t word, uint64_t count)
+/* Which entries of @line have the tag of @hash: bit 2 i for entry i - 1. */
+PF_HOT unsigned pf_line_mask(const struct pf_line *line, uint64_t hash)
 {
-#ifdef PF_WIDE
-	return _bzhi_u64(word, (unsigned)(count & 63));
-#else
-	return word & ((1ull << (count & 63)) - 1);
-#endif
-}
-
-/* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
-PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash, bool still,
-			 struct pf_line_view *ret_view)
-{
-	const struct pf_page_state *state = pf_page_state(table->pages, loc);
-	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
-	uint32_t seq = still ? 0 : atomic_load_explicit(&state->seq, memory_order_acquire);
-	bool pending = !still && pf_state_pending(table->pages, state);
-	uint64_t head, entry, link;
-	unsigned mask = 0;
-	uint32_t crc;
-
-	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
-#ifdef PF_WIDE
-	mask = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(_mm512_load_si512(line), PF_TAG_SHIFT),
-				       _mm512_set1_epi64((long long)pf_hash_tag(hash))) & 0xfe;
-	entry = __atomic_load_n((const uint64_t *)line + (_tzcnt_u32(mask) & 7), __ATOMIC_RELAXED);
-#else
 #ifdef __SSE2__
 	const __m128i *from = (const __m128i *)line;
 	__m128i tag = _mm_set1_epi64x((long long)pf_hash_tag(hash)), a, b;
@@ -152,27 +95,39 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 1), PF_TAG_SHIFT), tag));
 	b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 2), PF_TAG_SHIFT), tag),
 			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 3), PF_TAG_SHIFT), tag));
-	mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b)) & 0x5554;
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b)) & 0x5554;
 #else
+	unsigned mask = 0;
+
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++)
 		mask |= (unsigned)(line->entry[i] >> PF_TAG_SHIFT == pf_hash_tag(hash)) << (2 * i + 2);
+	return mask;
 #endif
+}
+
+/* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
+PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
+			 struct pf_line_view *ret_view)
+{
+	const struct pf_page_state *state = pf_page_state(table->pages, loc);
+	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
+	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
+	bool pending = pf_state_pending(table->pages, state);
+	uint64_t head, entry, link;
+	unsigned mask;
+	uint32_t crc;
+
+	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
+	mask = pf_line_mask(line, hash);
 	/* no branch on @mask: without a candidate this is some entry, or the head */
 	entry = __atomic_load_n((const uint64_t *)line + (unsigned)__builtin_ctz(mask | 1u << 16) / 2 % 8,
 				__ATOMIC_RELAXED);
-#endif
 	link = __atomic_load_n(&line->entry[PF_LINE_ENTRIES - 1], __ATOMIC_RELAXED);
-	if (still)
-		crc = ~pf_crc32c_words(~(uint32_t)(table->seed + bucket), &line->depth, PF_LINE_SIZE - sizeof(line->crc));
-	else
-		crc = pf_line_crc(line, table->seed, bucket);
-	if (!still) {
-		atomic_thread_fence(memory_order_acquire);
-		seq = (seq & 1) | (atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq);
-		if (__builtin_expect(pending | seq, 0))
-			return false;
-	}
-	if (__builtin_expect((uint32_t)head != crc || low_bits(hash, head >> 32) != bucket, 0))
+	crc = pf_line_crc(line, table->seed, bucket);
+	atomic_thread_fence(memory_order_acquire);
+	if (__builtin_expect((seq & 1) | pending | (atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq), 0))
+		return false;
+	if (__builtin_expect((uint32_t)head != crc || (hash & ((1ull << (head >> 32 & 63)) - 1)) != bucket, 0))
 		return false;
 	ret_view->mask = mask;
 	ret_view->entry = entry;
@@ -188,7 +143,7 @@ static __attribute__((noinline, unused)) bool pf_line_follow(const struct pf_tab
 {
 	if (loc % PF_LINE_SIZE || loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed))
 		return false;
-	return pf_line_look(table, loc, bucket, hash, false, ret_view) && (ret_view->head >> 40 & PF_LINE_OVERFLOW);
+	return pf_line_look(table, loc, bucket, hash, ret_view) && (ret_view->head >> 40 & PF_LINE_OVERFLOW);
 }
 
 /* Whether the first line of a chain, at @loc, still has @head. */
@@ -197,7 +152,7 @@ static __attribute__((noinline, unused)) bool pf_line_same(const struct pf_table
 {
 	struct pf_line_view view;
 
-	return pf_line_look(table, loc, bucket, hash, false, &view) && view.head == head;
+	return pf_line_look(table, loc, bucket, hash, &view) && view.head == head;
 }
 
 PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
@@ -224,73 +179,10 @@ PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
 	return true;
 }
 
-/* memcpy() of what values mostly have, without its call. */
-PF_HOT void pf_copy_value(void *to, const void *from, size_t size)
-{
-#ifdef PF_WIDE
-	if (__builtin_expect(size - 64 <= 448, 1)) {
-		const __m512i last = _mm512_loadu_si512((const char *)from + size - 64);
-
-		for (size_t at = 0; at < size - 64; at += 64)
-			_mm512_storeu_si512((char *)to + at, _mm512_loadu_si512((const char *)from + at));
-		_mm512_storeu_si512((char *)to + size - 64, last);
-		return;
-	}
-#elif defined(__SSE2__)
-	if (__builtin_expect(size - 16 <= 240, 1)) {
-		const char *in = (const char *)from + size;
-		char *out = (char *)to + size;
-		__m128i first = _mm_loadu_si128(from);
-
-#define PF_COPY_CASE(n) \
-	case (n): _mm_storeu_si128((__m128i *)(out - 16 * (n)), _mm_loadu_si128((const __m128i *)(in - 16 * (n)))); \
-		__attribute__((fallthrough))
-		switch ((size - 1) >> 4) {
-		PF_COPY_CASE(15);
-		PF_COPY_CASE(14);
-		PF_COPY_CASE(13);
-		PF_COPY_CASE(12);
-		PF_COPY_CASE(11);
-		PF_COPY_CASE(10);
-		PF_COPY_CASE(9);
-		PF_COPY_CASE(8);
-		PF_COPY_CASE(7);
-		PF_COPY_CASE(6);
-		PF_COPY_CASE(5);
-		PF_COPY_CASE(4);
-		PF_COPY_CASE(3);
-		PF_COPY_CASE(2);
-		PF_COPY_CASE(1);
-		default: break;
-		}
-#undef PF_COPY_CASE
-		_mm_storeu_si128(to, first);
-		return;
-	}
-#endif
-	if (size > 0) /* without room there may be no place either */
-		memcpy(to, from, size);
-}
-
-/* Where the instruction is there: whether @record, of @size bytes, has the checksum that it says. */
-PF_HOT bool pf_record_whole(const struct pf_record *record, size_t size, uint64_t seed)
-{
-	const unsigned char *from = (const unsigned char *)&record->sizes;
-
-	size -= sizeof(record->crc);
-#ifdef PF_WIDE
-	if (__builtin_expect(size - 64 <= 448, 1))
-		return record->crc == ~pf_crc32c_wide(~(uint32_t)seed, from, size);
-#endif
-	if (__builtin_expect(size <= PF_CRC_INLINE_MAX, 1))
-		return record->crc == ~pf_crc32c_few(~(uint32_t)seed, from, size);
-	return record->crc == pf_crc32c_update((uint32_t)seed, from, size);
-}
-
 enum pf_look { PF_LOOK_FOUND, PF_LOOK_OTHER, PF_LOOK_LONG };
 
 /* Another key under our tag: or is it ours, damaged? */
-static __attribute__((noinline, cold)) enum pf_look pf_record_other(const struct pf_table *table, uint64_t loc)
+static __attribute__((noinline, cold, unused)) enum pf_look pf_record_other(const struct pf_table *table, uint64_t loc)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
 	uint32_t sizes = record->sizes;
@@ -304,17 +196,18 @@ static __attribute__((noinline, cold)) enum pf_look pf_record_other(const struct
 
 /* The record at @loc, in place: found and delivered, of another key, or a case for the long way. */
 PF_HOT enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, const void *key, size_t key_size,
-				   void *ret_value, size_t capacity, bool still, size_t *ret_size)
+				   void *ret_value, size_t capacity, size_t *ret_size)
 {
-	const struct pf_page_state *state = pf_page_state(table->pages, loc), *last = state;
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
-	uint32_t sizes, seq = 0, last_seq = 0;
 	size_t size, value_size;
+	uint32_t sizes;
+
+	const struct pf_page_state *state = pf_page_state(table->pages, loc), *last;
+	uint32_t seq, last_seq;
 
 	if (__builtin_expect(loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed), 0))
 		return PF_LOOK_LONG;
-	if (!still)
-		seq = atomic_load_explicit(&state->seq, memory_order_acquire);
+	seq = atomic_load_explicit(&state->seq, memory_order_acquire);
 	sizes = record->sizes;
 	value_size = pf_record_value_size(sizes);
 	size = pf_record_size(key_size, value_size);
@@ -322,26 +215,25 @@ PF_HOT enum pf_look pf_record_look(const struct pf_table *table, uint64_t loc, c
 		return PF_LOOK_LONG;
 	if (__builtin_expect(pf_record_key_size(sizes) != key_size || !pf_key_equal(key, record->data, key_size), 0))
 		return pf_record_other(table, loc);
-	if (!still) {
-		/* of a larger one only the first page's state is asked: it does not change */
-		last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
-		last_seq = atomic_load_explicit(&last->seq, memory_order_acquire);
-		if (__builtin_expect(((seq | last_seq) & 1) || pf_state_pending(table->pages, state) ||
-					     pf_state_pending(table->pages, last),
-				     0))
-			return PF_LOOK_LONG;
-	}
-	if (still ? !pf_record_whole(record, size, table->seed) :
-		    record->crc != pf_record_crc(record, size, table->seed))
+	/* of a larger one only the first page's state is asked: it does not change */
+	last = pf_page_state(table->pages, loc + (size <= PF_INPLACE_MAX ? size - 1 : 0));
+	last_seq = atomic_load_explicit(&last->seq, memory_order_acquire);
+	if (__builtin_expect(((seq | last_seq) & 1) || pf_state_pending(table->pages, state) ||
+				     pf_state_pending(table->pages, last) ||
+				     record->crc != pf_record_crc(record, size, table->seed),
+			     0))
 		return PF_LOOK_LONG;
 	*ret_size = value_size;
-	pf_copy_value(ret_value, record->data + key_size, value_size < capacity ? value_size : capacity);
-	if (still)
-		return PF_LOOK_FOUND;
+	if (value_size < capacity)
+		capacity = value_size;
+	if (__builtin_expect(capacity > 0, 1)) /* without room there may be no place either */
+		memcpy(ret_value, record->data + key_size, capacity);
 	atomic_thread_fence(memory_order_acquire);
-	seq ^= atomic_load_explicit(&state->seq, memory_order_relaxed);
-	last_seq ^= atomic_load_explicit(&last->seq, memory_order_relaxed);
-	return __builtin_expect(seq | last_seq, 0) ? PF_LOOK_LONG : PF_LOOK_FOUND;
+	if (__builtin_expect((atomic_load_explicit(&state->seq, memory_order_relaxed) ^ seq) |
+				     (atomic_load_explicit(&last->seq, memory_order_relaxed) ^ last_seq),
+			     0))
+		return PF_LOOK_LONG;
+	return PF_LOOK_FOUND;
 }
 
 #endif
