@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * get_wide.c - a get in a still store for processors with AVX-512 and VPCLMULQDQ. Compiled for them: nothing of it runs
+ * get_wide.c - gets in a still store for processors with AVX-512 and VPCLMULQDQ. Compiled for them: nothing of it runs
  * on others but pf_get_wide(), which asks.
  */
 #define PF_WIDE
+#include "store/table/batch.h"
 #include "store/table/get_still.h"
 
 /* A key of another size than 16. */
@@ -23,11 +24,18 @@ static PF_SIGBUS_FUNCTION int wide(struct pf_table *table, const void *key, size
 	return get_still(table, key, 16, ret_value, capacity, ret_size);
 }
 
-pf_get_fn *pf_get_wide(void)
+static size_t wide_batch(const struct pf_table *table, struct pinfold_get *gets, size_t count)
 {
-	const bool there = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-			   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-			   __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("bmi2");
+	return batch_run(table, gets, count, true);
+}
 
-	return there ? wide : NULL;
+bool pf_get_wide(pf_get_fn **ret_get, pf_batch_fn **ret_batch)
+{
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl") ||
+	    !__builtin_cpu_supports("vpclmulqdq") || !__builtin_cpu_supports("bmi2"))
+		return false;
+	*ret_get = wide;
+	*ret_batch = wide_batch;
+	return true;
 }

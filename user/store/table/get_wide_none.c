@@ -4,7 +4,7 @@
  */
 #include "store/table/internal.h"
 
-pf_get_fn *pf_get_wide(void)
+bool pf_get_wide(pf_get_fn **ret_get, pf_batch_fn **ret_batch)
 {
-	return NULL;
+	return false;
 }

@@ -160,12 +160,14 @@ struct pf_ws {
 
 typedef int pf_get_fn(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
 		      size_t *ret_size);
+typedef size_t pf_batch_fn(const struct pf_table *table, struct pinfold_get *gets, size_t count);
 
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
 	const struct pf_pages *pages;
-	pf_get_fn *get;          /* get.c: the one for this processor and handle */
+	pf_get_fn *get;          /* the one for this processor and handle ... */
+	pf_batch_fn *batch;      /* ... in a still store; NULL: none */
 	_Atomic uint64_t *chunk; /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked */
 	uint64_t seed;
 	struct pf_hash_id hash_id;
@@ -352,8 +354,10 @@ int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_r
 
 /* get.c, get_wide.c: a get, beside anything; in a still store, on any processor that has the crc32 instruction */
 pf_get_fn pf_get_beside, pf_get_still;
-/** The one for processors with AVX-512 and VPCLMULQDQ, if this is one; NULL. */
-pf_get_fn *pf_get_wide(void);
+/* batch.c: how many of @gets were dealt with before the store was no longer still */
+pf_batch_fn pf_batch_still;
+/** Those for processors with AVX-512 and VPCLMULQDQ, if this is one. */
+bool pf_get_wide(pf_get_fn **ret_get, pf_batch_fn **ret_batch);
 
 /* txn.c: one transaction over several tables */
 #define PF_TW_MAX 4

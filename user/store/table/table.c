@@ -291,11 +291,14 @@ static int table_read(struct pf_table *table)
 	return r;
 }
 
-static pf_get_fn *get_choose(const struct pf_tables *tables)
+static void get_choose(struct pf_table *table)
 {
-	if (tables->read_only || !pf_crc32c_instruction())
-		return pf_get_beside; /* another process may write; or nothing could be gained */
-	return pf_get_wide() ? pf_get_wide() : pf_get_still;
+	table->get = pf_get_beside;
+	if (table->read_only || !pf_crc32c_instruction())
+		return; /* another process may write; or nothing would be gained */
+	table->get = pf_get_still;
+	table->batch = pf_batch_still;
+	pf_get_wide(&table->get, &table->batch);
 }
 
 int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table)
@@ -312,7 +315,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->store = tables->store;
 	table->read_only = tables->read_only;
 	table->pages = pf_store_pages(tables->store);
-	table->get = get_choose(tables);
+	get_choose(table);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
