@@ -35,18 +35,28 @@ static inline __attribute__((always_inline)) uint32_t pf_crc32c_lanes(__m512i su
 	return (uint32_t)_mm_crc32_u64(wide, (uint64_t)_mm_extract_epi64(lane, 1));
 }
 
+/* The first 64 bytes, and 64 more. */
+static inline __attribute__((always_inline)) __m512i pf_crc32c_wide_begin(uint32_t state, __m512i data)
+{
+	return _mm512_xor_si512(data, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
+}
+
+static inline __attribute__((always_inline)) __m512i pf_crc32c_wide_add(__m512i sum, __m512i data)
+{
+	const __m512i by_64 = _mm512_broadcast_i32x4(_mm_set_epi64x(0x9e4addf8, 0x740eef02));
+
+	return _mm512_ternarylogic_epi64(_mm512_clmulepi64_epi128(sum, by_64, 0x00),
+					 _mm512_clmulepi64_epi128(sum, by_64, 0x11), data, 0x96);
+}
+
 /** As pf_crc32c_words(), for @size of at least 64. */
 static inline __attribute__((always_inline)) uint32_t pf_crc32c_wide(uint32_t state, const unsigned char *p,
 								      size_t size)
 {
-	const __m512i by_64 = _mm512_broadcast_i32x4(_mm_set_epi64x(0x9e4addf8, 0x740eef02));
-	__m512i sum = _mm512_xor_si512(_mm512_loadu_si512(p),
-				       _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
+	__m512i sum = pf_crc32c_wide_begin(state, _mm512_loadu_si512(p));
 
 	for (p += 64, size -= 64; size >= 64; p += 64, size -= 64)
-		sum = _mm512_ternarylogic_epi64(_mm512_clmulepi64_epi128(sum, by_64, 0x00),
-						_mm512_clmulepi64_epi128(sum, by_64, 0x11), _mm512_loadu_si512(p),
-						0x96);
+		sum = pf_crc32c_wide_add(sum, _mm512_loadu_si512(p));
 	return pf_crc32c_words(pf_crc32c_lanes(sum), p, size);
 }
 

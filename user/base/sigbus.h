@@ -18,6 +18,7 @@
 
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PF_SIGBUS_DEPTH_MAX 8
@@ -62,6 +63,37 @@
 		if (__builtin_setjmp((guard)->place)) \
 			goto label; \
 	} while (0)
+#endif
+
+/*
+ * And for a path where even that would count: single loads, each with the place where its function goes on if it
+ * faults. Nothing is armed and nothing is stored; the handler finds the instruction in a table that the linker
+ * makes. False: it faulted.
+ */
+#if defined(__x86_64__)
+#define PF_SIGBUS_LOADS
+struct pf_sigbus_load {
+	int32_t at, to; /* each relative to itself */
+};
+
+#define PF_SIGBUS_LOAD(instruction, constraint, ret, from, label) \
+	__asm__ goto("1: " instruction " %1, %0\n\t" \
+		     ".pushsection pf_sigbus_loads, \"a\"\n\t" \
+		     ".balign 4\n\t" \
+		     ".long 1b - ., %l[" #label "] - .\n\t" \
+		     ".popsection" \
+		     : constraint(ret) \
+		     : "m"(from) \
+		     : \
+		     : label)
+
+static inline __attribute__((always_inline)) bool pf_sigbus_load_8(const void *at, uint64_t *ret_word)
+{
+	PF_SIGBUS_LOAD("movq", "=r", *ret_word, *(const uint64_t *)at, fault);
+	return true;
+fault:
+	return false;
+}
 #endif
 
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */
