@@ -68,7 +68,7 @@
 /*
  * And for a path where even that would count: single loads, each with the place where its function goes on if it
  * faults. Nothing is armed and nothing is stored; the handler finds the instruction in a table that the linker
- * makes. False: it faulted.
+ * makes. False: it faulted. (volatile: older compilers forget that a goto with results implies it.)
  */
 #if defined(__x86_64__)
 #define PF_SIGBUS_LOADS
@@ -77,7 +77,7 @@ struct pf_sigbus_load {
 };
 
 #define PF_SIGBUS_LOAD(instruction, constraint, ret, from, label) \
-	__asm__ goto("1: " instruction " %1, %0\n\t" \
+	__asm__ volatile goto("1: " instruction " %1, %0\n\t" \
 		     ".pushsection pf_sigbus_loads, \"a\"\n\t" \
 		     ".balign 4\n\t" \
 		     ".long 1b - ., %l[" #label "] - .\n\t" \

@@ -80,7 +80,7 @@ PF_HOT void take(const struct pf_table *table, struct pinfold_get *get, uint64_t
 
 /* ---- first stage: which line ---- */
 
-PF_HOT void begin(const struct pf_table *table, struct pinfold_get *get, struct flight *flight, bool still)
+PF_HOT void begin(const struct pf_table *table, struct pinfold_get *get, struct flight *flight)
 {
 	flight->loc = PF_NOWHERE;
 	if (__builtin_expect(!get->key || get->key_size - 1 >= PINFOLD_KEY_MAX, 0))
@@ -96,7 +96,7 @@ PF_HOT void begin(const struct pf_table *table, struct pinfold_get *get, struct 
 PF_HOT void begin_group(struct batch *batch, struct pinfold_get *gets, size_t count, struct flight *flights, bool still)
 {
 	for (size_t i = 0; i < count; i++)
-		begin(batch->table, &gets[i], &flights[i], still);
+		begin(batch->table, &gets[i], &flights[i]);
 	for (size_t i = 0; i < count; i++)
 		if (__builtin_expect(flights[i].loc != PF_NOWHERE, 1))
 			ask_line(batch->table, flights[i].loc, still);
