@@ -64,7 +64,8 @@ static inline __attribute__((always_inline)) uint32_t pf_crc32c_wide(uint32_t st
 static inline __attribute__((always_inline)) uint32_t pf_crc32c_wide_line(uint32_t state, __m512i line)
 {
 	/* zeros before the first bytes change nothing */
-	const __m512i rest = _mm512_and_si512(line, _mm512_set_epi64(-1, -1, -1, -1, -1, -1, -1, (long long)0xffffffff00000000));
+	const __m512i rest =
+		_mm512_and_si512(line, _mm512_set_epi64(-1, -1, -1, -1, -1, -1, -1, (long long)0xffffffff00000000));
 	const __m128i begin = _mm_cvtsi64_si128((long long)((uint64_t)state << 32));
 
 	return pf_crc32c_lanes(_mm512_xor_si512(rest, _mm512_zextsi128_si512(begin)));

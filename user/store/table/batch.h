@@ -153,7 +153,8 @@ PF_HOT void look_group(struct batch *batch, struct pinfold_get *gets, size_t cou
 
 /* ---- third stage, and the way through overflow lines ---- */
 
-PF_HOT void finish_group(struct batch *batch, struct pinfold_get *gets, size_t count, struct flight *flights, bool still)
+PF_HOT void finish_group(struct batch *batch, struct pinfold_get *gets, size_t count, struct flight *flights,
+			 bool still)
 {
 	for (size_t i = 0; i < count; i++)
 		if (__builtin_expect(flights[i].loc != PF_NOWHERE, 1))

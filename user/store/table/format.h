@@ -115,7 +115,8 @@ _Static_assert(sizeof(struct pf_line) == PF_LINE_SIZE, "bucket line");
 
 static inline uint64_t pf_entry_loc(uint64_t entry)
 {
-	return entry << (64 - PF_TAG_SHIFT) >> (64 - PF_TAG_SHIFT - 3); /* (entry & PF_LOC_MASK) << 3, without a constant */
+	return entry << (64 - PF_TAG_SHIFT) >>
+	       (64 - PF_TAG_SHIFT - 3); /* (entry & PF_LOC_MASK) << 3, without a constant */
 }
 
 static inline uint64_t pf_hash_tag(uint64_t hash)

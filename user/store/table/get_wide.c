@@ -83,7 +83,10 @@ static inline __attribute__((always_inline)) bool line_right(const struct pf_tab
 	       _bzhi_u64(hash, (unsigned)(head >> 32)) == bucket;
 }
 
-/* The usual get: a key of 16 bytes, room for as much as the value has. No frame, no guard, hardly a store. */
+/*
+ * The usual get: a key of 16 bytes, room for as much as the value has. No guard, no call, hardly a store; nothing but
+ * branches waits for what the record says of its size.
+ */
 static __attribute__((noinline)) int wide(struct pf_table *table, const void *key, size_t key_size, void *ret_value,
 					  size_t capacity, size_t *ret_size)
 {
@@ -93,7 +96,8 @@ static __attribute__((noinline)) int wide(struct pf_table *table, const void *ke
 	unsigned mask;
 	__m512i line;
 
-	if (__builtin_expect(key_size != 16 || capacity - 64 > 448 || !key || !pf_pages_still(table->pages, &newest), 0))
+	if (__builtin_expect(key_size != 16 || capacity - 64 > 448 || !key || !pf_pages_still(table->pages, &newest),
+			     0))
 		return wide_any(table, key, key_size, ret_value, capacity, ret_size);
 	hash = pf_hash_id(key, &table->hash_id);
 	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &loc), 0))

@@ -92,7 +92,8 @@ PF_HOT void pf_copy_value(void *to, const void *from, size_t size)
 
 PF_HOT uint32_t pf_still_crc(uint32_t state, const unsigned char *p, size_t size)
 {
-	return __builtin_expect(size - 64 <= 448, 1) ? pf_crc32c_wide(state, p, size) : ~pf_crc32c_update(~state, p, size);
+	return __builtin_expect(size - 64 <= 448, 1) ? pf_crc32c_wide(state, p, size)
+						     : ~pf_crc32c_update(~state, p, size);
 }
 
 #else
