@@ -101,8 +101,14 @@ static __always_inline int find_place(const volatile struct pf_probe_watch *watc
 static __always_inline __u64 own_regs(void)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	__u64 stack;
 
-	return task->tgid == state.watch_tgid ? (__u64)task->stack + state.regs_at : 0;
+	if (task->tgid != state.watch_tgid)
+		return 0;
+	/* By a call: a pointer that is loaded directly is none to calculate with, on any kernel but a few. */
+	if (bpf_core_read(&stack, sizeof(stack), &task->stack))
+		return 0;
+	return stack + state.regs_at;
 }
 
 /* Fibonacci hashing: stacks stand at multiples of their size. The entry may be another thread's. */
@@ -263,8 +269,13 @@ int learn_process(void *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 
+	__u64 stack = 0;
+
 	state.watch_tgid = task->tgid;
-	state.regs_at = (__u64)bpf_task_pt_regs((void *)task) - (__u64)task->stack;
+	bpf_core_read(&stack, sizeof(stack), &task->stack);
+	/* Through memory it becomes a number. */
+	*(volatile __u64 *)&state.regs_at = (__u64)bpf_task_pt_regs((void *)task);
+	*(volatile __u64 *)&state.regs_at -= stack;
 	state.tick_base_ms = bpf_ktime_get_ns() / 1000000 - coarse_ms(&config.watch);
 	return 0;
 }

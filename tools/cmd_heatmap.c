@@ -66,10 +66,12 @@ static int from_live(struct cli *cli, struct heatmap *ret_map)
 		r = heatmap_from_history(&history, watch.info.slice_size, metric, ret_map);
 		pinfold_live_history_done(&history);
 	}
-	if (!r)
+	if (!r) {
+		strcpy(ret_map->source, watch.info.source);
 		snprintf(ret_map->title, sizeof(ret_map->title), "%s: %s since process %d opened it %s ago (source %s)",
 			 cli->store, heatmap_metric_names[metric], (int)watch.info.pid,
 			 units_ms(watch.info.open_ms, age), watch.info.source);
+	}
 	watch_close(&watch);
 	return r ? r : 1;
 }

@@ -35,6 +35,7 @@ static void sum(struct pinfold_residency *total, const struct pinfold_residency 
 	total->locked = add(total->locked, one->locked);
 	total->huge = add(total->huge, one->huge);
 	total->large_folio = add(total->large_folio, one->large_folio);
+	total->by_module |= one->by_module;
 	if (one->node_count > total->node_count)
 		total->node_count = one->node_count;
 	for (uint32_t i = 0; i < one->node_count && i < PINFOLD_NODES_MAX; i++)
@@ -91,7 +92,8 @@ static json_t *residency_json(const struct pinfold_residency *res)
 
 	for (uint32_t i = 0; i < res->node_count && i < PINFOLD_NODES_MAX; i++)
 		json_array_append_new(nodes, known_json(res->node_bytes[i]));
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "size", known_json(res->size), "resident",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "source",
+			 res->by_module ? "kmod" : "procfs", "size", known_json(res->size), "resident",
 			 known_json(res->resident), "dirty", known_json(res->dirty), "writeback",
 			 known_json(res->writeback), "evicted_recently", known_json(res->evicted_recently), "locked",
 			 known_json(res->locked), "huge", known_json(res->huge), "large_folio",

@@ -164,6 +164,7 @@ static int look_at_extent(void *ctx, const struct pinfold_extent *extent, bool p
 		r = pinfold_residency_query(look->pf, extent, at, size, &res);
 		if (r)
 			return r;
+		strcpy(look->map->source, res.by_module ? "kmod" : "procfs");
 		look->map->values[look->count] =
 			res.resident == UINT64_MAX ? NAN : (float)((double)res.resident / (double)size);
 		look->map->file_id[look->count] = extent->file_id;
@@ -325,8 +326,8 @@ json_t *heatmap_json(const struct heatmap *map)
 		}
 		json_array_append_new(rows, values);
 	}
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric],
-			 "unit", heatmap_unit(map->metric), "title", map->title, "first_row_ms",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric],
+			 "unit", heatmap_unit(map->metric), "title", map->title, "source", map->source, "first_row_ms",
 			 cli_json_u64(map->first_row_ms), "row_ms", json_integer(map->row_ms), "column_bytes",
 			 cli_json_u64(map->column_bytes), "columns", columns, "rows", rows);
 }

@@ -34,6 +34,7 @@ struct heatmap {
 	uint64_t column_bytes; /* of most columns */
 	float max;             /* greatest value, at least 1 for faults */
 	char title[160];
+	char source[32]; /* of telemetry; of the page cache: kmod or procfs; "": does not apply */
 };
 /** Columns that never held an extent are left out. 0 or -ENOMEM. */
 int heatmap_from_history(const struct pinfold_live_history *history, uint64_t slice_size, enum heatmap_metric metric,

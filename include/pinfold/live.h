@@ -84,7 +84,7 @@ struct pinfold_live_info {
 	uint64_t turn_count, turn_ns_total; /* controller: CPU time, without acting on decisions */
 	uint64_t sample_count, sample_hit_count, sample_ns_total;
 	uint64_t lost_events;
-	char source[32];           /* "bpf:range", "bpf:fexit", "bpf:tp", "procfs", "none" */
+	char source[32];           /* "kmod", "bpf:range", "bpf:fexit", "bpf:tp", "procfs", "none" */
 	char missing[256];         /* what was tried and why it does not run */
 	struct pinfold_pin_stats pin;
 	struct pinfold_store_stats store;

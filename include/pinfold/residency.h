@@ -18,6 +18,11 @@ struct pinfold_residency {
 	uint64_t size, resident, dirty, writeback, evicted_recently, locked, huge, large_folio;
 	uint64_t node_bytes[PINFOLD_NODES_MAX];
 	uint32_t node_count;
+	/*
+	 * True: the kernel module looked, at all that is resident; huge is what lies in folios of 2 MiB and more.
+	 * False: huge, large_folio and node_bytes are of pages that this process maps, huge of those mapped as such.
+	 */
+	bool by_module;
 };
 /** Looks at the page cache for [offset, offset+size) of @extent. Any thread; brings nothing in. */
 PINFOLD_API int pinfold_residency_query(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
@@ -25,7 +30,7 @@ PINFOLD_API int pinfold_residency_query(struct pinfold *pf, const struct pinfold
 
 /** One capability of this host. */
 struct pinfold_capability {
-	const char *name;    /* "bpf:range", "io_uring", "mlock", ... static */
+	const char *name;    /* "kmod", "bpf:range", "io_uring", "mlock", ... static */
 	int state;           /* 1 works, 0 missing, -1 not applicable */
 	char found[160];     /* what was found, or why it is missing */
 	const char *adds;    /* what it adds, or would add. Static */

@@ -258,7 +258,7 @@ static void parse(struct options *o, int argc, char **argv)
 		{ 0 },
 	};
 	static const char *const layouts[] = { "contiguous", "scattered" };
-	static const char *const sources[] = { "auto", "none", "procfs", "bpf" }; /* as enum pinfold_source */
+	static const char *const sources[] = { "auto", "none", "procfs", "bpf", "kmod" }; /* as enum pinfold_source */
 	struct pollution_params *p = &o->params;
 	int c;
 
@@ -277,7 +277,7 @@ static void parse(struct options *o, int argc, char **argv)
 		case MOVE: o->plan.move_at_s = number("move-at", optarg, 1, POLLUTION_SECONDS_MAX); break;
 		case RATE: p->rate = number("rate", optarg, 1, 10000000); break;
 		case PAIRS: o->pairs = number("pairs", optarg, 1, PAIRS_MAX); break;
-		case SOURCE: p->source = choice("source", optarg, sources, 4); break;
+		case SOURCE: p->source = choice("source", optarg, sources, 5); break;
 		case DIR: snprintf(p->dir, sizeof(p->dir), "%s", optarg); break;
 		case JSON: o->json_path = optarg; break;
 		case SUITE: o->cases = ~0u; break;

@@ -206,6 +206,10 @@ int pf_config_check(struct pf_config *config)
 				 "BPF counts faults");
 	results[count++] =
 		needs(config, "monitoring.source", PINFOLD_SOURCE_BPF, "monitoring.enabled", "BPF counts faults");
+	results[count++] = needs(config, "monitoring.source", PINFOLD_SOURCE_KMOD, "monitoring.page_fault_tracking",
+				 "the kernel module counts faults");
+	results[count++] = needs(config, "monitoring.source", PINFOLD_SOURCE_KMOD, "monitoring.enabled",
+				 "the kernel module counts faults");
 	results[count++] = needs(config, "numa.policy", 2, "numa.nodes", "bind must know to which nodes");
 	results[count++] = needs(config, "numa.policy", 3, "numa.nodes", "preferred must know which nodes");
 	for (int i = 0; i < count; i++)

@@ -53,6 +53,20 @@ static int watch_new_files(struct pinfold *pf)
 	return r;
 }
 
+/* Says which source counts, at first and whenever another one took over. */
+static void tell_source(struct pinfold *pf)
+{
+	struct pf_telemetry_info info;
+
+	pf_telemetry_info(pf->telemetry, &info);
+	if (!strcmp(info.source, pf->source_told))
+		return;
+	pf_log(pf, pf->source_told[0] ? PINFOLD_LOG_WARNING : PINFOLD_LOG_INFO, "telemetry: %s%s%s%s%s", info.source,
+	       pf->source_told[0] ? " in place of " : "", pf->source_told, info.missing[0] ? "; missing: " : "",
+	       info.missing);
+	strcpy(pf->source_told, info.source);
+}
+
 static void slice_status(void *ctx, uint32_t file_id, uint32_t index, struct pf_slice_status *ret_status)
 {
 	struct pinfold *pf = ctx;
@@ -206,6 +220,7 @@ int pinfold_controller_turn(struct pinfold *pf)
 	pthread_mutex_lock(&pf->turn_lock);
 	pthread_mutex_lock(&pf->lock);
 	r = watch_new_files(pf);
+	tell_source(pf);
 	if (r == 0)
 		r = pf_slices_refresh(pf->slices, pf);
 	if (r)
@@ -286,11 +301,11 @@ int pf_controller_start(struct pinfold *pf)
 	};
 	struct pf_telemetry_config config = {
 		.source = pf->config.source,
+		.regions = pf->regions,
 		.sample_rate_per_s = pf->config.pin.sample_rate_per_s,
 		.no_sampling = pf->config.no_sampling,
 		.learning_window_min = pf->config.pin.learning_window_min,
 	};
-	struct pf_telemetry_info info;
 	uint64_t slice_size;
 	int r;
 
@@ -329,9 +344,6 @@ int pf_controller_start(struct pinfold *pf)
 		r = pf_error(-r, "cannot start the controller thread: %s", strerror(r));
 		goto err_control;
 	}
-	pf_telemetry_info(pf->telemetry, &info);
-	pf_log(pf, PINFOLD_LOG_INFO, "telemetry: %s%s%s", info.source, info.missing[0] ? "; missing: " : "",
-	       info.missing);
 	return 0;
 
 err_control:

@@ -79,6 +79,17 @@ static int prefault_extent(void *ctx, const struct pinfold_extent *extent, bool 
 	return 0;
 }
 
+/* Data files are mapped through the kernel module's regions where faults are to be counted by it. */
+static int open_store(struct pinfold *pf, const char *dir)
+{
+	struct pf_store_mapper mapper = { .ctx = pf->regions };
+	bool counted = pf->config.source == PINFOLD_SOURCE_AUTO || pf->config.source == PINFOLD_SOURCE_KMOD;
+
+	if (counted && !(pf->config.flags & (PINFOLD_OPEN_READONLY | PINFOLD_OPEN_STORE_ONLY)))
+		mapper.map = pf_regions_map;
+	return pf_store_open_mapped(dir, &pf->config, &mapper, &pf->store);
+}
+
 int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret_error, size_t error_size,
 		 struct pinfold **ret_pf)
 {
@@ -103,9 +114,12 @@ int pinfold_open(const char *dir, const struct pinfold_config *config, char *ret
 	r = pf_config_complete(config, &pf->config);
 	if (r)
 		goto err_free;
-	r = pf_store_open(dir, &pf->config, &pf->store);
+	r = pf_regions_new(&pf->regions);
 	if (r)
 		goto err_free;
+	r = open_store(pf, dir);
+	if (r)
+		goto err_regions;
 	r = pf_tables_open(pf->store, &pf->config);
 	if (r)
 		goto err_store;
@@ -132,6 +146,8 @@ err_tables:
 	pf_tables_close(pf->store);
 err_store:
 	pf_store_close(pf->store);
+err_regions:
+	pf_regions_free(pf->regions);
 err_free:
 	pthread_mutex_destroy(&pf->lock);
 	free(pf);
@@ -152,6 +168,7 @@ int pinfold_close(struct pinfold *pf)
 	pf_prefetcher_free(pf->prefetcher);
 	pf_tables_close(pf->store);
 	r = pf_store_close(pf->store);
+	pf_regions_free(pf->regions);
 	pthread_mutex_destroy(&pf->lock);
 	free(pf);
 	return r;

@@ -23,6 +23,7 @@
 #include "residency/pin_map.h"
 #include "residency/residency.h"
 #include "store/store.h"
+#include "telemetry/regions.h"
 #include "telemetry/telemetry.h"
 
 struct pf_board;
@@ -30,6 +31,7 @@ struct pf_slices;
 
 struct pinfold {
 	struct pf_store *store;
+	struct pf_regions *regions; /* the data files, as the kernel module knows them */
 	struct pinfold_config config;
 	const char *base;     /* of the data arena; for the life of the handle */
 	uint64_t file_size;
@@ -53,6 +55,7 @@ struct pinfold {
 	pthread_t controller;
 	int control_fd;       /* listening socket; -1: none */
 	int stop_fd;          /* eventfd that ends the controller */
+	char source_told[32]; /* the telemetry source that was last logged */
 	uint64_t opened_ms;
 	uint64_t turn_count, turn_ns_total;
 };

@@ -201,6 +201,7 @@ int pf_residency_query(const struct pf_range *range, struct pinfold_residency *r
 		return r;
 	memset(&residency, 0xff, sizeof(residency));
 	residency.size = range->size;
+	residency.by_module = false;
 	residency.node_count = pf_node_count();
 	if (!pf_cachestat(range->fd, range->offset, range->size, &stat)) {
 		residency.resident = stat.cached * page;

@@ -47,8 +47,8 @@ static int check_rest(const struct pinfold_config *c)
 	if ((unsigned int)c->advice > PINFOLD_ADVICE_SEQUENTIAL)
 		return pf_error(-EINVAL, "config: advice is %d; allowed: 0 to %d", (int)c->advice,
 				PINFOLD_ADVICE_SEQUENTIAL);
-	if ((unsigned int)c->source > PINFOLD_SOURCE_BPF)
-		return pf_error(-EINVAL, "config: source is %d; allowed: 0 to %d", (int)c->source, PINFOLD_SOURCE_BPF);
+	if ((unsigned int)c->source > PINFOLD_SOURCE_KMOD)
+		return pf_error(-EINVAL, "config: source is %d; allowed: 0 to %d", (int)c->source, PINFOLD_SOURCE_KMOD);
 	if (c->flush_interval_ms > 60000)
 		return pf_error(-EINVAL, "config: flush_interval_ms is %u; allowed: 1 to 60000", c->flush_interval_ms);
 	if (c->io_queue_depth > 4096)

@@ -121,7 +121,9 @@ static int map_file(struct pf_store *store, struct pf_file *file)
 					strerror(errno));
 		madvise(store->rw_base + at, store->file_size, MADV_DONTDUMP);
 	}
-	if (mmap(store->base + at, store->file_size, PROT_READ, MAP_SHARED | MAP_FIXED, file->read_fd, 0) == MAP_FAILED)
+	if (!(store->mapper.map && store->mapper.map(store->mapper.ctx, file->id, file->read_fd, store->base + at,
+						     store->file_size) == 0) &&
+	    mmap(store->base + at, store->file_size, PROT_READ, MAP_SHARED | MAP_FIXED, file->read_fd, 0) == MAP_FAILED)
 		return pf_error(-errno, "%s/%s: cannot map: %s", store->dir, file->name, strerror(errno));
 	if (store->config.advice != PINFOLD_ADVICE_NORMAL)
 		madvise(store->base + at, store->file_size, advice[store->config.advice]);
@@ -136,6 +138,8 @@ static void file_free(struct pf_file *file)
 		close(file->fd);
 	if (file->read_fd >= 0)
 		close(file->read_fd);
+	if (atomic_load(&file->direct_fd) >= 0)
+		close(atomic_load(&file->direct_fd));
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
 	free(file->zeroed_at);
@@ -168,6 +172,7 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 		return pf_error(-ENOMEM, "no memory for a data file");
 	file->id = file_id;
 	file->fd = file->read_fd = -1;
+	atomic_store(&file->direct_fd, -1);
 	file->meta_granules = pf_meta_granules(store->file_size);
 	snprintf(file->name, sizeof(file->name), "data.%06u", file_id);
 	r = pf_io_open(store->dirfd, file->name, O_RDONLY, 0);

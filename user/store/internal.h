@@ -62,6 +62,7 @@ struct pf_file {
 	uint32_t id;
 	int fd;      /* read-write; -1 in a read-only store */
 	int read_fd;
+	_Atomic int direct_fd; /* for bulk writes past the page cache: -1 not opened yet, -2 the filesystem has none */
 	char name[16];
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
@@ -189,6 +190,7 @@ struct pf_store {
 	int dirfd, journal_dirfd, super_fd, lock_fd;
 	bool read_only;
 	struct pinfold_config config;
+	struct pf_store_mapper mapper; /* .map NULL: files are mapped by the store */
 	uint64_t file_size, arena_size, extent_size;
 	uint32_t file_max, granules_per_file;
 	uint8_t *base, *rw_base;
@@ -222,11 +224,11 @@ struct pf_store {
 	pthread_mutex_t lock;
 	pthread_cond_t flusher_wake, checkpointer_wake;
 	struct pf_log log;          /* ordered, not applied */
-	bool flushing, applying, stuck, flush_urgent, stop, checkpoint_wanted, threads_running;
+	bool flushing, applying, stuck, stop, checkpoint_wanted, threads_running;
 	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
 	uint64_t flush_ns;          /* how long a flush takes, on the whole */
-	uint32_t last_txns;         /* in the last group */
+	uint32_t in_flight;         /* transactions of the last group, and behind it when it was durable */
 	_Atomic uint32_t spinners;  /* waiters that spin */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
 	struct pf_log_point applied_point; /* end of the last applied group */
@@ -236,7 +238,7 @@ struct pf_store {
 	char poison_reason[120];
 	uint64_t commit_count, commit_bytes, flush_count;
 	uint64_t recovered_txns, recovered_bytes;
-	_Atomic uint32_t settle_word, settle_waiters; /* futex: moves when an LSN does */
+	_Atomic uint32_t settle_word, settle_waiters; /* futex: moves when an LSN does; who sleeps on it */
 	_Atomic int event_fd;
 	pthread_t flusher, checkpointer;
 
@@ -396,8 +398,13 @@ void pf_threads_stop(struct pf_store *store);
 /* ---- settle.c ---- */
 /** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
 int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
-/** Wakes whoever waits for an LSN. @event: and whoever polls, as durable_lsn moved or never will. */
-void pf_settle_wake(struct pf_store *store, bool event);
+/** Wakes whoever waits for an LSN, and whoever polls: the store takes no more changes. */
+void pf_settle_wake(struct pf_store *store);
+/** Wakes whoever waits for applied_lsn, which moved, or never will. */
+void pf_settle_wake_applied(struct pf_store *store);
+/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of those
+ * who wait for a later one. lock held. */
+void pf_settle_wake_durable(struct pf_store *store, uint64_t group);
 
 /* ---- txn.c ---- */
 /** Orders @txn, which stays its owner's. @wake: the caller will not wait, so the flusher must know. */

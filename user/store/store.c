@@ -311,11 +311,18 @@ static void prefault(struct pf_store *store)
 
 int pf_store_open(const char *dir, const struct pinfold_config *config, struct pf_store **ret_store)
 {
+	return pf_store_open_mapped(dir, config, &(struct pf_store_mapper){ 0 }, ret_store);
+}
+
+int pf_store_open_mapped(const char *dir, const struct pinfold_config *config, const struct pf_store_mapper *mapper,
+			 struct pf_store **ret_store)
+{
 	struct pf_store *store = NULL;
 	int r = store_new(dir, config, &store);
 
 	if (r < 0)
 		return r;
+	store->mapper = *mapper;
 	r = pf_sigbus_install();
 	if (r == 0)
 		r = pf_epoch_init();

@@ -23,6 +23,17 @@ struct pf_store;
 
 /** As pinfold_open(), store only. @config was completed by pf_config_complete(). */
 int pf_store_open(const char *dir, const struct pinfold_config *config, struct pf_store **ret_store);
+/**
+ * Maps the first @size bytes of a data file, of which @fd is a read descriptor, read-only and shared at @addr, in place
+ * of what is there. -errno: it did not, and the store does it itself. Called for one file at a time, by any thread.
+ */
+struct pf_store_mapper {
+	int (*map)(void *ctx, uint32_t file_id, int fd, void *addr, uint64_t size);
+	void *ctx;
+};
+/** As pf_store_open(), with data files mapped by @mapper (copied; its ctx outlives the store). */
+int pf_store_open_mapped(const char *dir, const struct pinfold_config *config, const struct pf_store_mapper *mapper,
+			 struct pf_store **ret_store);
 int pf_store_close(struct pf_store *store);
 int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats);
 /** Fills defaults and checks ranges; -EINVAL names the field. */
@@ -85,6 +96,12 @@ int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *e
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
 int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		  size_t size);
+/**
+ * As pf_bulk_write(), past the page cache where filesystem and alignment (4096 bytes, of all three) allow: nothing is
+ * copied, nothing evicted, and the device's own speed is seen.
+ */
+int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+			 const void *data, size_t size);
 int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count);
 
 static inline const void *pf_extent_addr(const void *base, uint64_t file_size, const struct pinfold_extent *extent)

@@ -191,10 +191,19 @@ static int add_range(struct pf_txn *txn, uint32_t file_id, uint64_t offset, cons
 	return 0;
 }
 
+/* Whether the last thing said of an extent was a write to this one. It was checked then, and will be when ordered. */
+static bool writes_last(const struct pf_txn *txn, const struct pinfold_extent *extent)
+{
+	const struct pf_ref *ref = &txn->refs[txn->ref_count - 1];
+
+	return txn->ref_count > 0 && ref->kind == PF_REF_WRITE && same_extent(&ref->extent, extent);
+}
+
 int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		 size_t size)
 {
-	int r = pf_extent_check(txn->store, extent);
+	const bool known = writes_last(txn, extent);
+	int r = known ? 0 : pf_extent_check(txn->store, extent);
 
 	if (r < 0)
 		return r;
@@ -203,7 +212,8 @@ int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64
 				(unsigned long long)offset, extent->len);
 	if (size == 0)
 		return 0;
-	r = add_ref(txn, extent, PF_REF_WRITE);
+	if (!known)
+		r = add_ref(txn, extent, PF_REF_WRITE);
 	if (r < 0)
 		return r;
 	return add_range(txn, extent->file_id, extent->offset + offset, data, (uint32_t)size);

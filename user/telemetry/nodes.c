@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,6 +62,12 @@ void pf_nodes_collect(struct pf_telemetry_file *file, uint32_t index, bool chang
 			nodes->last[i] = now;
 		}
 	}
+}
+
+void pf_nodes_restart(struct pf_telemetry_file *file, uint32_t index)
+{
+	if (file->nodes)
+		memset(file->nodes[index].last, 0, sizeof(file->nodes[index].last));
 }
 
 static float sum_seen(const struct pf_slice_nodes *nodes, int32_t *ret_busiest)

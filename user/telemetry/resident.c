@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * resident.c - pages in memory by cachestat (6.5 and later), else by mincore.
+ * resident.c - pages in memory by cachestat (6.5 and later), else by the module's SCAN, else by mincore.
  *
- * cachestat walks folios, so large ones cost next to nothing; mincore looks up
- * every page that is not mapped.
+ * The first two walk folios, so large ones cost next to nothing, and cost the same. mincore looks up every page that is
+ * not mapped, for three times as much, and one that is mapped for a fifth (tests/vm/kmod/cost.c).
  */
 #include "telemetry/resident.h"
 
@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "telemetry/kmod_device.h"
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451
@@ -37,8 +39,8 @@ void pf_resident_done(struct pf_resident *resident)
 	resident->vector = NULL;
 }
 
-int pf_resident_count(struct pf_resident *resident, int fd, uint64_t offset, const void *addr, uint64_t size,
-		      uint32_t *ret_pages)
+int pf_resident_count(struct pf_resident *resident, int fd, int region, uint64_t offset, const void *addr,
+		      uint64_t size, uint32_t *ret_pages)
 {
 	uint32_t pages = 0;
 
@@ -51,6 +53,14 @@ int pf_resident_count(struct pf_resident *resident, int fd, uint64_t offset, con
 			return 0;
 		}
 		resident->no_cachestat = true; /* old kernel, seccomp, or a file that is not ours */
+	}
+	if (region >= 0) {
+		struct pinfold_scan_args scan;
+
+		if (!pf_kmod_scan(region, offset, size, &scan)) {
+			*ret_pages = scan.resident;
+			return 0;
+		}
 	}
 	if (mincore((void *)addr, size, resident->vector))
 		return -errno;

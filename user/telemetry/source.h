@@ -8,7 +8,10 @@
 
 #include <linux/pinfold.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+struct pf_regions;
 
 /** What every source is told: where the arena is and how it is cut. */
 struct pf_source_params {
@@ -17,6 +20,7 @@ struct pf_source_params {
 	uint32_t file_count;  /* most files */
 	uint32_t slice_count; /* slots per file */
 	uint32_t node_count;
+	struct pf_regions *regions; /* the files as the module maps them; NULL: it does not */
 };
 
 struct pf_source;
@@ -35,6 +39,8 @@ struct pf_source_ops {
 	void (*close)(struct pf_source *source);
 	/** Makes slots for a file; they live until close. @fd is borrowed. */
 	int (*add_file)(struct pf_source *source, uint32_t file_id, int fd, const struct pinfold_slot **ret_slots);
+	/** Looks for slots that were made since the last call: once at the beginning of a turn. NULL: all exist. */
+	void (*refresh)(struct pf_source *source);
 	uint64_t (*lost)(const struct pf_source *source);
 	/** What of an open source does not run, "": all does. Valid until the next add_file. NULL: all does. */
 	const char *(*missing)(const struct pf_source *source);
@@ -42,10 +48,13 @@ struct pf_source_ops {
 	void (*observe)(struct pf_source *source, uint32_t file_id, uint32_t index, const struct pf_observation *seen);
 	/** Seconds the process stalled in major faults since the last call, where slots do not say. NULL: they do. */
 	double (*stall_s)(struct pf_source *source);
+	/** Tries it with files of @dir (NULL: as far as it goes without). NULL: opening tells. */
+	int (*probe)(const char *dir, char *ret_found, size_t found_size);
 	/** True if slots count every fault, so that an unchanged slot proves that nothing was touched. */
 	bool counts_faults;
 };
 
-extern const struct pf_source_ops pf_source_range, pf_source_fexit, pf_source_tp, pf_source_procfs, pf_source_none;
+extern const struct pf_source_ops pf_source_kmod, pf_source_range, pf_source_fexit, pf_source_tp, pf_source_procfs,
+	pf_source_none;
 
 #endif

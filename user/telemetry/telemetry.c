@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "telemetry/internal.h"
+#include "telemetry/regions.h"
 
 #define FILE_SIZE_UNIT (1ull << 30)
 #define SLICES_MAX 16384
@@ -36,7 +37,7 @@
 
 /* Best first. The engine watches its own process, of which bpf:range misses nothing at the lowest cost. */
 static const struct pf_source_ops *const sources[] = {
-	&pf_source_range, &pf_source_fexit, &pf_source_tp, &pf_source_procfs, &pf_source_none,
+	&pf_source_kmod, &pf_source_range, &pf_source_fexit, &pf_source_tp, &pf_source_procfs, &pf_source_none,
 };
 
 static uint32_t count_nodes(void)
@@ -72,12 +73,19 @@ static int check_watch(const struct pf_watch *watch)
 	return 0;
 }
 
-static void set_params(const struct pf_watch *watch, struct pf_source_params *ret_params)
+uint32_t pf_slice_shift(uint64_t file_size)
 {
 	uint32_t shift = PINFOLD_SLICE_SHIFT_MIN;
 
-	while ((watch->file_size + (1ull << shift) - 1) >> shift > SLICES_MAX)
+	while ((file_size + (1ull << shift) - 1) >> shift > SLICES_MAX)
 		shift++;
+	return shift;
+}
+
+static void set_params(const struct pf_watch *watch, struct pf_source_params *ret_params)
+{
+	uint32_t shift = pf_slice_shift(watch->file_size);
+
 	*ret_params = (struct pf_source_params){
 		.base = (uintptr_t)watch->base,
 		.arena_size = watch->arena_size - watch->arena_size % watch->file_size,
@@ -96,6 +104,8 @@ static bool wanted(const struct pf_source_ops *ops, const struct pf_telemetry_co
 	if (config->only)
 		return !strcmp(ops->name, config->only);
 	switch (config->source) {
+	case PINFOLD_SOURCE_KMOD:
+		return ops == &pf_source_kmod || ops == &pf_source_none;
 	case PINFOLD_SOURCE_NONE:
 		return ops == &pf_source_none;
 	case PINFOLD_SOURCE_PROCFS:
@@ -114,18 +124,22 @@ static void add_missing(char *missing, size_t size, const char *text)
 	snprintf(missing + used, size - used, "%s%s", used ? "; " : "", text);
 }
 
-static void open_source(struct pf_telemetry *telemetry, const struct pf_telemetry_config *config)
+/* The best that opens, from sources[@first] on. */
+static void open_source(struct pf_telemetry *telemetry, size_t first)
 {
-	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
-		if (!wanted(sources[i], config))
+	telemetry->source = NULL;
+	for (size_t i = first; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		if (!wanted(sources[i], &telemetry->config))
 			continue;
 		if (!sources[i]->open(&telemetry->params, &telemetry->source)) {
 			telemetry->ops = sources[i];
+			telemetry->source_index = i;
 			return;
 		}
 		add_missing(telemetry->missing, sizeof(telemetry->missing), pf_error_text());
 	}
 	telemetry->ops = &pf_source_none;
+	telemetry->source_index = sizeof(sources) / sizeof(sources[0]) - 1;
 }
 
 int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_config *config,
@@ -142,11 +156,12 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	if (!telemetry)
 		return pf_error(-ENOMEM, "telemetry: out of memory");
 	telemetry->watch = *watch;
+	telemetry->config = *config;
 	set_params(watch, &telemetry->params);
+	telemetry->params.regions = config->regions;
 	telemetry->slice_size = 1ull << telemetry->params.slice_shift;
 	telemetry->sample_rate_per_s = config->sample_rate_per_s ? config->sample_rate_per_s : SAMPLE_RATE;
 	telemetry->no_sampling = config->no_sampling;
-	telemetry->pinned_rate = telemetry->sample_rate_per_s;
 	telemetry->halflife_ms = config->heat_halflife_ms ? config->heat_halflife_ms : HALFLIFE_MS;
 	pf_heat_init(&telemetry->heat, telemetry->halflife_ms / 1e3, window_min * 60.0,
 		     (double)telemetry->slice_size / PF_SAMPLE_BLOCK);
@@ -161,7 +176,7 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	r = pf_sampler_new((uint64_t)now.tv_nsec << 20 ^ (uint64_t)now.tv_sec, &telemetry->sampler);
 	if (r)
 		goto err_free;
-	open_source(telemetry, config);
+	open_source(telemetry, 0);
 	*ret_telemetry = telemetry;
 	return 0;
 
@@ -210,13 +225,60 @@ static int grow_views(struct pf_telemetry *telemetry)
 	return 0;
 }
 
+/* The counters of @file begin anew, in @slots. */
+static void restart_file(struct pf_telemetry *telemetry, struct pf_telemetry_file *file,
+			 const struct pinfold_slot *slots)
+{
+	file->slots = slots;
+	for (uint32_t i = 0; i < telemetry->params.slice_count; i++) {
+		struct pf_slice *slice = &file->slices[i];
+
+		slice->minor = slice->major = slice->write = slice->random = 0;
+		slice->stall_ns = slice->stall_random_ns = slice->io_wait = 0;
+		pf_nodes_restart(file, i);
+	}
+}
+
+/* The source cannot take a file, for the reason in pf_error: the next one that takes all files counts from now on. */
+static void fall_back(struct pf_telemetry *telemetry)
+{
+	bool taken;
+
+	do {
+		add_missing(telemetry->missing, sizeof(telemetry->missing), pf_error_text());
+		telemetry->ops->close(telemetry->source);
+		open_source(telemetry, telemetry->source_index + 1);
+		taken = true;
+		for (uint32_t i = 0; i < telemetry->file_end && taken; i++) {
+			struct pf_telemetry_file *file = &telemetry->files[i];
+			const struct pinfold_slot *slots;
+
+			if (file->fd < 0)
+				continue;
+			taken = !telemetry->ops->add_file(telemetry->source, i, file->fd, &slots);
+			if (taken)
+				restart_file(telemetry, file, slots);
+		}
+	} while (!taken);
+}
+
+static int add_slots(struct pf_telemetry *telemetry, uint32_t file_id, int fd, const struct pinfold_slot **ret_slots)
+{
+	int r;
+
+	while ((r = telemetry->ops->add_file(telemetry->source, file_id, fd, ret_slots)) &&
+	       telemetry->ops == &pf_source_kmod)
+		fall_back(telemetry);
+	return r;
+}
+
 int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int fd)
 {
 	struct pf_telemetry_file *file;
 	const struct pinfold_slot *slots;
 	struct pf_slice_nodes *nodes;
 	struct pf_slice *slices;
-	int r;
+	int region = -1, r;
 
 	if (file_id >= telemetry->params.file_count)
 		return pf_error(-ERANGE, "file %u: the arena has room for %u files", file_id,
@@ -235,16 +297,19 @@ int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int 
 	}
 	r = grow_views(telemetry);
 	if (!r)
-		r = telemetry->ops->add_file(telemetry->source, file_id, fd, &slots);
+		r = add_slots(telemetry, file_id, fd, &slots);
 	if (r) {
 		free(nodes);
 		free(slices);
 		return r;
 	}
+	if (!telemetry->params.regions || pf_regions_find(telemetry->params.regions, file_id, &region))
+		region = -1;
 	for (uint32_t i = 0; i < telemetry->params.slice_count; i++)
 		slices[i].resident_pages = UINT32_MAX;
 	*file = (struct pf_telemetry_file){
 		.fd = fd,
+		.region = region,
 		.base = (const char *)telemetry->watch.base + (uint64_t)file_id * telemetry->watch.file_size,
 		.slots = slots,
 		.slices = slices,
@@ -325,6 +390,8 @@ int pf_telemetry_turn(struct pf_telemetry *telemetry, uint64_t now_ms, pf_slice_
 	if (dt_s < 1e-3)
 		dt_s = 1e-3;
 	telemetry->last_turn_ms = now_ms;
+	if (telemetry->ops->refresh)
+		telemetry->ops->refresh(telemetry->source);
 	pf_collect(telemetry, dt_s, status, ctx);
 	fill_views(telemetry);
 	set_baseline(telemetry);
@@ -380,7 +447,7 @@ void pf_telemetry_info(const struct pf_telemetry *telemetry, struct pf_telemetry
 		add_missing(ret_info->missing, sizeof(ret_info->missing), missing);
 }
 
-int pf_telemetry_probe(const char *source_name, char *ret_found, size_t found_size)
+int pf_telemetry_probe(const char *source_name, const char *dir, char *ret_found, size_t found_size)
 {
 	static char page[4096] __attribute__((aligned(4096)));
 	struct pf_watch watch = {.base = page, .file_size = FILE_SIZE_UNIT, .arena_size = FILE_SIZE_UNIT};
@@ -393,6 +460,8 @@ int pf_telemetry_probe(const char *source_name, char *ret_found, size_t found_si
 
 		if (strcmp(sources[i]->name, source_name))
 			continue;
+		if (sources[i]->probe)
+			return sources[i]->probe(dir, ret_found, found_size);
 		r = sources[i]->open(&params, &source);
 		if (r)
 			return r;

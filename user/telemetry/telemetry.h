@@ -16,6 +16,7 @@
 #include "telemetry/snapshot.h"
 
 struct pf_telemetry;
+struct pf_regions;
 
 /** The mapping to watch: data files of file_size bytes at base + file_id * file_size in this process. */
 struct pf_watch {
@@ -26,6 +27,7 @@ struct pf_watch {
 
 struct pf_telemetry_config {
 	enum pinfold_source source;      /* AUTO: best that attaches */
+	struct pf_regions *regions;      /* through which the files are mapped, for kmod; borrowed; NULL: not */
 	const char *only;                /* the one source to try, by name; NULL: as .source says */
 	uint32_t sample_rate_per_s;      /* revoked blocks per second at most */
 	bool no_sampling;                /* revoke nothing */
@@ -38,7 +40,10 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 		     struct pf_telemetry **ret_telemetry);
 void pf_telemetry_free(struct pf_telemetry *telemetry);
 
-/** A data file was added and mapped. @fd is borrowed. */
+/**
+ * A data file was added and mapped. @fd is borrowed. Where the source cannot count it, the next one takes over for all
+ * files (pf_telemetry_info() says so), and counters begin anew.
+ */
 int pf_telemetry_add_file(struct pf_telemetry *telemetry, uint32_t file_id, int fd);
 
 /** Slice size of all files: 2 MiB unless a file would have more than 16384 slices. */
@@ -70,14 +75,14 @@ void pf_telemetry_hint(struct pf_telemetry *telemetry, uint32_t file_id, uint32_
 const struct pinfold_slot *pf_telemetry_slot(const struct pf_telemetry *telemetry, uint32_t file_id, uint32_t index);
 
 struct pf_telemetry_info {
-	char source[32];    /* "bpf:fexit", "bpf:range", "bpf:tp", "procfs", "none" */
+	char source[32];    /* "kmod", "bpf:fexit", "bpf:range", "bpf:tp", "procfs", "none" */
 	char missing[256];  /* what did not attach and the kernel's answer */
 	uint64_t lost_events;
 	uint64_t sample_count, sample_hit_count, sample_ns_total;
 };
 void pf_telemetry_info(const struct pf_telemetry *telemetry, struct pf_telemetry_info *ret_info);
 
-/** Tries one source for real and detaches again (doctor). 0 or -errno with text in pf_error. */
-int pf_telemetry_probe(const char *source_name, char *ret_found, size_t found_size);
+/** Tries one source for real, for files in @dir (may be NULL), and detaches again (doctor). 0 or -errno with text. */
+int pf_telemetry_probe(const char *source_name, const char *dir, char *ret_found, size_t found_size);
 
 #endif

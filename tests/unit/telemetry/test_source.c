@@ -337,17 +337,17 @@ TEST_F(source, without_privilege_procfs_runs_and_says_what_is_missing)
 
 TEST_F(source, probing_attaches_or_says_why_not)
 {
-	static const char *const names[] = {"bpf:range", "bpf:fexit", "bpf:tp", "procfs", "none"};
-	char found[64];
+	static const char *const names[] = {"kmod", "bpf:range", "bpf:fexit", "bpf:tp", "procfs", "none"};
+	char found[160];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		int r;
 
 		pf_error_clear();
-		r = pf_telemetry_probe(names[i], found, sizeof(found));
+		r = pf_telemetry_probe(names[i], "/var/tmp", found, sizeof(found));
 		ASSERT_NE(strstr(r ? pf_error_text() : found, names[i]), NULL);
 	}
-	ASSERT_EQ(pf_telemetry_probe("kmod", found, sizeof(found)), -EINVAL);
+	ASSERT_EQ(pf_telemetry_probe("nobody", NULL, found, sizeof(found)), -EINVAL);
 }
 
 TEST_F(source, bad_watches_are_refused)

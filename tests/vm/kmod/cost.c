@@ -6,6 +6,8 @@
  *
  * Each figure is the median of ROUNDS rounds; the variants take turns. Exits with 1 if a limit is exceeded.
  */
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "region.h"
@@ -15,6 +17,15 @@
 #define AROUND 16 /* pages that one read fault maps */
 #define ROUNDS 9
 #define VARIANTS 3
+#define BLOCKS 64
+
+/* As in linux/mman.h since 6.5. */
+struct cachestat_range_abi {
+	uint64_t offset, size;
+};
+struct cachestat_abi {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
 
 static const char *const variants[VARIANTS] = {"file", "region", "region, latency"};
 static char *maps[VARIANTS];
@@ -133,6 +144,68 @@ static int measure_scan(int region)
 	return scan[0].resident != 512 || old < 10 * new;
 }
 
+/* The number of resident pages, in each way that tells no more than that. */
+static int measure_count(int file, int region, char *map, const char *what)
+{
+	static unsigned char core[PAGES];
+	static struct pinfold_scan_args scan[SIZE / SLICE];
+	struct pinfold_query query = {.size = sizeof(query), .grain_shift = 21, .count = SIZE / SLICE,
+				      .results = (uintptr_t)scan};
+	struct cachestat_range_abi range = {0, SIZE};
+	struct cachestat_abi stat;
+	uint64_t start = now(), by_mincore, by_cachestat, by_scan;
+	long r;
+
+	if (mincore(map, SIZE, core))
+		return 1;
+	by_mincore = now() - start;
+	start = now();
+	r = syscall(451 /* SYS_cachestat, 6.5 */, file, &range, &stat, 0);
+	by_cachestat = r ? 0 : now() - start;
+	start = now();
+	if (ioctl(region, PINFOLD_IOC_SCAN, &query))
+		return 1;
+	by_scan = now() - start;
+	printf("# counting %lu pages, %s | mincore %llu | cachestat %llu | SCAN %llu\n", PAGES, what,
+	       (unsigned long long)by_mincore, (unsigned long long)by_cachestat, (unsigned long long)by_scan);
+	return 0;
+}
+
+/* BLOCKS translations of AROUND pages dropped, by one call each, by one call for all, and by REVOKE. */
+static int measure_revoke(int region, char *map)
+{
+	struct pinfold_range ranges[BLOCKS];
+	struct iovec vectors[BLOCKS];
+	struct pinfold_revoke arg = {.size = sizeof(arg), .ranges = (uintptr_t)ranges, .count = BLOCKS};
+	int self = (int)syscall(434 /* SYS_pidfd_open */, getpid(), 0);
+	uint64_t start, each, all;
+	long taken;
+
+	for (size_t i = 0; i < BLOCKS; i++) {
+		size_t at = i * (SIZE / BLOCKS);
+
+		ranges[i] = (struct pinfold_range){at, AROUND * PAGE};
+		vectors[i] = (struct iovec){map + at, AROUND * PAGE};
+	}
+	madvise(map, SIZE, 22 /* MADV_POPULATE_READ */);
+	start = now();
+	for (size_t i = 0; i < BLOCKS; i++)
+		madvise(vectors[i].iov_base, AROUND * PAGE, 24 /* MADV_DONTNEED_LOCKED */);
+	each = now() - start;
+	madvise(map, SIZE, 22);
+	start = now();
+	taken = syscall(440 /* SYS_process_madvise */, self, vectors, (size_t)BLOCKS, 24, 0);
+	all = taken < 0 ? 0 : now() - start;
+	madvise(map, SIZE, 22);
+	start = now();
+	if (ioctl(region, PINFOLD_IOC_REVOKE, &arg))
+		return 1;
+	printf("# revoking %d blocks | madvise %llu | process_madvise %llu | REVOKE %llu, of all mappings\n", BLOCKS,
+	       (unsigned long long)each, (unsigned long long)all, (unsigned long long)(now() - start));
+	close(self);
+	return 0;
+}
+
 int main(void)
 {
 	struct region counting, timing;
@@ -159,6 +232,10 @@ int main(void)
 	bad |= measure("write fault", write_fault, 0, 0);
 	printf("%s 1 - a warm minor fault costs at most 0.6 %% more, with latency 1.5 %%\n", bad ? "not ok" : "ok");
 	bad = measure_scan(counting.fd);
+	bad |= measure_count(counting.file, counting.fd, maps[0], "mapped");
+	madvise(maps[0], SIZE, MADV_DONTNEED);
+	bad |= measure_count(counting.file, counting.fd, maps[0], "not mapped");
+	bad |= measure_revoke(counting.fd, maps[1]);
 	printf("%s 2 - SCAN is at least ten times cheaper than mincore and page flags\n", bad ? "not ok" : "ok");
 	return bad;
 }

@@ -411,6 +411,7 @@ int pf_table_stat(struct pf_table *table, struct pinfold_table_stats *ret_stats)
 	stats.value_bytes = table->header.counts.value_bytes;
 	stats.bucket_count = table->header.counts.bucket_count;
 	stats.overflow_count = table->header.counts.overflow_count;
+	stats.import_unfinished = table->header.import.mode == PF_IMPORT_BULK;
 	for (size_t i = 0; i < table->piece_count; i++)
 		stats.extent_bytes += table->pieces[i]->extent.len;
 	pthread_mutex_unlock(&table->lock);
