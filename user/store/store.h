@@ -173,6 +173,7 @@ struct pf_page_state {
 #define PF_PAGE_STATES 65536u /* pages share them, by a hash */
 struct pf_pages {
 	_Alignas(64) _Atomic uint32_t applied; /* groups up to this one are in the mapping */
+	_Atomic uint32_t newest;               /* the group of the newest commit that changes any page */
 	_Alignas(64) struct pf_page_state state[PF_PAGE_STATES];
 };
 
@@ -189,6 +190,25 @@ static inline bool pf_state_pending(const struct pf_pages *pages, const struct p
 {
 	return (int32_t)(atomic_load_explicit(&state->group, memory_order_acquire) -
 			 atomic_load_explicit(&pages->applied, memory_order_acquire)) > 0;
+}
+
+/**
+ * For readers of a few lines: all pages at once. still() says whether every commit is in the mapping; what is then
+ * loaded from it is the state of one moment, and nothing that it led to has been freed and used again, if stayed()
+ * says so afterwards. Both look at one cache line, which is written twice per group of commits. Not for what another
+ * process writes.
+ */
+static inline bool pf_pages_still(const struct pf_pages *pages, uint32_t *ret_newest)
+{
+	uint32_t newest = atomic_load_explicit(&pages->newest, memory_order_acquire);
+
+	*ret_newest = newest;
+	return (int32_t)(newest - atomic_load_explicit(&pages->applied, memory_order_acquire)) <= 0;
+}
+static inline bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&pages->newest, memory_order_relaxed) == newest;
 }
 
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);
