@@ -154,5 +154,6 @@ size_t table_bare_get_batch(const struct table_bare *bare, const struct table_wa
 void table_run_get(struct table_bench *bench);
 void table_run_grow(struct table_bench *bench);
 void table_run_import(struct table_bench *bench);
+void table_run_load(struct table_bench *bench);
 
 #endif

@@ -126,6 +126,8 @@ int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent);
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket);
 /** As pf_txn_submit(), but @txn stays the caller's, for pf_txn_renew() or pf_txn_abort(); on failure too. */
 int pf_txn_submit_kept(struct pf_txn *txn, pinfold_ticket *ret_ticket);
+/** Async mode: waits a little, the more the fuller log and journal are. After a commit, without any lock. */
+void pf_txn_pace(struct pf_store *store);
 /** As pf_txn_begin(), but uses *txn again, if there is one. On failure *txn stays what it is, or is NULL. */
 int pf_txn_renew(struct pf_store *store, struct pf_txn **txn);
 /** pf_txn_submit() plus the wait that the store's sync mode asks for. */
