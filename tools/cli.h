@@ -102,7 +102,8 @@ json_t *cli_json_bytes(const void *data, size_t size);
 extern volatile sig_atomic_t cli_stopped;
 void cli_catch_signals(void);
 
-extern const struct command cmd_create, cmd_import, cmd_get, cmd_put, cmd_del, cmd_lease, cmd_ls, cmd_load, cmd_cat;
+extern const struct command cmd_create, cmd_import, cmd_export, cmd_get, cmd_put, cmd_del, cmd_lease, cmd_ls, cmd_load,
+	cmd_cat;
 extern const struct command cmd_stat, cmd_heatmap, cmd_residency, cmd_explain, cmd_pin, cmd_unpin, cmd_checkpoint;
 extern const struct command cmd_verify, cmd_doctor, cmd_bench, cmd_demo, cmd_config;
 

@@ -83,7 +83,7 @@ static int look(struct cli *cli, enum action action, const char *actor)
 {
 	struct listing listing = { .rows = cli->json && action == LIST ? json_array() : NULL };
 	struct pinfold_leases *leases;
-	struct pinfold_lease lease;
+	struct pinfold_lease lease = { 0 };
 	struct pinfold *pf;
 	int r, status = cli_open_read(cli, &pf);
 

@@ -15,7 +15,7 @@
 #include "cli.h"
 #include "heatmap.h"
 #include "histogram.h"
-#include "importer.h"
+#include "import_file.h"
 #include "watch.h"
 #include "workload.h"
 

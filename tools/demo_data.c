@@ -41,7 +41,7 @@ static int import_one(struct demo *demo, struct pinfold *pf, struct pinfold_tabl
 
 	demo_say(demo, "  %s", base ? base + 1 : path);
 	demo->data.import_files++;
-	return import_file(demo->cli, pf, table, path, RECORDS_DEB822, NULL, IMPORTER_BATCH_DEFAULT,
+	return import_file(demo->cli, pf, table, &(struct import_options){.path = path, .format = RECORDS_DEB822},
 			   &demo->data.import);
 }
 

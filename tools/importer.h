@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* importer.h - records of a text input into a table, some thousand per transaction. */
+/* importer.h - records into a table, some thousand per transaction. */
 #ifndef PF_TOOLS_IMPORTER_H
 #define PF_TOOLS_IMPORTER_H
 
 #include "cli.h"
 #include "records.h"
 
-#define IMPORTER_BATCH_DEFAULT 1000
 /** Bytes that end a batch before its count does: one transaction must fit the journal. */
 #define IMPORTER_BATCH_BYTES (4u << 20)
 
@@ -25,15 +24,5 @@ int importer_init(struct importer *importer, struct pinfold *pf, struct pinfold_
 int importer_add(struct importer *importer, const void *key, size_t key_size, const void *value, size_t value_size);
 int importer_flush(struct importer *importer);
 void importer_done(struct importer *importer);
-
-/** What an import did. */
-struct import_result {
-	uint64_t record_count, byte_count;
-	uint64_t too_large; /* left out: key or value above the table's limits */
-	double seconds;
-};
-/** Imports file @path ("-": stdin); says what failed. An exit status. Adds to @result. */
-int import_file(struct cli *cli, struct pinfold *pf, struct pinfold_table *table, const char *path,
-		enum records_format format, const char *key_field, size_t batch, struct import_result *result);
 
 #endif

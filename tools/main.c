@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&cmd_create, &cmd_import, &cmd_load, &cmd_get, &cmd_put, &cmd_del, &cmd_ls, &cmd_cat,
+	&cmd_create, &cmd_import, &cmd_export, &cmd_load, &cmd_get, &cmd_put, &cmd_del, &cmd_ls, &cmd_cat,
 	&cmd_stat, &cmd_heatmap, &cmd_residency, &cmd_explain,
 	&cmd_lease, &cmd_pin, &cmd_unpin, &cmd_checkpoint, &cmd_verify,
 	&cmd_config, &cmd_doctor, &cmd_bench, &cmd_demo,

@@ -41,7 +41,7 @@ static void draw(struct progress *progress, uint64_t now_ns, bool last)
 {
 	char done[UNITS_TEXT_MAX], total[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
 	double seconds = (double)(now_ns - progress->start_ns) / 1e9;
-	double per_second = seconds > 0.001 ? (double)progress->done / seconds : 0;
+	double per_second = seconds > 0.001 ? (double)(progress->done - progress->from) / seconds : 0;
 
 	fprintf(stderr, "%s%s: %s", progress->tty ? "\r" : "", progress->what, amount(progress, progress->done, done));
 	if (progress->total && !last)
@@ -57,6 +57,11 @@ static void draw(struct progress *progress, uint64_t now_ns, bool last)
 	if (last && progress->tty)
 		fputc('\n', stderr);
 	progress->shown = true;
+}
+
+void progress_from(struct progress *progress, uint64_t done)
+{
+	progress->done = progress->from = done;
 }
 
 void progress_update(struct progress *progress, uint64_t done)

@@ -12,11 +12,13 @@ struct progress {
 	const char *what;
 	enum progress_unit unit;
 	uint64_t total; /* 0: unknown */
-	uint64_t done, start_ns, next_ns;
+	uint64_t done, from, start_ns, next_ns;
 	bool silent, tty, shown;
 };
 void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit,
 		    uint64_t total);
+/** Says that the first @done were done before. */
+void progress_from(struct progress *progress, uint64_t done);
 void progress_update(struct progress *progress, uint64_t done);
 /** Draws the last state and leaves the line. */
 void progress_done(struct progress *progress);

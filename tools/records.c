@@ -12,6 +12,20 @@
 
 const char *const records_format_names[] = {"csv", "jsonl", "deb822", NULL};
 
+int records_format_guess(const char *path)
+{
+	const char *base = strrchr(path, '/');
+
+	base = base ? base + 1 : path;
+	if (strstr(base, ".csv"))
+		return RECORDS_CSV;
+	if (strstr(base, ".jsonl") || strstr(base, ".ndjson"))
+		return RECORDS_JSONL;
+	if (strstr(base, "Packages") || strstr(base, "Sources") || !strcmp(base, "status") || strstr(base, ".deb822"))
+		return RECORDS_DEB822;
+	return -1;
+}
+
 int records_text_add(struct records_text *text, const char *data, size_t size)
 {
 	if (size > text->capacity - text->size) {
@@ -34,19 +48,37 @@ int records_text_add(struct records_text *text, const char *data, size_t size)
 	return 0;
 }
 
-int records_fail(struct records *records, const char *format, ...)
+static int fail(struct records *records, uint64_t line, uint64_t column, const char *format, va_list ap)
+{
+	int n = snprintf(records->error, sizeof(records->error), "%" PRIu64 ":%" PRIu64 ": ", line, column);
+
+	vsnprintf(records->error + n, sizeof(records->error) - (size_t)n, format, ap);
+	return -EINVAL;
+}
+
+int records_fail(struct records *records, uint64_t column, const char *format, ...)
 {
 	va_list ap;
-	int n = snprintf(records->error, sizeof(records->error), "line %" PRIu64 ": ", records->line_number);
 
 	va_start(ap, format);
-	vsnprintf(records->error + n, sizeof(records->error) - (size_t)n, format, ap);
+	fail(records, records->line_number, column, format, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int records_fail_at(struct records *records, const struct records_place *place, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	fail(records, place->line, place->column, format, ap);
 	va_end(ap);
 	return -EINVAL;
 }
 
 int records_line(struct records *records, size_t *ret_size)
 {
+	const char *nul;
 	ssize_t n;
 
 	errno = 0;
@@ -54,31 +86,111 @@ int records_line(struct records *records, size_t *ret_size)
 	if (n < 0) {
 		if (!ferror(records->stream) && errno != ENOMEM)
 			return 0;
-		snprintf(records->error, sizeof(records->error), "after line %" PRIu64 ": %s", records->line_number,
+		snprintf(records->error, sizeof(records->error), " after line %" PRIu64 ": %s", records->line_number,
 			 strerror(errno));
 		return -EIO;
 	}
 	records->line_number++;
-	if (n > RECORDS_LINE_MAX) {
-		records_fail(records, "the line has %zd bytes: at most %u are taken", n, RECORDS_LINE_MAX);
-		return -EINVAL;
-	}
+	records->offset += (uint64_t)n;
+	if (n > RECORDS_LINE_MAX)
+		return records_fail(records, 1, "the line has %zd bytes: at most %u are taken", n, RECORDS_LINE_MAX);
 	if (n && records->line[n - 1] == '\n')
 		n--;
-	if (n && records->line[n - 1] == '\r')
+	records->had_cr = n && records->line[n - 1] == '\r';
+	if (records->had_cr)
 		n--;
 	records->line[n] = 0;
+	nul = records->format == RECORDS_JSONL ? NULL : memchr(records->line, 0, (size_t)n);
+	if (nul)
+		return records_fail(records, (uint64_t)(nul - records->line) + 1, "a NUL byte: this is no text");
 	*ret_size = (size_t)n;
 	return 1;
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static int hex_add(struct records_text *bytes, const char *digits, size_t size)
+{
+	int r = size % 2 ? -EINVAL : 0;
+
+	for (size_t i = 0; r == 0 && i < size; i += 2) {
+		int high = hex_digit(digits[i]), low = hex_digit(digits[i + 1]);
+		char byte = (char)(high << 4 | low);
+
+		r = high < 0 || low < 0 ? -EINVAL : records_text_add(bytes, &byte, 1);
+	}
+	return r;
+}
+
+int records_unescape(struct records_text *bytes, const char *text, size_t size)
+{
+	if (size >= 2 && text[0] == '\\' && text[1] == 'x')
+		return hex_add(bytes, text + 2, size - 2);
+	return records_text_add(bytes, text, size);
+}
+
 /* ---- JSON lines ---- */
+
+/* Bytes in the escaped form: a string, or {"hex": digits}. */
+static int jsonl_bytes(struct records *records, struct records_text *bytes, const json_t *json, const char *name)
+{
+	const json_t *hex = json_object_size(json) == 1 ? json_object_get(json, "hex") : NULL;
+	int r = -EINVAL;
+
+	if (json_is_string(json))
+		r = records_text_add(bytes, json_string_value(json), json_string_length(json));
+	else if (json_is_string(hex))
+		r = hex_add(bytes, json_string_value(hex), json_string_length(hex));
+	return r == -EINVAL ? records_fail(records, 1, "'%s' must be a string or {\"hex\": \"...\"}", name) : r;
+}
+
+static int jsonl_key(struct records *records, const json_t *key)
+{
+	char number[32];
+	int n;
+
+	if (json_is_string(key))
+		return records_text_add(&records->key, json_string_value(key), json_string_length(key));
+	if (!json_is_integer(key))
+		return records_fail(records, 1, "%s '%s': the key must be a string or a whole number",
+				    key ? "wrong type of field" : "there is no field", records->key_field);
+	n = snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(key));
+	return records_text_add(&records->key, number, (size_t)n);
+}
+
+int records_jsonl_take(struct records *records, const char *line, size_t size)
+{
+	const json_t *key, *value;
+	json_error_t json_error;
+	json_t *object;
+	int r;
+
+	object = json_loadb(line, size, JSON_ALLOW_NUL, &json_error);
+	if (!object)
+		return records_fail(records, json_error.column > 0 ? (uint64_t)json_error.column : 1, "not JSON: %s",
+				    json_error.text);
+	records->key.size = records->value.size = 0;
+	key = json_object_get(object, RECORDS_KEY);
+	value = json_object_get(object, RECORDS_VALUE);
+	if (key && value && json_object_size(object) == 2) {
+		r = jsonl_bytes(records, &records->key, key, RECORDS_KEY);
+		if (!r)
+			r = jsonl_bytes(records, &records->value, value, RECORDS_VALUE);
+	} else {
+		r = jsonl_key(records, json_object_get(object, records->key_field));
+		if (!r)
+			r = records_text_add(&records->value, line, size);
+	}
+	json_decref(object);
+	return r ? r : 1;
+}
 
 static int jsonl_next(struct records *records)
 {
-	json_error_t json_error;
-	json_t *object, *key;
-	char number[32];
 	size_t size;
 	int r;
 
@@ -86,27 +198,9 @@ static int jsonl_next(struct records *records)
 		r = records_line(records, &size);
 		if (r <= 0)
 			return r;
-	} while (!records->line[strspn(records->line, " \t")]);
+	} while (!records->line[strspn(records->line, " \t")] && !memchr(records->line, 0, size));
 	records->record_line = records->line_number;
-	object = json_loadb(records->line, size, 0, &json_error);
-	if (!object)
-		return records_fail(records, "not JSON: %s", json_error.text);
-	key = json_object_get(object, records->key_field);
-	records->key.size = records->value.size = 0;
-	if (json_is_string(key)) {
-		r = records_text_add(&records->key, json_string_value(key), json_string_length(key));
-	} else if (json_is_integer(key)) {
-		int n = snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(key));
-
-		r = records_text_add(&records->key, number, (size_t)n);
-	} else {
-		r = records_fail(records, "%s '%s': the key must be a string or a whole number",
-				 key ? "wrong type of field" : "there is no field", records->key_field);
-	}
-	json_decref(object);
-	if (!r)
-		r = records_text_add(&records->value, records->line, size);
-	return r ? r : 1;
+	return records_jsonl_take(records, records->line, size);
 }
 
 /* ---- deb822 ---- */
@@ -119,14 +213,77 @@ static int deb822_take_key(struct records *records, size_t size)
 	if (size <= name || records->line[name] != ':' || strncasecmp(records->line, records->key_field, name))
 		return 0;
 	if (records->key.size)
-		return records_fail(records, "field '%s' comes twice in one stanza", records->key_field);
+		return records_fail(records, 1, "field '%s' comes twice in one stanza", records->key_field);
 	value = records->line + name + 1;
 	value += strspn(value, " \t");
 	return records_text_add(&records->key, value, strlen(value));
 }
 
+/* Takes line "NAME: VALUE" of @text. The rest of @text, or NULL. */
+static const char *deb822_escaped(const char *text, const char *name, const char **ret_value, size_t *ret_size)
+{
+	size_t length = strlen(name);
+	const char *end = strchr(text, '\n');
+
+	if (strncmp(text, name, length) || text[length] != ':' || !end)
+		return NULL;
+	text += length + 1;
+	text += *text == ' ';
+	*ret_value = text;
+	*ret_size = (size_t)(end - text);
+	return end + 1;
+}
+
+/* A stanza that is the escaped form of a record: 1. Else 0. */
+static int deb822_unescape(struct records *records)
+{
+	const struct records_place place = {records->record_line, 1};
+	const char *key, *value, *rest;
+	struct records_text bytes = {0};
+	size_t key_size, value_size;
+	int r = records_text_add(&records->value, "", 1);
+
+	if (r)
+		return r;
+	records->value.size--;
+	rest = deb822_escaped(records->value.data, RECORDS_DEB_KEY, &key, &key_size);
+	rest = rest ? deb822_escaped(rest, RECORDS_DEB_VALUE, &value, &value_size) : NULL;
+	if (!rest || *rest)
+		return 0;
+	records->key.size = 0;
+	r = records_unescape(&records->key, key, key_size);
+	if (!r)
+		r = records_unescape(&bytes, value, value_size);
+	records->value.size = 0;
+	if (!r)
+		r = records_text_add(&records->value, bytes.data, bytes.size);
+	free(bytes.data);
+	if (r == -EINVAL)
+		return records_fail_at(records, &place, "what follows '\\x' must be pairs of hexadecimal digits");
+	return r ? r : 1;
+}
+
+/* One line of a stanza. */
+static int deb822_take(struct records *records, size_t size)
+{
+	int r;
+
+	if (records->line[0] != ' ' && records->line[0] != '\t') {
+		if (!strchr(records->line, ':'))
+			return records_fail(records, 1, "'%.40s' is no 'Field: value'", records->line);
+		r = deb822_take_key(records, size);
+		if (r)
+			return r;
+	} else if (!records->value.size) {
+		return records_fail(records, 1, "a continuation line without a field before it");
+	}
+	r = records_text_add(&records->value, records->line, size);
+	return r ? r : records_text_add(&records->value, "\n", 1);
+}
+
 static int deb822_next(struct records *records)
 {
+	struct records_place place = {0, 1};
 	size_t size;
 	int r;
 
@@ -144,26 +301,18 @@ static int deb822_next(struct records *records)
 			records->record_line = records->line_number;
 		if (records->line[0] == '#')
 			continue;
-		if (records->line[0] != ' ' && records->line[0] != '\t') {
-			if (!strchr(records->line, ':'))
-				return records_fail(records, "'%.40s' is no 'Field: value'", records->line);
-			r = deb822_take_key(records, size);
-			if (r)
-				return r;
-		} else if (!records->value.size) {
-			return records_fail(records, "a continuation line without a field before it");
-		}
-		r = records_text_add(&records->value, records->line, size);
-		if (!r)
-			r = records_text_add(&records->value, "\n", 1);
+		r = deb822_take(records, size);
 		if (r)
 			return r;
 	}
 	if (!records->value.size)
 		return 0;
+	r = deb822_unescape(records);
+	if (r)
+		return r;
+	place.line = records->record_line;
 	if (!records->key.size)
-		return records_fail(records, "the stanza from line %" PRIu64 " has no field '%s'", records->record_line,
-				    records->key_field);
+		return records_fail_at(records, &place, "the stanza has no field '%s'", records->key_field);
 	return 1;
 }
 
@@ -178,6 +327,12 @@ int records_open(struct records *records, FILE *stream, enum records_format form
 	if (!key_field && format != RECORDS_CSV)
 		records->key_field = format == RECORDS_DEB822 ? "Package" : "key";
 	return format == RECORDS_CSV ? records_csv_open(records) : 0;
+}
+
+void records_go_on(struct records *records, uint64_t offset, uint64_t line)
+{
+	records->offset = offset;
+	records->line_number = line;
 }
 
 int records_next(struct records *records)
@@ -196,7 +351,7 @@ int records_next(struct records *records)
 		break;
 	}
 	if (r == -ENOMEM)
-		snprintf(records->error, sizeof(records->error), "out of memory");
+		snprintf(records->error, sizeof(records->error), " out of memory");
 	return r;
 }
 
@@ -209,5 +364,6 @@ void records_close(struct records *records)
 	free(records->key.data);
 	free(records->value.data);
 	free(records->row.data);
+	free(records->places);
 	memset(records, 0, sizeof(*records));
 }

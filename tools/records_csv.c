@@ -9,30 +9,29 @@
 #include "records.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The next line end inside quotes belongs to the field: goes on with the next line. */
-static int continue_quoted(struct records *records, const char **ret_p)
+static int continue_quoted(struct records *records, size_t field, const char **ret_p)
 {
 	size_t size;
-	int r = records_text_add(&records->row, "\n", 1);
+	int r = records->had_cr ? records_text_add(&records->row, "\r\n", 2) : records_text_add(&records->row, "\n", 1);
 
 	if (r)
 		return r;
 	if (records->row.size > RECORDS_LINE_MAX)
-		return records_fail(records, "a quoted field does not end within %u bytes", RECORDS_LINE_MAX);
+		return records_fail(records, 1, "a quoted field does not end within %u bytes", RECORDS_LINE_MAX);
 	r = records_line(records, &size);
 	if (r == 0)
-		return records_fail(records, "a quote is not closed (the row began at line %" PRIu64 ")",
-				    records->record_line);
+		return records_fail_at(records, &records->places[field],
+				       "the quote that begins here is not closed");
 	*ret_p = records->line;
 	return r < 0 ? r : 0;
 }
 
-static int read_quoted(struct records *records, const char **p)
+static int read_quoted(struct records *records, size_t field, const char **p)
 {
 	int r;
 
@@ -44,7 +43,7 @@ static int read_quoted(struct records *records, const char **p)
 			return r;
 		*p += n;
 		if (!**p) {
-			r = continue_quoted(records, p);
+			r = continue_quoted(records, field, p);
 			if (r)
 				return r;
 		} else if ((*p)[1] == '"') {
@@ -58,7 +57,24 @@ static int read_quoted(struct records *records, const char **p)
 		}
 	}
 	if (**p && **p != ',')
-		return records_fail(records, "'%.20s' follows a closing quote: a comma must", *p);
+		return records_fail(records, (uint64_t)(*p - records->line) + 1,
+				    "'%.20s' follows a closing quote: a comma must", *p);
+	return 0;
+}
+
+/* Field @index of the row begins at @p of the line. */
+static int place_note(struct records *records, size_t index, const char *p)
+{
+	if (index == records->place_capacity) {
+		size_t capacity = index ? 2 * index : 16;
+		struct records_place *grown = reallocarray(records->places, capacity, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		records->places = grown;
+		records->place_capacity = capacity;
+	}
+	records->places[index] = (struct records_place){records->line_number, (uint64_t)(p - records->line) + 1};
 	return 0;
 }
 
@@ -77,9 +93,12 @@ static int read_row(struct records *records, size_t *ret_count)
 	records->record_line = records->line_number;
 	records->row.size = 0;
 	for (p = records->line;; p++) {
+		r = place_note(records, count, p);
+		if (r < 0)
+			return r;
 		if (*p == '"') {
 			p++;
-			r = read_quoted(records, &p);
+			r = read_quoted(records, count, &p);
 		} else {
 			size_t n = strcspn(p, ",");
 
@@ -108,7 +127,7 @@ static int find_key(struct records *records)
 	}
 	if (!records->key_field)
 		return 0;
-	return records_fail(records, "there is no field '%s' in the head line", records->key_field);
+	return records_fail(records, 1, "there is no field '%s' in the head line", records->key_field);
 }
 
 int records_csv_open(struct records *records)
@@ -120,7 +139,7 @@ int records_csv_open(struct records *records)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return records_fail(records, "there is no head line that names the fields");
+		return records_fail(records, 1, "there is no head line that names the fields");
 	records->fields = calloc(count, sizeof(*records->fields));
 	if (!records->fields)
 		return -ENOMEM;
@@ -136,7 +155,25 @@ int records_csv_open(struct records *records)
 		records->field_count++;
 		p += strlen(p) + 1;
 	}
-	return find_key(records);
+	records->raw = count == 2 && !strcmp(records->fields[0], RECORDS_KEY) &&
+		       !strcmp(records->fields[1], RECORDS_VALUE);
+	return records->raw ? 0 : find_key(records);
+}
+
+/* A row of the escaped form. */
+static int raw_take(struct records *records)
+{
+	const char *key = records->row.data, *value = key + strlen(key) + 1;
+	int r = records_unescape(&records->key, key, strlen(key)), bad = 0;
+
+	if (!r) {
+		bad = 1;
+		r = records_unescape(&records->value, value, strlen(value));
+	}
+	if (r == -EINVAL)
+		return records_fail_at(records, &records->places[bad],
+				       "what follows '\\x' must be pairs of hexadecimal digits");
+	return r ? r : 1;
 }
 
 int records_csv_next(struct records *records)
@@ -150,14 +187,18 @@ int records_csv_next(struct records *records)
 	if (r <= 0)
 		return r;
 	if (count != records->field_count)
-		return records_fail(records, "%zu fields, but the head line names %zu", count, records->field_count);
-	object = json_object();
+		return records_fail_at(records, &records->places[0], "%zu fields, but the head line names %zu", count,
+				       records->field_count);
 	records->key.size = records->value.size = 0;
+	if (records->raw)
+		return raw_take(records);
+	object = json_object();
 	p = records->row.data;
 	for (size_t i = 0; i < count; p += strlen(p) + 1, i++) {
 		if (json_object_set_new(object, records->fields[i], json_string(p))) {
 			json_decref(object);
-			return records_fail(records, "field '%s' is not UTF-8", records->fields[i]);
+			return records_fail_at(records, &records->places[i], "field '%s' is not UTF-8",
+					       records->fields[i]);
 		}
 	}
 	p = records->row.data;

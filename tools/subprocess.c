@@ -93,6 +93,8 @@ int input_open(const char *path, struct input *ret_input, char *ret_error, size_
 		}
 		close(fd);
 		fd = pipe_fd;
+	} else if (S_ISREG(st.st_mode)) {
+		input.file_size = (uint64_t)st.st_size;
 	}
 	input.stream = fdopen(fd, "r");
 	if (!input.stream) {

@@ -32,7 +32,8 @@ struct pinfold_import_mark {
 	uint64_t records; /* taken */
 	uint64_t bytes;   /* of keys and values taken */
 	uint64_t left_out;
-	uint64_t reserved[3];
+	uint64_t check; /* such as a hash of what was read last: whether the input is still the same */
+	uint64_t reserved[2];
 };
 
 enum pinfold_import_flags {
@@ -53,12 +54,18 @@ PINFOLD_API int pinfold_import_begin(struct pinfold_table *table, const char *so
 				     struct pinfold_import **ret_import, struct pinfold_import_mark *ret_mark);
 /**
  * Takes @records (values not NULL) into the import; they are copied. Of several with one key the last one counts. Seen
- * in the table soon, or, of a bulk import, at its end. After an error only pinfold_import_stop() is of use.
+ * in the table soon, or, of a bulk import, at its end. -EINVAL: one of them is none (a key of 1 to PINFOLD_KEY_MAX
+ * bytes, a value of at most PINFOLD_VALUE_MAX); none was taken, and the import can go on. After any other error
+ * (-ENOSPC, -ENOMEM, -EIO, -EROFS) all further calls fail likewise: stop the import, and resume it when the reason is
+ * gone.
  */
 PINFOLD_API int pinfold_import_add(struct pinfold_import *import, const struct pinfold_record *records, size_t count);
 /** Says that what was added so far is the input up to @mark. It becomes durable when the records before it do. */
 PINFOLD_API int pinfold_import_mark(struct pinfold_import *import, const struct pinfold_import_mark *mark);
-/** Ends the import: all of it is in the table, and durable. @import is gone, also on failure, when it may be resumed.
+/**
+ * Ends the import: all of it is in the table, and durable. @import is gone, also on failure, when it may be resumed.
+ * -ESTALE: a bulk import that was resumed found two records of one key, of different sizes, both from before the
+ * interruption, and cannot tell which came later: begin again with PINFOLD_IMPORT_RESTART.
  */
 PINFOLD_API int pinfold_import_end(struct pinfold_import *import);
 /** Stops the import; it may be resumed. @import is gone. NULL is allowed. */

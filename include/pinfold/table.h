@@ -132,12 +132,21 @@ struct pinfold_cursor;
 PINFOLD_API int pinfold_cursor_open(struct pinfold_table *table, struct pinfold_cursor **ret_cursor);
 /** 1 and a record (pointers valid until the next call); 0 at the end; negative errno. */
 PINFOLD_API int pinfold_cursor_next(struct pinfold_cursor *cursor, struct pinfold_record *ret_record);
+/**
+ * Where the cursor is, for pinfold_cursor_seek(): every record that is there throughout is returned either before, or
+ * after going on at *ret_position. -EAGAIN: records are handed out in groups of a few, and this one is not at its end:
+ * ask again after the next record.
+ */
+PINFOLD_API int pinfold_cursor_tell(const struct pinfold_cursor *cursor, uint64_t *ret_position);
+/** Goes on at @position, told by any cursor of this table, in this process or an earlier one. */
+PINFOLD_API int pinfold_cursor_seek(struct pinfold_cursor *cursor, uint64_t position);
 PINFOLD_API void pinfold_cursor_close(struct pinfold_cursor *cursor);
 
 struct pinfold_table_stats {
 	uint64_t record_count, key_bytes, value_bytes;
 	uint64_t bucket_count, overflow_count;
 	uint64_t extent_bytes; /* held by the table */
+	uint64_t import_unfinished; /* 1: it is being filled by a bulk import, and reads as empty until that ends */
 };
 /** Counts and sizes of the table. Any thread. */
 PINFOLD_API int pinfold_table_stat(struct pinfold_table *table, struct pinfold_table_stats *ret_stats);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bench_commit - records of 256 bytes updated by compare-and-swap; every write changes every word of the value.
+ * bench_commit - records of 256 bytes updated by compare-and-swap, or with --leases actor leases renewed by their
+ * tokens with other data; every write changes every word of the value.
  *
  *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement
  *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at
@@ -12,7 +13,7 @@
  * follow each other, pair after pair, in one process, each on its own files in one directory.
  *
  *	bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N] [--in-flight N]
- *	             [--figure async|sync] [--json]
+ *	             [--figure async|sync] [--leases] [--json]
  */
 #include "commit.h"
 
@@ -29,13 +30,11 @@
 #define SYNC_IN_FLIGHT 100u
 #define PAIRS_MAX 64
 #define DEVICE_FILE (256ull << 20)
-/* What an update takes in the journal: range header, record header, key, value. A record header is shared by a batch.
- */
-#define UPDATE_BYTES (16u + 8u + COMMIT_KEY + COMMIT_VALUE)
 #define KEY_STRIDE 0x9e3779b1u
 
 struct bench {
 	struct commit_params params;
+	const struct commit_store *ours;
 	unsigned threads, in_flight;
 	bool async, sync, json;
 };
@@ -110,7 +109,8 @@ static void batch_fill(struct worker *worker)
 
 		worker->next = (own + KEY_STRIDE) % worker->count;
 		commit_key(number, batch->key[i]);
-		commit_value(number, version, batch->expected[i]);
+		if (!worker->side->store->blind)
+			commit_value(number, version, batch->expected[i]);
 		commit_value(number, version + 1, batch->value[i]);
 	}
 }
@@ -357,7 +357,7 @@ static void figure_async(const struct bench *bench, struct bench_json *json)
 {
 	struct side side;
 
-	side_open(bench, &side, &commit_pinfold, bench->threads, bench->in_flight / bench->threads, false);
+	side_open(bench, &side, bench->ours, bench->threads, bench->in_flight / bench->threads, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++)
 		side_note(&side, i, bench->params.seconds);
 	side_close(bench, &side);
@@ -366,16 +366,17 @@ static void figure_async(const struct bench *bench, struct bench_json *json)
 
 static void figure_sync(const struct bench *bench, struct bench_json *json)
 {
-	const size_t group_bytes = 64 + 40 + SYNC_IN_FLIGHT * UPDATE_BYTES;
+	/* group header, header of a record, which a batch shares */
+	const size_t group_bytes = 64 + 40 + SYNC_IN_FLIGHT * (size_t)bench->ours->update_bytes;
 	struct side ours, lmdb, rocks = { 0 }, async;
 	double reach[PAIRS_MAX], flushes[PAIRS_MAX];
 	struct bench_summary device;
 
-	side_open_best(bench, &ours, &commit_pinfold, SYNC_IN_FLIGHT);
+	side_open_best(bench, &ours, bench->ours, SYNC_IN_FLIGHT);
 	side_open_best(bench, &lmdb, &commit_lmdb, SYNC_IN_FLIGHT);
 	if (commit_rocksdb)
 		side_open_best(bench, &rocks, commit_rocksdb, SYNC_IN_FLIGHT);
-	side_open(bench, &async, &commit_pinfold, 1, bench->in_flight, false);
+	side_open(bench, &async, bench->ours, 1, bench->in_flight, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++) {
 		side_note(&ours, i, bench->params.seconds);
 		side_note(&lmdb, i, bench->params.seconds);
@@ -420,7 +421,8 @@ static const struct option options[] = {
 	{ "dir", required_argument, NULL, 'd' },     { "records", required_argument, NULL, 'r' },
 	{ "seconds", required_argument, NULL, 't' }, { "pairs", required_argument, NULL, 'p' },
 	{ "threads", required_argument, NULL, 'n' }, { "in-flight", required_argument, NULL, 'i' },
-	{ "figure", required_argument, NULL, 'f' },  { "json", no_argument, NULL, 'j' },
+	{ "figure", required_argument, NULL, 'f' },  { "leases", no_argument, NULL, 'l' },
+	{ "json", no_argument, NULL, 'j' },
 	{ 0 },
 };
 
@@ -451,11 +453,12 @@ static void parse(int argc, char **argv, struct bench *bench)
 			bench->async = strcmp(optarg, "sync") != 0;
 			bench->sync = strcmp(optarg, "async") != 0;
 			break;
+		case 'l': bench->ours = &commit_lease; break;
 		case 'j': bench->json = true; break;
 		default:
 			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
 				  "N]\n"
-				  "                    [--in-flight N] [--figure async|sync] [--json]");
+				  "                    [--in-flight N] [--figure async|sync] [--leases] [--json]");
 		}
 	}
 	if (!(bench->params.seconds >= 0.1 && bench->params.seconds <= 3600))
@@ -470,7 +473,7 @@ int main(int argc, char **argv)
 					   .records = 100000,
 					   .seconds = 2,
 					   .pairs = 5 },
-			       .threads = 1, .in_flight = 16, .async = true, .sync = true };
+			       .ours = &commit_pinfold, .threads = 1, .in_flight = 16, .async = true, .sync = true };
 	struct bench_json json;
 
 	parse(argc, argv, &bench);

@@ -257,10 +257,11 @@ static double run_once(struct bench *bench, double (*run)(struct bench *), bool 
 /* Compares in pairs; the order within a pair alternates. */
 static void compare(struct bench *bench, struct row *row)
 {
-	double *with = calloc(bench->pairs * 2, sizeof(*with)), *without = with + bench->pairs;
+	double *with = calloc(bench->pairs * 2, sizeof(*with)), *without;
 
 	if (!with)
 		bench_die("out of memory");
+	without = with + bench->pairs;
 	row->run(bench); /* warm */
 	for (size_t i = 0; i < bench->pairs; i++) {
 		for (size_t half = 0; half < 2; half++) {

@@ -39,8 +39,10 @@ struct commit_store {
 	/** Replaces each record's value if it is the expected one; returns when all are acknowledged. Any thread. */
 	void (*update)(void *db, struct commit_batch *batch);
 	void (*close)(void *db);
+	bool blind;            /* needs no expected values */
+	unsigned update_bytes; /* what an update takes in its journal; 0: not asked for */
 };
-extern const struct commit_store commit_pinfold, commit_lmdb;
+extern const struct commit_store commit_pinfold, commit_lease, commit_lmdb;
 /** NULL: built without it. */
 extern const struct commit_store *const commit_rocksdb;
 

@@ -76,4 +76,4 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-const struct commit_store commit_lmdb = { "LMDB", open_db, update, close_db };
+const struct commit_store commit_lmdb = { .name = "LMDB", .open = open_db, .update = update, .close = close_db };

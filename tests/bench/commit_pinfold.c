@@ -7,6 +7,9 @@
 #include <pinfold.h>
 #include <stdlib.h>
 
+/* Range header; checksum, sizes, key and value, in whole words. */
+#define UPDATE_BYTES (16u + 8 + COMMIT_KEY + COMMIT_VALUE)
+
 struct db {
 	struct pinfold *pf;
 	struct pinfold_table *table;
@@ -82,4 +85,6 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-const struct commit_store commit_pinfold = { "pinfold", open_db, update, close_db };
+const struct commit_store commit_pinfold = {
+	.name = "pinfold", .open = open_db, .update = update, .close = close_db, .update_bytes = UPDATE_BYTES
+};

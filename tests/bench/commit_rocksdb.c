@@ -96,5 +96,5 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-static const struct commit_store rocksdb = { "RocksDB", open_db, update, close_db };
+static const struct commit_store rocksdb = { .name = "RocksDB", .open = open_db, .update = update, .close = close_db };
 const struct commit_store *const commit_rocksdb = &rocksdb;

@@ -46,7 +46,7 @@ static inline uint64_t bench_random_below(uint64_t *state, uint64_t n)
 }
 
 /** Prints to stderr and exits 1. */
-_Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /** "64", "512K", "1G", "5.6G" in bytes; dies on anything else. */
 uint64_t bench_parse_size(const char *text);

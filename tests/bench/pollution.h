@@ -42,6 +42,7 @@ struct pollution_params {
 struct pollution_second {
 	uint64_t scan_bytes;
 	uint64_t pinned_bytes;   /* pinfold: what its books say */
+	uint64_t minor, major;   /* faults of the reader's */
 	struct bench_hist hist;  /* service time of the reads that ended in it */
 };
 

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #define RUNS_PER_BLOCK (POLLUTION_BLOCK / POLLUTION_RUN)
 #define LINES_PER_RUN (POLLUTION_RUN / 64)
@@ -41,12 +42,26 @@ static inline struct pollution_second *second_at(const struct drive *d, uint64_t
 	return &d->result->second[s < d->params->seconds ? s : d->params->seconds];
 }
 
+/* Faults since @last, into the second that just ended. */
+static void note_faults(struct pollution_second *second, struct rusage *last)
+{
+	struct rusage now;
+
+	getrusage(RUSAGE_THREAD, &now);
+	second->minor = (uint64_t)(now.ru_minflt - last->ru_minflt);
+	second->major = (uint64_t)(now.ru_majflt - last->ru_majflt);
+	*last = now;
+}
+
 static void *reader_main(void *arg)
 {
 	struct drive *d = arg;
 	const uint64_t interval_ns = d->params->rate ? 1000000000ull / d->params->rate : 0;
 	uint64_t seed = POLLUTION_SEED, sum = 0, next_ns = d->start_ns, before, after;
+	struct pollution_second *second = &d->result->second[0];
+	struct rusage faults;
 
+	getrusage(RUSAGE_THREAD, &faults);
 	for (before = bench_now_ns(); before < d->end_ns;) {
 		const int which = atomic_load_explicit(&d->which, memory_order_relaxed);
 		const uint32_t run = d->runs[which][bench_random_below(&seed, d->run_count[which])];
@@ -55,13 +70,18 @@ static void *reader_main(void *arg)
 		before = bench_now_ns();
 		sum += *(const volatile uint64_t *)at;
 		after = bench_now_ns();
-		bench_hist_record(&second_at(d, after)->hist, after - before);
+		if (second_at(d, after) != second) {
+			note_faults(second, &faults);
+			second = second_at(d, after);
+		}
+		bench_hist_record(&second->hist, after - before);
 		next_ns += interval_ns;
 		if (next_ns < after)
 			next_ns = after;
 		for (before = after; before < next_ns; before = bench_now_ns())
 			;
 	}
+	note_faults(second, &faults);
 	d->sink[0] = sum;
 	return NULL;
 }

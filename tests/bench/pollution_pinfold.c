@@ -161,7 +161,7 @@ static int prepare_child(void *ctx, void *result)
 
 int pollution_pinfold_prepare(const struct pollution_params *params)
 {
-	char nothing;
+	char nothing = 0;
 
 	return bench_run_child(NULL, prepare_child, (void *)params, &nothing, sizeof(nothing));
 }
@@ -244,6 +244,16 @@ out:
 	pinfold_live_close(live);
 }
 
+static void print_faults(const struct pollution_result *result)
+{
+	for (uint32_t s = 0; s < result->seconds; s++)
+		fprintf(stderr,
+			"  second %2u: the reader took %llu minor, %llu major faults; p99 %.2f us, p99.9 %.2f us\n", s,
+			(unsigned long long)result->second[s].minor, (unsigned long long)result->second[s].major,
+			(double)bench_hist_quantile(&result->second[s].hist, 0.99) / 1e3,
+			(double)bench_hist_quantile(&result->second[s].hist, 0.999) / 1e3);
+}
+
 static void tick(void *ctx, uint32_t second, struct pollution_result *result)
 {
 	struct kept *kept = ctx;
@@ -283,6 +293,8 @@ int pollution_pinfold_run(void *ctx, void *result)
 	else
 		r = pollution_drive(kept.params, kept.blocks, &hooks, result);
 	pinfold_read_end(kept.pf);
+	if (kept.params->verbose)
+		print_faults(result);
 	closed = pinfold_close(kept.pf);
 	done(&kept);
 	return r ? r : closed;

@@ -14,11 +14,10 @@ const char *const table_choice_names[TABLE_CHOICES] = {"uniform", "zipf", "misse
 
 void table_value(uint64_t number, uint8_t ret_value[TABLE_VALUE])
 {
-	for (unsigned i = 0; i < TABLE_VALUE / 8; i++) {
-		uint64_t word = table_value_word(number, i);
+	uint64_t word = table_value_word(number, 0);
 
+	for (unsigned i = 0; i < TABLE_VALUE / 8; i++, word += 0x9e3779b97f4a7c15ull)
 		memcpy(ret_value + (size_t)i * 8, &word, 8);
-	}
 }
 
 /* Inverse of the distribution, as Gray et al. compute it: "Quickly generating billion-record synthetic databases". */
@@ -55,12 +54,14 @@ static uint64_t zipf_next(const struct zipf *zipf, uint64_t *state)
 	return rank < zipf->items ? rank : zipf->items - 1;
 }
 
-uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed)
+struct table_want *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed)
 {
-	uint64_t *numbers = malloc(count * sizeof(*numbers)), state = seed;
+	struct table_want *wants = malloc(count * sizeof(*wants));
+	const uint64_t step = table_step(records);
+	uint64_t state = seed;
 	struct zipf zipf;
 
-	if (!numbers)
+	if (!wants)
 		bench_die("out of memory");
 	if (choice == TABLE_ZIPF)
 		zipf_init(&zipf, records);
@@ -68,7 +69,7 @@ uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t coun
 		uint64_t record = choice == TABLE_ZIPF ? table_mix(zipf_next(&zipf, &state)) % records :
 							 bench_random_below(&state, records);
 
-		numbers[i] = 2 * record + (choice == TABLE_MISSES);
+		table_want(2 * record + (choice == TABLE_MISSES), step, &wants[i]);
 	}
-	return numbers;
+	return wants;
 }

@@ -220,12 +220,12 @@ static int by_token_alone(const void *a, const void *b)
 const char *hist_check(const struct history *history)
 {
 	uint32_t count = atomic_load(&history->count), grant_count = 0;
-	const struct hist_event **grants = calloc(2 * (size_t)count + 2, sizeof(*grants)),
-				**returns = grants + count + 1;
+	const struct hist_event **grants = calloc(2 * (size_t)count + 2, sizeof(*grants)), **returns;
 	const char *found = NULL;
 
 	if (!grants)
 		return "no memory";
+	returns = grants + count + 1;
 	for (uint32_t i = 0; i < count; i++)
 		if (is_grant(&history->event[i]))
 			grants[grant_count] = returns[grant_count] = &history->event[i], grant_count++;

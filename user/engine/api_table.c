@@ -91,6 +91,19 @@ int pinfold_cursor_next(struct pinfold_cursor *cursor, struct pinfold_record *re
 	return pf_cursor_next((struct pf_cursor *)cursor, ret_record);
 }
 
+int pinfold_cursor_tell(const struct pinfold_cursor *cursor, uint64_t *ret_position)
+{
+	REQUIRE(cursor && ret_position);
+	return pf_cursor_tell((const struct pf_cursor *)cursor, ret_position);
+}
+
+int pinfold_cursor_seek(struct pinfold_cursor *cursor, uint64_t position)
+{
+	REQUIRE(cursor);
+	pf_cursor_seek((struct pf_cursor *)cursor, position);
+	return 0;
+}
+
 void pinfold_cursor_close(struct pinfold_cursor *cursor)
 {
 	pf_cursor_close((struct pf_cursor *)cursor);

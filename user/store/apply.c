@@ -115,8 +115,9 @@ static void store_node(struct run *run, const struct pf_node *node)
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
 	volatile uint8_t *at = run->store->rw_base + atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint8_t byte = *at;
 
-	*at = *at;
+	*at = byte;
 }
 
 /* Several nodes may share a state: the first makes it odd, the first of the way back even. */

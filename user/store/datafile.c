@@ -138,6 +138,8 @@ static void file_free(struct pf_file *file)
 		close(file->fd);
 	if (file->read_fd >= 0)
 		close(file->read_fd);
+	if (atomic_load(&file->direct_fd) >= 0)
+		close(atomic_load(&file->direct_fd));
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
 	free(file->zeroed_at);
@@ -170,6 +172,7 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 		return pf_error(-ENOMEM, "no memory for a data file");
 	file->id = file_id;
 	file->fd = file->read_fd = -1;
+	atomic_store(&file->direct_fd, -1);
 	file->meta_granules = pf_meta_granules(store->file_size);
 	snprintf(file->name, sizeof(file->name), "data.%06u", file_id);
 	r = pf_io_open(store->dirfd, file->name, O_RDONLY, 0);

@@ -434,16 +434,15 @@ int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
 
 /* ---- bulk load ---- */
 
-int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
-		  size_t size)
+/* The file of an extent that may be bulk-written at [@offset, @offset + @size). */
+static int bulk_check(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
+		      struct pf_file **ret_file)
 {
-	struct pf_file *file;
 	uint64_t cell;
-	ssize_t n;
 	int r = pf_writable(store);
 
 	if (r == 0)
-		r = cell_of_extent(store, extent, &file, &cell);
+		r = cell_of_extent(store, extent, ret_file, &cell);
 	if (r != 0)
 		return r;
 	if (pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
@@ -452,11 +451,60 @@ int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, u
 	if (offset > extent->len || size > extent->len - offset)
 		return pf_error(-ERANGE, "bulk write of %zu bytes at %llu into an extent of %u", size,
 				(unsigned long long)offset, extent->len);
-	n = pf_io_pwrite(file->fd, data, size, extent->offset + offset);
+	return 0;
+}
+
+static int bulk_write(struct pf_store *store, const struct pf_file *file, int fd, uint64_t at, const void *data,
+		      size_t size)
+{
+	ssize_t n = pf_io_pwrite(fd, data, size, at);
+
 	if (n < 0 || (size_t)n < size)
 		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir,
-				file->name, (unsigned long long)(extent->offset + offset), n, size);
+				file->name, (unsigned long long)at, n, size);
 	return 0;
+}
+
+int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
+		  size_t size)
+{
+	struct pf_file *file;
+	int r = bulk_check(store, extent, offset, size, &file);
+
+	return r ? r : bulk_write(store, file, file->fd, extent->offset + offset, data, size);
+}
+
+/* -1: there is none. */
+static int direct_fd(struct pf_store *store, struct pf_file *file)
+{
+	int fd = atomic_load(&file->direct_fd), none = -1;
+
+	if (fd != -1)
+		return fd >= 0 ? fd : -1;
+	fd = pf_io_open(store->dirfd, file->name, O_WRONLY | O_DIRECT, 0);
+	if (!atomic_compare_exchange_strong(&file->direct_fd, &none, fd >= 0 ? fd : -2)) { /* somebody was faster */
+		if (fd >= 0)
+			close(fd);
+		return none >= 0 ? none : -1;
+	}
+	return fd >= 0 ? fd : -1;
+}
+
+int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+			 const void *data, size_t size)
+{
+	struct pf_file *file;
+	int fd, r = bulk_check(store, extent, offset, size, &file);
+
+	if (r)
+		return r;
+	fd = direct_fd(store, file);
+	if (fd >= 0 && ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE == 0) {
+		r = bulk_write(store, file, fd, extent->offset + offset, data, size);
+		if (r != -EINVAL) /* the device's blocks may be larger than ours */
+			return r;
+	}
+	return bulk_write(store, file, file->fd, extent->offset + offset, data, size);
 }
 
 int pf_file_flush(struct pf_store *store, struct pf_file *file)

@@ -23,6 +23,7 @@
 #include "store/internal.h"
 #include "store/record.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,7 +70,7 @@ void pf_poison(struct pf_store *store, const char *format, ...)
 	poison(store, format, args);
 	pthread_mutex_unlock(&store->lock);
 	va_end(args);
-	pf_settle_wake(store, true);
+	pf_settle_wake(store);
 }
 
 int pf_writable(struct pf_store *store)
@@ -160,7 +161,7 @@ void pf_apply_all(struct pf_store *store)
 		pthread_mutex_lock(&store->lock);
 		if (r < 0) { /* it stays in the overlay until close */
 			store->stuck = true;
-			pf_settle_wake(store, false);
+			pf_settle_wake_applied(store);
 			return; /* applying stays true: nobody goes on */
 		}
 		store->applied_point = (struct pf_log_point){ .lsn = group->end_lsn,
@@ -169,7 +170,7 @@ void pf_apply_all(struct pf_store *store)
 		atomic_store(&store->applied_lsn, group->end_lsn);
 		pf_log_applied(store);
 		atomic_store_explicit(&store->pages->applied, (uint32_t)log->applied, memory_order_release);
-		pf_settle_wake(store, false);
+		pf_settle_wake_applied(store);
 	}
 	store->applying = false;
 }
@@ -199,10 +200,7 @@ static void group_written(struct pf_store *store, const struct pf_group *group)
 	store->log.written++;
 	atomic_store(&store->durable_lsn, group->end_lsn);
 	store->flush_count++;
-	if (pf_log_pending(&store->log) && atomic_load(&store->settle_waiters) > 0) {
-		store->flush_urgent = true;
-		pthread_cond_signal(&store->flusher_wake);
-	}
+	store->in_flight = group->txn_count + atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed);
 	if (store->head_pos - store->start_pos > store->capacity / 2 && !store->checkpoint_wanted) {
 		store->checkpoint_wanted = true;
 		pthread_cond_signal(&store->checkpointer_wake);
@@ -210,21 +208,23 @@ static void group_written(struct pf_store *store, const struct pf_group *group)
 }
 
 /*
- * Those whom the last group acknowledged come back together: a moment's wait for as many as it had makes the next one
- * as large. lock held, let go inside; flushing is set.
+ * Those whom the last group acknowledged come back together: a moment's wait for as many as were in flight at its end,
+ * in it or behind it, makes the next one as large as all of them. Without it, two committers would take turns, each
+ * waiting for the other's flush. Only where they wait for the flush. lock held, let go inside; flushing is set.
  */
 static void gather(struct pf_store *store)
 {
-	const uint64_t patience = store->flush_ns / 8 < GATHER_NS_MAX ? store->flush_ns / 8 : GATHER_NS_MAX;
-	const uint32_t expected = store->last_txns;
+	const uint64_t patience = store->flush_ns / 4 < GATHER_NS_MAX ? store->flush_ns / 4 : GATHER_NS_MAX;
+	const uint32_t expected = store->in_flight;
 	uint64_t until;
 
-	if (atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) >= expected)
+	if (store->config.sync != PINFOLD_SYNC_SYNC ||
+	    atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) >= expected)
 		return;
 	pthread_mutex_unlock(&store->lock);
 	until = pf_clock_ns() + patience;
 	while (atomic_load_explicit(&store->log.pending_txns, memory_order_relaxed) < expected && pf_clock_ns() < until)
-		__builtin_ia32_pause();
+		sched_yield(); /* who comes back may be waiting for a processor */
 	pthread_mutex_lock(&store->lock);
 }
 
@@ -239,11 +239,10 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 	if (atomic_load(&store->poisoned)) {
 		store->flushing = false;
 		lose_pending(store);
-		pf_settle_wake(store, true);
+		pf_settle_wake(store);
 		return;
 	}
 	group = pf_log_take(store);
-	store->last_txns = group->txn_count;
 	if (pf_group_size(group->bytes) > store->group_max)
 		r = admit_largest(store);
 	pthread_mutex_unlock(&store->lock);
@@ -256,9 +255,12 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 	store->flushing = false;
 	if (r == 0)
 		group_written(store, group);
-	if (atomic_load(&store->poisoned)) /* by us, or while we wrote */
+	if (atomic_load(&store->poisoned)) { /* by us, or while we wrote */
 		lose_pending(store);
-	pf_settle_wake(store, true);
+		pf_settle_wake(store);
+	} else {
+		pf_settle_wake_durable(store, store->log.written - 1);
+	}
 	if (apply)
 		pf_apply_all(store);
 	else if (store->flusher_sleeps && store->log.applied < store->log.written)
@@ -272,8 +274,6 @@ static uint64_t flush_time(const struct pf_store *store)
 {
 	if (!pf_flush_possible(store))
 		return UINT64_MAX;
-	if (store->flush_urgent)
-		return 0;
 	switch (store->config.sync) {
 	case PINFOLD_SYNC_SYNC: /* who waits leads; whoever only listens is served at once, others soon */
 		return atomic_load(&store->event_fd) >= 0 ? 0 : store->oldest_ns + LONELY_NS;
@@ -303,7 +303,6 @@ static void *flusher(void *arg)
 			continue;
 		}
 		if (when != UINT64_MAX && (when == 0 || pf_clock_ns() >= when)) {
-			store->flush_urgent = false;
 			pf_flush_lead(store, true);
 		} else if (when == UINT64_MAX && (store->config.sync != PINFOLD_SYNC_SYNC || quiet++ > QUIET_TURNS)) {
 			store->flusher_sleeps = true;
@@ -344,6 +343,21 @@ static void *checkpointer(void *arg)
 	return NULL;
 }
 
+/*
+ * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
+ * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
+ * real-time threads stays what it is.
+ */
+static void be_patient(const struct pf_store *store, pthread_t thread)
+{
+	struct sched_param param;
+	int policy;
+
+	if (store->config.sync != PINFOLD_SYNC_SYNC && pthread_getschedparam(thread, &policy, &param) == 0 &&
+	    policy == SCHED_OTHER)
+		pthread_setschedparam(thread, SCHED_BATCH, &param);
+}
+
 int pf_threads_start(struct pf_store *store)
 {
 	sigset_t all, before;
@@ -357,6 +371,8 @@ int pf_threads_start(struct pf_store *store)
 		r = -pthread_create(&store->checkpointer, NULL, checkpointer, store);
 		if (r == 0) {
 			store->threads_running = true;
+			be_patient(store, store->flusher);
+			be_patient(store, store->checkpointer);
 			pthread_setname_np(store->flusher, "pinfold-flush");
 			pthread_setname_np(store->checkpointer, "pinfold-ckpt");
 		} else {

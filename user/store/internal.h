@@ -62,6 +62,7 @@ struct pf_file {
 	uint32_t id;
 	int fd;      /* read-write; -1 in a read-only store */
 	int read_fd;
+	_Atomic int direct_fd; /* for bulk writes past the page cache: -1 not opened yet, -2 the filesystem has none */
 	char name[16];
 	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
@@ -110,7 +111,7 @@ struct pf_group {
 
 #define PF_GROUPS 64u
 #define PF_NODE_NONE UINT32_MAX
-#define PF_RING_NODES (1u << 17)
+#define PF_RING_NODES (1u << 18)
 /** Transactions beyond this many bytes or nodes take the large area. */
 #define PF_SMALL_BYTES (1u << 20)
 #define PF_SMALL_NODES (1u << 13)
@@ -125,6 +126,7 @@ struct pf_log {
 	uint64_t opened, sealed, written, applied; /* endless counts of groups */
 	uint64_t pending_bytes;        /* ordered, not taken by a leader */
 	_Atomic uint32_t pending_txns; /* changed under lock */
+	_Atomic uint32_t pace_us;      /* what async committers wait, each after its own; changed under lock */
 	bool large_busy;               /* somebody has the large area, until what is in it is applied */
 	uint64_t large_lsn;            /* end of that; 0: not ordered yet */
 };
@@ -223,11 +225,11 @@ struct pf_store {
 	pthread_mutex_t lock;
 	pthread_cond_t flusher_wake, checkpointer_wake;
 	struct pf_log log;          /* ordered, not applied */
-	bool flushing, applying, stuck, flush_urgent, stop, checkpoint_wanted, threads_running;
+	bool flushing, applying, stuck, stop, checkpoint_wanted, threads_running;
 	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
 	uint64_t flush_ns;          /* how long a flush takes, on the whole */
-	uint32_t last_txns;         /* in the last group */
+	uint32_t in_flight;         /* transactions of the last group, and behind it when it was durable */
 	_Atomic uint32_t spinners;  /* waiters that spin */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
 	struct pf_log_point applied_point; /* end of the last applied group */
@@ -237,7 +239,7 @@ struct pf_store {
 	char poison_reason[120];
 	uint64_t commit_count, commit_bytes, flush_count;
 	uint64_t recovered_txns, recovered_bytes;
-	_Atomic uint32_t settle_word, settle_waiters; /* futex: moves when an LSN does */
+	_Atomic uint32_t settle_word, settle_waiters; /* futex: moves when an LSN does; who sleeps on it */
 	_Atomic int event_fd;
 	pthread_t flusher, checkpointer;
 
@@ -315,6 +317,8 @@ void pf_log_done(struct pf_store *store);
 enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn);
 /** Appends @txn, whose record is sealed and ends at @end_lsn. There is room. */
 void pf_log_append(struct pf_store *store, const struct pf_txn *txn, uint64_t end_lsn);
+/** Sets the pace by how much room is taken. lock held. */
+void pf_log_pace_set(struct pf_store *store);
 static inline bool pf_log_pending(const struct pf_log *log)
 {
 	return log->opened > log->written;
@@ -397,8 +401,13 @@ void pf_threads_stop(struct pf_store *store);
 /* ---- settle.c ---- */
 /** Waits until @lsn is durable (and applied). @deadline_ns 0: for ever. Leads flushes meanwhile. */
 int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadline_ns);
-/** Wakes whoever waits for an LSN. @event: and whoever polls, as durable_lsn moved or never will. */
-void pf_settle_wake(struct pf_store *store, bool event);
+/** Wakes whoever waits for an LSN, and whoever polls: the store takes no more changes. */
+void pf_settle_wake(struct pf_store *store);
+/** Wakes whoever waits for applied_lsn, which moved, or never will. */
+void pf_settle_wake_applied(struct pf_store *store);
+/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of
+ * those who wait for a later one. lock held. */
+void pf_settle_wake_durable(struct pf_store *store, uint64_t group);
 
 /* ---- txn.c ---- */
 /** Orders @txn, which stays its owner's. @wake: the caller will not wait, so the flusher must know. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -134,17 +135,42 @@ void pf_io_ring_close(struct pf_io_ring *ring)
 	free(ring);
 }
 
+/* Whether whoever writes sleeps until it is done, and nobody else takes the submission. Then the write itself may as
+ * well: the ring would have the flush done by a worker of the kernel, which waits for a processor where all are busy,
+ * for milliseconds. */
+static bool writes_itself(const struct pf_io_ring *ring)
+{
+	return ring->ring.is.wait == PF_RING_INTERRUPT && !ring->ring.is.sq_polling;
+}
+
 const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t size)
 {
-	return pf_ring_describe(&ring->ring, buf, size);
+	pf_ring_describe(&ring->ring, buf, size);
+	if (writes_itself(ring))
+		snprintf(buf + strlen(buf), size - strlen(buf), " (commits by pwritev2)");
+	return buf;
+}
+
+static ssize_t write_through(int fd, const void *data, size_t size, uint64_t offset)
+{
+	const struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+	ssize_t n;
+
+	do
+		n = pwritev2(fd, &part, 1, (off_t)offset, RWF_DSYNC);
+	while (n < 0 && errno == EINTR); /* then nothing was begun */
+	return n < 0 ? -errno : n;
 }
 
 ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data, size_t size, uint64_t offset)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring.uring);
+	struct io_uring_sqe *sqe;
 	struct io_uring_cqe *cqe;
 	int r;
 
+	if (writes_itself(ring))
+		return write_through(fd, data, size, offset);
+	sqe = io_uring_get_sqe(&ring->ring.uring);
 	if (!sqe || size > INT32_MAX)
 		return -EINVAL;
 	/* one request and not a write linked to an fsync: that costs a second trip through a kernel

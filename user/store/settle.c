@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * settle.c - waiting for an LSN: to be durable, or applied too. Tickets are LSNs.
+ *
+ * DESIGN: all sleep on one futex, each with the bit of the group that its LSN is in. So a flush wakes those whose
+ * commits it carried, and one of the others, to lead the next.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -18,19 +21,65 @@
 #define SPIN_NS_MAX 300000u
 #define SPINNERS_MAX 1u
 
-void pf_settle_wake(struct pf_store *store, bool event)
+/* Groups take turns with the other bits. */
+#define WAITS_APPLIED (1u << 31)
+
+static uint32_t group_bit(uint64_t group)
+{
+	return 1u << group % 31;
+}
+
+static void wake(struct pf_store *store, int count, uint32_t bits)
+{
+	if (atomic_load(&store->settle_waiters) > 0)
+		syscall(SYS_futex, &store->settle_word, FUTEX_WAKE_BITSET_PRIVATE, count, NULL, NULL, bits);
+}
+
+static void tell(struct pf_store *store)
 {
 	const uint64_t one = 1;
 	int fd = atomic_load(&store->event_fd);
 
-	atomic_fetch_add(&store->settle_word, 1);
-	if (atomic_load(&store->settle_waiters) > 0)
-		syscall(SYS_futex, &store->settle_word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	if (event && fd >= 0) {
+	if (fd >= 0) {
 		ssize_t n = write(fd, &one, sizeof(one));
 
 		(void)n; /* fails only on a full counter, which is readable all the same */
 	}
+}
+
+void pf_settle_wake(struct pf_store *store)
+{
+	atomic_fetch_add(&store->settle_word, 1);
+	wake(store, INT_MAX, FUTEX_BITSET_MATCH_ANY);
+	tell(store);
+}
+
+void pf_settle_wake_applied(struct pf_store *store)
+{
+	atomic_fetch_add(&store->settle_word, 1);
+	wake(store, INT_MAX, WAITS_APPLIED);
+}
+
+void pf_settle_wake_durable(struct pf_store *store, uint64_t group)
+{
+	atomic_fetch_add(&store->settle_word, 1);
+	wake(store, INT_MAX, group_bit(group));
+	if (pf_log_pending(&store->log)) /* it is not durable, so it leads */
+		wake(store, 1, ~(group_bit(group) | WAITS_APPLIED));
+	tell(store);
+}
+
+/* What wakes whoever waits for @lsn. lock held. */
+static uint32_t wait_bits(const struct pf_store *store, uint64_t lsn, bool applied)
+{
+	const struct pf_log *log = &store->log;
+	uint64_t group = log->written;
+
+	if (atomic_load(&store->durable_lsn) >= lsn) /* no leader any more: not to be woken for one */
+		return WAITS_APPLIED;
+	while (group + 1 < log->opened && log->group[group % PF_GROUPS].end_lsn < lsn)
+		group++;
+	return group_bit(group) | (applied ? WAITS_APPLIED : 0);
 }
 
 /*
@@ -88,34 +137,35 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 	const _Atomic uint64_t *target = applied ? &store->applied_lsn : &store->durable_lsn;
 	int r = 0;
 
-	atomic_fetch_add(&store->settle_waiters, 1);
 	while (atomic_load_explicit(target, memory_order_acquire) < lsn) {
 		uint32_t word = atomic_load(&store->settle_word);
-		struct timespec left, *timeout = NULL;
+		struct timespec until, *timeout = NULL;
+		uint32_t bits;
 
 		pthread_mutex_lock(&store->lock);
 		r = settle_step(store, lsn, applied);
+		bits = wait_bits(store, lsn, applied);
 		pthread_mutex_unlock(&store->lock);
 		if (r < 0)
 			break;
 		if (r > 0)
 			continue;
 		if (deadline_ns) {
-			uint64_t now = pf_clock_ns();
-
-			if (now >= deadline_ns) {
+			if (pf_clock_ns() >= deadline_ns) {
 				r = pf_error(-ETIMEDOUT, "%s: not durable in time", store->dir);
 				break;
 			}
-			left = pf_clock_timespec(deadline_ns - now);
-			timeout = &left;
+			until = pf_clock_timespec(deadline_ns);
+			timeout = &until;
 		} else if (spin(store, target, lsn)) {
 			continue;
 		}
+		/* whoever moved the word before it saw us made the wait end at once */
+		atomic_fetch_add(&store->settle_waiters, 1);
 		if (atomic_load_explicit(target, memory_order_acquire) < lsn)
-			syscall(SYS_futex, &store->settle_word, FUTEX_WAIT_PRIVATE, word, timeout, NULL, 0);
+			syscall(SYS_futex, &store->settle_word, FUTEX_WAIT_BITSET_PRIVATE, word, timeout, NULL, bits);
+		atomic_fetch_sub(&store->settle_waiters, 1);
 	}
-	atomic_fetch_sub(&store->settle_waiters, 1);
 	return r == -EALREADY || r > 0 ? 0 : r; /* durable, but what is there cannot be applied: visible all the same */
 }
 

@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A transaction that was larger is not kept for the next. */
 #define KEPT_BYTES (1u << 20)
@@ -191,10 +192,19 @@ static int add_range(struct pf_txn *txn, uint32_t file_id, uint64_t offset, cons
 	return 0;
 }
 
+/* Whether the last thing said of an extent was a write to this one. It was checked then, and will be when ordered. */
+static bool writes_last(const struct pf_txn *txn, const struct pinfold_extent *extent)
+{
+	const struct pf_ref *ref = &txn->refs[txn->ref_count - 1];
+
+	return txn->ref_count > 0 && ref->kind == PF_REF_WRITE && same_extent(&ref->extent, extent);
+}
+
 int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		 size_t size)
 {
-	int r = pf_extent_check(txn->store, extent);
+	const bool known = writes_last(txn, extent);
+	int r = known ? 0 : pf_extent_check(txn->store, extent);
 
 	if (r < 0)
 		return r;
@@ -203,7 +213,8 @@ int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64
 				(unsigned long long)offset, extent->len);
 	if (size == 0)
 		return 0;
-	r = add_ref(txn, extent, PF_REF_WRITE);
+	if (!known)
+		r = add_ref(txn, extent, PF_REF_WRITE);
 	if (r < 0)
 		return r;
 	return add_range(txn, extent->file_id, extent->offset + offset, data, (uint32_t)size);
@@ -367,6 +378,8 @@ static uint64_t order(struct pf_txn *txn, struct pf_quarantine **items)
 
 	pf_record_seal(txn->record, lsn, store->next_txn_id++);
 	pf_log_append(store, txn, end);
+	if (store->config.sync == PINFOLD_SYNC_ASYNC)
+		pf_log_pace_set(store);
 	store->commit_count++;
 	store->commit_bytes += txn->length;
 	change_extents(txn, items, end);
@@ -435,11 +448,23 @@ static int submit(struct pf_txn *txn, bool wake, pinfold_ticket *ret_ticket)
 	return r;
 }
 
+void pf_txn_pace(struct pf_store *store)
+{
+	const uint32_t us = atomic_load_explicit(&store->log.pace_us, memory_order_relaxed);
+	const struct timespec time = { .tv_nsec = (long)us * 1000 };
+
+	if (us && store->config.sync == PINFOLD_SYNC_ASYNC)
+		nanosleep(&time, NULL);
+}
+
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket)
 {
+	struct pf_store *store = txn->store;
 	int r = submit(txn, true, ret_ticket);
 
 	pf_txn_free(txn);
+	if (r == 0)
+		pf_txn_pace(store);
 	return r;
 }
 
@@ -455,5 +480,7 @@ int pf_txn_commit(struct pf_txn *txn)
 	int r = submit(txn, store->config.sync != PINFOLD_SYNC_SYNC, &ticket); /* in sync mode we lead ourselves */
 
 	pf_txn_free(txn);
+	if (r == 0)
+		pf_txn_pace(store);
 	return r < 0 ? r : pf_ticket_settle(store, ticket);
 }

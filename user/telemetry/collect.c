@@ -99,6 +99,8 @@ static void collect_slice(struct pf_telemetry *telemetry, uint32_t file_id, uint
 	telemetry->order[telemetry->view_count++] = slice;
 	if (status->pinned != slice->pinned || !status->in_use)
 		slice->sample.count = 0; /* pinning maps everything; a freed slice is nobody's */
+	if (status->pinned && !slice->pinned)
+		slice->pinned_ms = telemetry->last_turn_ms;
 	slice->pinned = status->pinned;
 	slice->in_use = status->in_use;
 	slice->extent_flags = status->extent_flags;

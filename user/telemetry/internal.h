@@ -21,6 +21,7 @@ struct pf_slice {
 	uint32_t resident_pages; /* UINT32_MAX: not known */
 	int32_t resident_change; /* since the scan before, until observed */
 	uint32_t extent_flags;
+	uint64_t pinned_ms; /* since when; if pinned */
 	bool in_use, pinned;
 };
 
@@ -54,6 +55,7 @@ struct pf_telemetry {
 	struct pf_sampler *sampler;
 	double sample_credit;
 	double pinned_rate;              /* samples of pinned slices per second, see place.c */
+	bool pinned_asked;               /* there were pins to be sampled in the last turn */
 	uint64_t pinned_majors;          /* of this turn */
 	double pinned_hits;              /* samples of pinned slices found touched at random in this turn */
 	uint64_t sample_hit_count, sample_ns_total;
@@ -91,7 +93,7 @@ void pf_nodes_find_homes(struct pf_telemetry *telemetry);
  */
 double pf_pinned_sample_rate(double rate, double hits_per_s, double stall_per_s, uint64_t majors);
 /** Whether @slice is a pin that may be out of use and has too few samples to know. */
-bool pf_is_suspect(const struct pf_slice *slice);
+bool pf_is_suspect(const struct pf_slice *slice, uint64_t now_ms);
 void pf_place_samples(struct pf_telemetry *telemetry, double dt_s);
 void pf_scan_residency(struct pf_telemetry *telemetry);
 

@@ -12,6 +12,8 @@
  * elsewhere hold the readers up for milliseconds, as after a hot set has moved, touches may cost a hundredth of
  * that: then all pins can be asked at once whether they are still in use. A slice with an untouched sample, or one
  * that is in doubt since a scan took its samples, is a suspect and gets a further one each turn.
+ * A pin that is young needs none: the misses that earned it are its evidence. So after a move the pins of old are
+ * asked, and the readers of the new ones are left alone.
  *
  * A page stays locked only while a locked mapping maps it. If the mapping that
  * is revoked is itself the one that locks, memory pressure can take a revoked page before it
@@ -38,6 +40,8 @@
 #define SUSPECT_SAMPLES 4
 /* A pin is a suspect until it is believed so much to be in use. */
 #define SUSPECT_ALIVE 0.9f
+/* For so long a pin is young. */
+#define PIN_TRUST_MS 5000
 /* Bytes whose residency is asked for per turn: 128 slices of 2 MiB at up to 3 us. */
 #define SCAN_BYTES (128ull * (2ull << 20))
 /* Part of the rate that slices which are not pinned may use. */
@@ -74,9 +78,14 @@ static uint32_t place_in(struct pf_telemetry *telemetry, uint64_t position, uint
 	return placed;
 }
 
-bool pf_is_suspect(const struct pf_slice *slice)
+static bool is_young(const struct pf_slice *slice, uint64_t now_ms)
 {
-	return slice->in_use && slice->pinned && slice->sample.count < SUSPECT_SAMPLES &&
+	return slice->pinned && now_ms - slice->pinned_ms < PIN_TRUST_MS;
+}
+
+bool pf_is_suspect(const struct pf_slice *slice, uint64_t now_ms)
+{
+	return slice->in_use && slice->pinned && !is_young(slice, now_ms) && slice->sample.count < SUSPECT_SAMPLES &&
 	       (slice->sample.count || slice->heat.alive < SUSPECT_ALIVE);
 }
 
@@ -86,7 +95,7 @@ static uint64_t place_suspects(struct pf_telemetry *telemetry, uint64_t budget)
 	uint64_t placed = 0;
 
 	for (uint64_t i = 0; i < telemetry->view_count && placed < budget; i++) {
-		if (pf_is_suspect(telemetry->order[i]))
+		if (pf_is_suspect(telemetry->order[i], telemetry->last_turn_ms))
 			placed += place_in(telemetry, i, 1);
 	}
 	return placed;
@@ -120,7 +129,7 @@ static uint64_t place_round(struct pf_telemetry *telemetry, bool pinned, uint32_
 		*cursor = position + 1 < n ? position + 1 : 0;
 		if (!slice->in_use || slice->pinned != pinned || slice->sample.count == PF_SAMPLE_SLICE_MAX)
 			continue;
-		if (!pinned && slice->resident_pages == 0)
+		if (pinned ? is_young(slice, telemetry->last_turn_ms) : slice->resident_pages == 0)
 			continue;
 		tries--;
 		placed += place_in(telemetry, position, per_slice);
@@ -133,10 +142,12 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
 	uint64_t budget, pinned_budget, resident_budget, placed;
 
-	telemetry->pinned_rate = fmin(pf_pinned_sample_rate(telemetry->pinned_rate, telemetry->pinned_hits / dt_s,
-							    telemetry->heat.turn_stall_s / dt_s,
-							    telemetry->pinned_majors),
-				      telemetry->sample_rate_per_s);
+	/* silence tells nothing where nobody was asked */
+	if (telemetry->pinned_asked)
+		telemetry->pinned_rate = pf_pinned_sample_rate(telemetry->pinned_rate, telemetry->pinned_hits / dt_s,
+							       telemetry->heat.turn_stall_s / dt_s,
+							       telemetry->pinned_majors);
+	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_HITS_MAX), telemetry->sample_rate_per_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
 	if (telemetry->sample_credit > most)
 		telemetry->sample_credit = most;
@@ -146,6 +157,7 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 	placed += place_round(telemetry, true, SAMPLES_PINNED,
 			      pinned_budget < budget - placed ? pinned_budget : budget - placed,
 			      &telemetry->pinned_cursor);
+	telemetry->pinned_asked = placed;
 	/* The rest is kept for the moment when pins fall silent. */
 	resident_budget = (uint64_t)ceil(RESIDENT_SHARE * telemetry->sample_rate_per_s * dt_s);
 	placed += place_round(telemetry, false, SAMPLES_RESIDENT,

@@ -162,7 +162,6 @@ int pf_telemetry_new(const struct pf_watch *watch, const struct pf_telemetry_con
 	telemetry->slice_size = 1ull << telemetry->params.slice_shift;
 	telemetry->sample_rate_per_s = config->sample_rate_per_s ? config->sample_rate_per_s : SAMPLE_RATE;
 	telemetry->no_sampling = config->no_sampling;
-	telemetry->pinned_rate = telemetry->sample_rate_per_s;
 	telemetry->halflife_ms = config->heat_halflife_ms ? config->heat_halflife_ms : HALFLIFE_MS;
 	pf_heat_init(&telemetry->heat, telemetry->halflife_ms / 1e3, window_min * 60.0,
 		     (double)telemetry->slice_size / PF_SAMPLE_BLOCK);

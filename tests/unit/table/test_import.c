@@ -281,6 +281,65 @@ TEST_F_TIMEOUT(import, killed_and_resumed, 60)
 	ASSERT_EQ(0, env_open(&self->env));
 }
 
+/* Whoever gives the wrong field as key has many records of few keys: the last of each counts, and that takes no age. */
+TEST_F_TIMEOUT(import, many_records_of_few_keys, 60)
+{
+	uint8_t value[200] = {0};
+	size_t size;
+
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	for (uint32_t i = 0; i < 200000; i++) {
+		uint32_t key = i % 3;
+
+		memcpy(value, &i, sizeof(i));
+		ASSERT_EQ(0, pf_import_add(self->import,
+					   &(struct pinfold_record){&key, sizeof(key), value, 4 + i % 190}, 1));
+	}
+	ASSERT_EQ(0, pf_import_end(self->import));
+	for (uint32_t i = 199997; i < 200000; i++) {
+		uint32_t key = i % 3, found = 0;
+
+		ASSERT_EQ(0, pf_table_get(self->t, &key, sizeof(key), value, sizeof(value), &size));
+		memcpy(&found, value, sizeof(found));
+		EXPECT_EQ(i, found);
+		EXPECT_EQ(4 + i % 190, size);
+	}
+	EXPECT_EQ(0, env_verify(&self->env));
+	ASSERT_EQ(0, env_reopen(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+TEST_F(import, what_is_no_record_is_refused_alone)
+{
+	uint32_t key = 7;
+	struct pinfold_record records[2] = {{&key, sizeof(key), "seven", 5}, {&key, 0, "none", 4}};
+
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	EXPECT_EQ(-EINVAL, pf_import_add(self->import, records, 2));
+	records[1] = (struct pinfold_record){&key, sizeof(key), "more", PINFOLD_VALUE_MAX + 1};
+	EXPECT_EQ(-EINVAL, pf_import_add(self->import, records, 2));
+	records[1] = (struct pinfold_record){&key, sizeof(key), NULL, 4};
+	EXPECT_EQ(-EINVAL, pf_import_add(self->import, records, 2));
+	ASSERT_EQ(0, add(self->import, 0, 3));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, wrong(self->t, 3));
+}
+
+TEST_F(import, stop_keeps_what_was_marked)
+{
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	ASSERT_EQ(0, add(self->import, 0, 90));
+	pf_import_stop(self->import);
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	EXPECT_EQ(90, self->mark.records);
+	EXPECT_EQ(2 * 89, self->mark.line);
+	ASSERT_EQ(0, add(self->import, 90, 2000));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, wrong(self->t, 2000));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
 TEST(index_that_outgrows_memory_goes_on_by_puts)
 {
 	struct pinfold_import_mark mark;

@@ -4,6 +4,7 @@
 #include "kselftest_harness.h"
 #include "store/table/lease.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -186,6 +187,146 @@ TEST_F(lease, submission_is_one_transaction_of_single_operations)
 	ASSERT_EQ(0, renew(self->l, "x", ops[0].ret_token, 50)); /* keeps what was there */
 	ASSERT_EQ(0, pf_lease_get(self->l, "x", 1, &lease));
 	EXPECT_EQ(5, lease.data_size);
+}
+
+static uint64_t commit_bytes(struct pf_store *store)
+{
+	struct pinfold_store_stats stats;
+
+	pf_store_stat(store, &stats);
+	return stats.commit_bytes;
+}
+
+/* A lease that exists is written over where it is, and only up to what differs: no line, no count. */
+TEST_F(lease, renewal_and_steal_stay_in_place)
+{
+	struct pinfold_lease lease;
+	uint64_t a, b, before;
+
+	ASSERT_EQ(0, acquire(self->l, "a", 1, 1000, &a));
+	ASSERT_EQ(0, renew(self->l, "a", a, 900));
+	self->now_ms += 5;
+	before = commit_bytes(self->env.store);
+	ASSERT_EQ(0, renew(self->l, "a", a, 900));
+	/* record header, range header, then checksum, sizes, key, and the lease up to its expiry, padded */
+	EXPECT_EQ(40u + 16 + 56, commit_bytes(self->env.store) - before);
+	before = commit_bytes(self->env.store);
+	ASSERT_EQ(0, renew(self->l, "a", a, 900)); /* in the same millisecond: nothing differs */
+	EXPECT_EQ(0u, commit_bytes(self->env.store) - before);
+	self->now_ms += 900;
+	before = commit_bytes(self->env.store);
+	ASSERT_EQ(0, steal(self->l, "a", 2, 0, &b));
+	EXPECT_GE(40u + 16 + 64, commit_bytes(self->env.store) - before);
+	REOPEN();
+	ASSERT_EQ(0, pf_lease_get(self->l, "a", 1, &lease));
+	EXPECT_EQ(b, lease.token);
+	EXPECT_EQ(2, lease.node);
+}
+
+/* More actors than are asked for ahead, each named several times in one submission, come, go and come back in it. */
+TEST_F(lease, operations_of_a_submission_see_each_other)
+{
+	enum { ACTORS = 50, OPS = 6 };
+	static struct pinfold_lease_op ops[ACTORS * OPS];
+	static char names[ACTORS][8];
+	uint64_t first, granted = 0;
+	pinfold_ticket ticket;
+	size_t n = 0;
+
+	ASSERT_EQ(0, acquire(self->l, "first", 1, 1000, &first));
+	for (unsigned i = 0; i < ACTORS; i++) {
+		size_t size = (size_t)snprintf(names[i], sizeof(names[i]), "m%u", i);
+		struct pinfold_lease_op op = { .actor = names[i], .actor_size = size, .ttl_ms = 10, .node = 3 };
+
+		/* tokens are handed out in order: so those of this submission are known */
+		op.what = PINFOLD_LEASE_ACQUIRE;
+		ops[n++] = op;
+		op.what = PINFOLD_LEASE_RENEW;
+		op.token = first + ++granted;
+		op.data = names[i];
+		op.data_size = (uint32_t)size;
+		ops[n++] = op;
+		op.what = PINFOLD_LEASE_RELEASE;
+		ops[n++] = op;
+		ops[n++] = op; /* a second time: refused */
+		op.what = PINFOLD_LEASE_ACQUIRE;
+		ops[n++] = op;
+		op.what = PINFOLD_LEASE_RENEW;
+		op.token = first + ++granted;
+		op.data = NULL;
+		op.data_size = 0;
+		op.ttl_ms = 500;
+		ops[n++] = op;
+	}
+	ASSERT_EQ(0, pf_lease_submit(self->l, ops, n, &ticket));
+	for (size_t i = 0; i < n; i++)
+		EXPECT_EQ(i % OPS == 3 ? -ESTALE : 0, ops[i].result);
+	REOPEN();
+	for (unsigned i = 0; i < ACTORS; i++) {
+		struct pinfold_lease lease;
+
+		ASSERT_EQ(0, pf_lease_get(self->l, names[i], strlen(names[i]), &lease));
+		EXPECT_EQ(first + 2 * i + 2, lease.token);
+		EXPECT_EQ(500, lease.ttl_ms);
+		EXPECT_EQ(strlen(names[i]), lease.data_size);
+	}
+	/* and again, now all in place */
+	for (size_t i = 0; i < ACTORS; i++)
+		ops[i] = (struct pinfold_lease_op){ .what = PINFOLD_LEASE_RENEW, .actor = names[i],
+						    .actor_size = strlen(names[i]), .ttl_ms = 700,
+						    .token = first + 2 * i + 2, .data = "new", .data_size = 3 };
+	ASSERT_EQ(0, pf_lease_submit(self->l, ops, ACTORS, &ticket));
+	for (unsigned i = 0; i < ACTORS; i++) {
+		struct pinfold_lease lease;
+
+		EXPECT_EQ(0, ops[i].result);
+		ASSERT_EQ(0, pf_lease_get(self->l, names[i], strlen(names[i]), &lease));
+		EXPECT_EQ(3, lease.data_size);
+		EXPECT_EQ(0, memcmp("new", lease.data, 4)); /* and nothing left of the old */
+	}
+	ASSERT_EQ(0, env_verify(&self->env));
+}
+
+/* Flips a bit of the one place in the first data file where @bytes stand. */
+static int damage(struct env *env, const char *bytes)
+{
+	static char block[1 << 20];
+	char path[96];
+	int fd, r = -ENOENT;
+
+	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
+	fd = open(path, O_RDWR);
+	for (off_t at = 0; fd >= 0 && r == -ENOENT && (at = lseek(fd, at, SEEK_DATA)) >= 0; at += sizeof(block)) {
+		ssize_t n = pread(fd, block, sizeof(block), at);
+		char *found = n > 0 ? memmem(block, (size_t)n, bytes, strlen(bytes)) : NULL;
+		char other;
+
+		if (!found)
+			continue;
+		other = *found ^ 1;
+		r = pwrite(fd, &other, 1, at + (found - block)) == 1 ? 0 : -errno;
+	}
+	close(fd);
+	return r;
+}
+
+/* What a renewal keeps must not be kept, with a new checksum, if it is not what was written. */
+TEST_F(lease, damage_is_not_renewed)
+{
+	struct pinfold_lease_op op = { .what = PINFOLD_LEASE_ACQUIRE, .actor = "a", .actor_size = 1, .ttl_ms = 1000,
+				       .node = 1, .data = "the holder's own words", .data_size = 22 };
+	struct pinfold_lease lease;
+	uint64_t token;
+
+	ASSERT_EQ(0, pf_lease_do(self->l, &op, &token));
+	ASSERT_EQ(0, env_close(&self->env));
+	ASSERT_EQ(0, damage(&self->env, op.data));
+	ASSERT_EQ(0, env_open(&self->env));
+	ASSERT_EQ(0, pf_leases_open(self->env.store, "actors", 0, &self->l));
+	EXPECT_EQ(-EUCLEAN, pf_lease_get(self->l, "a", 1, &lease));
+	EXPECT_EQ(-EUCLEAN, renew(self->l, "a", token, 1000));
+	EXPECT_EQ(-EUCLEAN, steal(self->l, "a", 2, token, &token));
+	ASSERT_EQ(0, acquire(self->l, "b", 1, 1000, &token)); /* others are not harmed */
 }
 
 TEST_F(lease, bad_arguments)

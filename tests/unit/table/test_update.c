@@ -214,4 +214,88 @@ TEST_F(update, readers_see_whole_and_current_values)
 	EXPECT_EQ(0, pf_table_verify(self->env.store, NULL, NULL, NULL));
 }
 
+/* Many threads submit to one table at once: each is carried out once, whoever does it, and fails by its own words. */
+#define CROWD 12
+#define TURNS 300
+struct one {
+	struct pf_table *table;
+	uint64_t own, grants; /* own counter; of the shared one, how often ours was the change */
+	unsigned index, failed;
+};
+
+/* A transaction that no journal of the fixture takes. */
+static int submit_too_much(struct pf_table *table)
+{
+	static uint8_t value[PINFOLD_VALUE_MAX];
+	static uint32_t keys[100];
+	struct pinfold_change changes[100];
+	pinfold_ticket ticket;
+
+	for (uint32_t i = 0; i < 100; i++)
+		changes[i] = (struct pinfold_change){
+			.key = &keys[i], .key_size = 4, .value = value, .value_size = sizeof(value)};
+	for (uint32_t i = 0; i < 100; i++)
+		__atomic_store_n(&keys[i], 1000000 + i, __ATOMIC_RELAXED);
+	return pf_table_submit(table, changes, 100, &ticket);
+}
+
+static void *crowd_run(void *arg)
+{
+	struct one *one = arg;
+	uint64_t shared = 0;
+
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		uint64_t next = one->own + 1, shared_next = shared + 1;
+		uint32_t key = one->index, all = 99;
+		struct pinfold_change changes[] = {
+			{ .key = &key, .key_size = 4, .value = &next, .value_size = 8, .expected = &one->own,
+			  .expected_size = 8, .flags = PINFOLD_CHANGE_COMPARE },
+			{ .key = &all, .key_size = 4, .value = &shared_next, .value_size = 8, .expected = &shared,
+			  .expected_size = 8, .flags = PINFOLD_CHANGE_COMPARE },
+		};
+		pinfold_ticket ticket = 0;
+		size_t size;
+
+		if (one->index == 0 && turn % 50 == 0 &&
+		    (submit_too_much(one->table) != -E2BIG || !strstr(pf_error_text(), "transaction of more than")))
+			one->failed++;
+		if (pf_table_submit(one->table, changes, 2, &ticket) < 0 || !ticket || changes[0].result < 0)
+			one->failed++;
+		one->own = next;
+		one->grants += changes[1].result == 0;
+		if (pf_table_get(one->table, &all, 4, &shared, 8, &size) < 0)
+			one->failed++;
+	}
+	return NULL;
+}
+
+TEST_F(update, a_crowd_submits)
+{
+	struct one ones[CROWD];
+	pthread_t threads[CROWD];
+	uint64_t zero = 0, value, grants = 0;
+	uint32_t all = 99;
+	size_t size;
+
+	ASSERT_EQ(0, pf_table_put(self->table, &all, 4, &zero, 8));
+	for (uint32_t i = 0; i < CROWD; i++)
+		ASSERT_EQ(0, pf_table_put(self->table, &i, 4, &zero, 8));
+	for (unsigned i = 0; i < CROWD; i++) {
+		ones[i] = (struct one){ .table = self->table, .index = i };
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, crowd_run, &ones[i]));
+	}
+	for (uint32_t i = 0; i < CROWD; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, ones[i].failed);
+		ASSERT_EQ(0, pf_table_get(self->table, &i, 4, &value, 8, &size));
+		EXPECT_EQ(TURNS, value);
+		grants += ones[i].grants;
+	}
+	ASSERT_EQ(0, pf_table_get(self->table, &all, 4, &value, 8, &size));
+	EXPECT_EQ(grants, value);
+	EXPECT_LT(0, grants);
+	ASSERT_EQ(0, env_reopen(&self->env));
+	EXPECT_EQ(0, pf_table_verify(self->env.store, NULL, NULL, NULL));
+}
+
 TEST_HARNESS_MAIN

@@ -37,18 +37,19 @@ TEST(major_faults_in_pins_lower_the_rate_whatever_else_stalls)
 
 TEST(a_pin_in_doubt_stays_a_suspect_without_samples)
 {
-	struct pf_slice slice = {.in_use = true, .pinned = true, .heat.alive = 1};
+	struct pf_slice slice = {.in_use = true, .pinned = true, .pinned_ms = 1000, .heat.alive = 1};
 
-	ASSERT_FALSE(pf_is_suspect(&slice));
+	ASSERT_FALSE(pf_is_suspect(&slice, 20000));
 	slice.sample.count = 1; /* untouched so far */
-	ASSERT_TRUE(pf_is_suspect(&slice));
+	ASSERT_FALSE(pf_is_suspect(&slice, 1500)); /* young */
+	ASSERT_TRUE(pf_is_suspect(&slice, 20000));
 	slice.sample.count = 0; /* a scan touched it */
 	slice.heat.alive = 0.5f;
-	ASSERT_TRUE(pf_is_suspect(&slice));
+	ASSERT_TRUE(pf_is_suspect(&slice, 20000));
 	slice.sample.count = PF_SAMPLE_SLICE_MAX;
-	ASSERT_FALSE(pf_is_suspect(&slice));
+	ASSERT_FALSE(pf_is_suspect(&slice, 20000));
 	slice = (struct pf_slice){.in_use = true, .heat.alive = 0};
-	ASSERT_FALSE(pf_is_suspect(&slice)); /* not pinned */
+	ASSERT_FALSE(pf_is_suspect(&slice, 20000)); /* not pinned */
 }
 
 TEST_HARNESS_MAIN

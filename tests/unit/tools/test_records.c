@@ -66,12 +66,15 @@ TEST(a_csv_row_becomes_an_object_keyed_by_a_field)
 
 TEST(broken_csv_names_its_line)
 {
-	EXPECT_STREQ("line 3: 1 fields, but the head line names 2", failure_of("a,b\n1,2\n3\n", RECORDS_CSV, NULL));
-	EXPECT_STREQ("line 1: there is no field 'z' in the head line", failure_of("a,b\n1,2\n", RECORDS_CSV, "z"));
-	EXPECT_STREQ("line 0: there is no head line that names the fields", failure_of("\0", RECORDS_CSV, NULL));
-	EXPECT_NE(NULL, strstr(failure_of("a,b\n1,\"x\n", RECORDS_CSV, NULL), "a quote is not closed"));
+	EXPECT_STREQ("3:1: 1 fields, but the head line names 2", failure_of("a,b\n1,2\n3\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("1:1: there is no field 'z' in the head line", failure_of("a,b\n1,2\n", RECORDS_CSV, "z"));
+	EXPECT_STREQ("0:1: there is no head line that names the fields", failure_of("\0", RECORDS_CSV, NULL));
+	EXPECT_STREQ("2:3: the quote that begins here is not closed",
+		     failure_of("a,b\n1,\"x\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("3:2: 'z' follows a closing quote: a comma must",
+		     failure_of("a,b\n1,\"x\n\"z\n", RECORDS_CSV, NULL));
 	EXPECT_NE(NULL, strstr(failure_of("a,b\n1,\"x\"y\n", RECORDS_CSV, NULL), "follows a closing quote"));
-	EXPECT_STREQ("line 2: field 'b' is not UTF-8", failure_of("a,b\n1,\xff\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("2:3: field 'b' is not UTF-8", failure_of("a,b\n1,\xff\n", RECORDS_CSV, NULL));
 }
 
 TEST(a_json_line_is_kept_as_it_is)
@@ -82,11 +85,11 @@ TEST(a_json_line_is_kept_as_it_is)
 
 	expect_records(_metadata, "{\"key\": \"x\",  \"n\": 1}\n\n{\"n\": [1, 2], \"key\": 7}", RECORDS_JSONL, NULL,
 		       lines, 2);
-	EXPECT_STREQ("line 2: there is no field 'id': the key must be a string or a whole number",
+	EXPECT_STREQ("2:1: there is no field 'id': the key must be a string or a whole number",
 		     failure_of("{\"id\": 1}\n{\"x\": 1}\n", RECORDS_JSONL, "id"));
-	EXPECT_STREQ("line 1: wrong type of field 'id': the key must be a string or a whole number",
+	EXPECT_STREQ("1:1: wrong type of field 'id': the key must be a string or a whole number",
 		     failure_of("{\"id\": 1.5}\n", RECORDS_JSONL, "id"));
-	EXPECT_NE(NULL, strstr(failure_of("{\"id\": 1\n", RECORDS_JSONL, "id"), "line 1: not JSON"));
+	EXPECT_NE(NULL, strstr(failure_of("{\"id\": 1\n", RECORDS_JSONL, "id"), "1:8: not JSON"));
 }
 
 TEST(a_stanza_is_kept_whole)
@@ -103,13 +106,37 @@ TEST(a_stanza_is_kept_whole)
 
 TEST(broken_stanzas_name_their_line)
 {
-	EXPECT_STREQ("line 3: the stanza from line 1 has no field 'Package'",
+	EXPECT_STREQ("1:1: the stanza has no field 'Package'",
 		     failure_of("A: 1\nB: 2\n\nPackage: x\n", RECORDS_DEB822, NULL));
-	EXPECT_STREQ("line 2: 'no colon here' is no 'Field: value'",
+	EXPECT_STREQ("2:1: 'no colon here' is no 'Field: value'",
 		     failure_of("Package: x\nno colon here\n", RECORDS_DEB822, NULL));
-	EXPECT_STREQ("line 1: a continuation line without a field before it", failure_of(" x\n", RECORDS_DEB822, NULL));
-	EXPECT_STREQ("line 2: field 'Package' comes twice in one stanza",
+	EXPECT_STREQ("1:1: a continuation line without a field before it", failure_of(" x\n", RECORDS_DEB822, NULL));
+	EXPECT_STREQ("2:1: field 'Package' comes twice in one stanza",
 		     failure_of("Package: x\nPackage: y\n", RECORDS_DEB822, NULL));
+}
+
+TEST(line_ends_within_quotes_are_kept)
+{
+	static const struct expected rows[] = {{"1", "{\"id\":\"1\",\"t\":\"a\\r\\nb\\nc\\r\"}"}};
+
+	expect_records(_metadata, "id,t\r\n1,\"a\r\nb\nc\r\"\r\n", RECORDS_CSV, NULL, rows, 1);
+}
+
+TEST(escaped_records_are_read)
+{
+	static const struct expected records[] = {{"k\xff", "a\nb"}, {"\\", ""}};
+
+	expect_records(_metadata, "$key,$value\n\\x6bff,\"a\nb\"\n\\,\n", RECORDS_CSV, NULL, records, 2);
+	expect_records(_metadata, "{\"$key\": {\"hex\": \"6bff\"}, \"$value\": \"a\\nb\"}\n"
+		       "{\"$value\": \"\", \"$key\": \"\\\\\"}\n", RECORDS_JSONL, NULL, records, 2);
+	expect_records(_metadata, "Pinfold-Key: \\x6bff\nPinfold-Value: \\x610a62\n\n"
+		       "Pinfold-Key: \\\nPinfold-Value:\n", RECORDS_DEB822, NULL, records, 2);
+	EXPECT_NE(NULL, strstr(failure_of("$key,$value\na,\\x5\n", RECORDS_CSV, NULL), "2:3: what follows"));
+	EXPECT_NE(NULL, strstr(failure_of("$key,$value\n\\x5g,b\n", RECORDS_CSV, NULL), "2:1: what follows"));
+	EXPECT_NE(NULL, strstr(failure_of("{\"$key\": 1, \"$value\": \"\"}\n", RECORDS_JSONL, NULL),
+			       "1:1: '$key' must be"));
+	EXPECT_NE(NULL, strstr(failure_of("Pinfold-Key: \\x5\nPinfold-Value: x\n", RECORDS_DEB822, NULL),
+			       "1:1: what follows"));
 }
 
 TEST(a_line_longer_than_allowed_is_an_error_not_memory)

@@ -16,9 +16,9 @@ uint64_t pf_build_entries_max;
 
 static uint64_t extent_size(const struct pf_build *build)
 {
-	uint64_t size = PINFOLD_EXTENT_MIN;
+	uint64_t size = PINFOLD_EXTENT_MIN, parts = build->lines_only ? 256 : 32;
 
-	while (size * 32 < build->heap_bytes && size < PINFOLD_EXTENT_MAX)
+	while (size * parts < build->heap_bytes && size < PINFOLD_EXTENT_MAX)
 		size *= 2;
 	return size;
 }
@@ -96,6 +96,11 @@ static int chunk_close(struct pf_build *build, unsigned class)
 
 	if (!buf)
 		return 0;
+	if (chunk->slot > 0) { /* behind the last slot is what the buffer held before */
+		size_t used = ((size_t)chunk->slab * chunk->run << PF_UNIT_SHIFT) + (size_t)chunk->slot * chunk->size;
+
+		memset(buf + used, 0, ((size_t)slabs * chunk->run << PF_UNIT_SHIFT) - used);
+	}
 	chunk_words(build, chunk, class);
 	chunk->buf = NULL;
 	return pf_build_write(build, &chunk->extent->extent, (uint64_t)chunk->unit << PF_UNIT_SHIFT, buf,
@@ -133,6 +138,14 @@ static uint32_t units_take(struct pf_build *build, unsigned class, uint32_t want
 	return wanted;
 }
 
+/* Few for rare sizes: what is not filled when the group ends stays empty. */
+static uint32_t units_wanted(const struct pf_build_chunk *chunk)
+{
+	uint32_t most = chunk->used > chunk->used_before ? chunk->used : chunk->used_before;
+
+	return most / PF_CHUNK_PARTS < PF_CHUNK_UNITS ? most / PF_CHUNK_PARTS : PF_CHUNK_UNITS;
+}
+
 static int chunk_new(struct pf_build *build, unsigned class)
 {
 	struct pf_build_chunk *chunk = &build->chunk[class];
@@ -146,10 +159,9 @@ static int chunk_new(struct pf_build *build, unsigned class)
 		chunk->run = pf_class_run(class);
 		chunk->slots = pf_class_slots(class);
 		chunk->size = pf_class_size(class);
-		chunk->wanted = chunk->run;
 	}
-	while (!(units = units_take(build, class, chunk->wanted, &unit))) {
-		if (build->current && build->group_bytes >= pf_build_group_bytes) {
+	while (!(units = units_take(build, class, units_wanted(chunk), &unit))) {
+		if (build->current && build->group_bytes >= pf_build_group_bytes && !build->lines_only) {
 			r = pf_build_chunks_close(build); /* this one is closed: nothing of ours is lost */
 			if (r == 0)
 				r = pf_build_group_publish(build);
@@ -166,8 +178,7 @@ static int chunk_new(struct pf_build *build, unsigned class)
 	chunk->unit = unit;
 	chunk->units = units;
 	chunk->slab = chunk->slot = 0;
-	if (chunk->wanted < PF_CHUNK_UNITS) /* the first ones are small: of rare sizes there will be no more */
-		chunk->wanted *= 2;
+	chunk->used += units;
 	build->group_bytes += (uint64_t)units << PF_UNIT_SHIFT;
 	return 0;
 }

@@ -3,10 +3,11 @@
  * build.h - a table's extents built beside it: what the files build*.c share, and import.c uses.
  *
  * DESIGN: records go into heap extents that nobody knows yet, chunk by chunk of up to 2 MiB, in the order in which they
- * come; a thread writes the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
+ * come; threads write the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
  * have come and an extent is full, the extents so far are flushed and published, with the import's mark, by one
  * transaction: a crash loses at most a group. In the end the index is sorted by bucket, the lines are written one after
- * another into new segments, and one transaction publishes those and the rest, sets the counts and ends the import.
+ * another into new segments, and one transaction publishes those, sets the counts and ends the import. Extents of
+ * overflow lines hold nothing else and come with the index: what an import that is resumed finds are records.
  *
  *  1. Until then no line leads to a record: readers see an empty table. Its header says that it is being built, and
  *     other changes are refused.
@@ -44,7 +45,7 @@ struct pf_build_chunk {
 	struct pf_build_extent *extent;
 	uint8_t *buf; /* NULL: none is open */
 	uint32_t unit, units;
-	uint32_t wanted; /* units of the next one */
+	uint32_t used, used_before; /* units of this class in this group; in the one before */
 	uint32_t slab, slot;         /* next: slab of the chunk, slot of the slab */
 	uint32_t slots, run, size;   /* of a slab: slots, units; of a slot: bytes */
 };
@@ -72,11 +73,15 @@ struct pf_build_job {
 	struct pinfold_import_mark mark;
 };
 
-#define PF_BUILD_BUFFERS 12u
+/* A chunk has this part of what its class took in a group, so that what is left empty when the group ends is less. */
+#define PF_CHUNK_PARTS 8u
+#define PF_BUILD_BUFFERS 16u
+#define PF_BUILD_WRITERS 2u
 struct pf_build {
 	struct pf_table *table;
 	struct pf_build_chunk chunk[PF_CLASS_COUNT];
 	struct pf_build_extent *current, *group, **group_last;
+	bool lines_only; /* all records are published, or on their way: what follows are overflow lines */
 	struct pinfold_extent last; /* heap extent made last */
 	uint32_t heap_count;
 	uint64_t heap_bytes, group_bytes;
@@ -87,15 +92,16 @@ struct pf_build {
 	uint32_t resumed_heaps; /* heap extents that an earlier build has published, and those before */
 	struct pf_table_counts counts;
 
-	/* the writer */
-	pthread_t thread;
-	bool threaded;
+	/* the writers */
+	pthread_t threads[PF_BUILD_WRITERS];
+	unsigned thread_count;
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t wake, done;
 	struct pf_build_job *jobs, **jobs_last;
 	uint8_t *pool[PF_BUILD_BUFFERS];
 	unsigned pooled, made;
-	bool busy, stop;
+	unsigned busy; /* jobs being done */
+	bool stop;
 	int error;
 	char words[PF_ERROR_MAX];
 };
@@ -128,6 +134,8 @@ int pf_build_write(struct pf_build *build, const struct pinfold_extent *extent, 
 int pf_build_group_publish(struct pf_build *build);
 /** Waits until all jobs are done: the error of any. */
 int pf_build_writer_wait(struct pf_build *build);
+/** Nothing more is written; waits for what is under way. @error and the text of now become everything's answer. */
+void pf_build_writer_fail(struct pf_build *build, int error);
 /** Headers and bitmaps of the extents in @list. */
 int pf_build_headers_write(struct pf_store *store, const struct pf_build_extent *list);
 /** Makes the extents of @list pieces of the write set. Under table->lock. */
@@ -135,6 +143,8 @@ int pf_build_attach(struct pf_table *table, const struct pf_build_extent *list);
 void pf_build_extents_free(struct pf_table *table, struct pf_build_extent *list, bool published);
 
 /* build_index.c */
+/** Hands over what is left of the records, as a group, to be published with the mark. No record follows. */
+int pf_build_records_publish(struct pf_build *build);
 /** Sorts, writes lines, publishes all and ends the import. */
 int pf_build_finish(struct pf_build *build);
 /* build_resume.c */

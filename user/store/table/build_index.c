@@ -19,9 +19,11 @@ struct finish {
 	struct pf_build *build;
 	struct pf_table *table;
 	uint64_t bucket_count, entry_count;
+	unsigned shift;
 	uint64_t start[PARTITIONS + 1];
 	struct pf_build_entry *sorted;
 	bool written; /* all records can be read */
+	struct pf_record *pair[2]; /* of one hash, being compared */
 	uint64_t *frees; /* slots of records that later ones replace */
 	size_t free_count, free_capacity;
 	struct pf_table_counts counts;
@@ -35,10 +37,10 @@ struct finish {
 	uint32_t buf_segment;
 };
 
-/* Which partition @bucket is in: consecutive buckets, in order. */
+/* Which partition @bucket is in: 2^shift consecutive buckets each. */
 static inline uint32_t partition_of(const struct finish *finish, uint64_t bucket)
 {
-	return (uint32_t)((unsigned __int128)bucket * PARTITIONS / finish->bucket_count);
+	return (uint32_t)(bucket >> finish->shift);
 }
 
 /* ---- lines out ---- */
@@ -48,6 +50,9 @@ static int buf_write(struct finish *finish)
 	uint8_t *buf = finish->buf;
 
 	finish->buf = NULL;
+	/* whole blocks; behind the last line is nothing */
+	for (; finish->buf_fill % (4096 / PF_LINE_SIZE); finish->buf_fill++)
+		memset(buf + finish->buf_fill * PF_LINE_SIZE, 0, PF_LINE_SIZE);
 	return pf_build_write(finish->build, &finish->segment[finish->buf_segment], finish->buf_line * PF_LINE_SIZE,
 			      buf, finish->buf_fill * PF_LINE_SIZE);
 }
@@ -169,6 +174,9 @@ static int record_at(struct pf_build *build, uint64_t loc, struct pf_record *ret
 	r = pf_read_at(build->table->store, &extent, at, ret_record, sizeof(*ret_record));
 	if (r < 0)
 		return r;
+	if (!pf_record_sizes_valid(ret_record->sizes))
+		return pf_error(-EUCLEAN, "table %s: record at arena offset %llu has sizes %#x", build->table->name,
+				(unsigned long long)loc, ret_record->sizes);
 	size = pf_record_key_size(ret_record->sizes) + pf_record_value_size(ret_record->sizes);
 	return pf_read_at(build->table->store, &extent, at + sizeof(*ret_record), ret_record->data, size);
 }
@@ -181,64 +189,70 @@ static bool resumed(const struct pf_build *build, uint64_t loc)
 	return piece && piece->heap && piece->heap->index < build->resumed_heaps;
 }
 
-/* Whether the records of two entries with equal hashes have one key: 1, 0 or an error. */
-static int same_key(struct finish *finish, const struct pf_build_entry *a, const struct pf_build_entry *b)
+static size_t record_size(const struct pf_record *record)
 {
-	struct pf_record *records, *second;
-	int r = 0;
+	return pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
+}
 
-	if (!finish->written) { /* rare enough to be waited for */
-		r = pf_build_chunks_close(finish->build);
-		if (r == 0)
-			r = pf_build_writer_wait(finish->build);
-		if (r < 0)
-			return r;
-		finish->written = true;
+/* All records are written, and there is room for two. */
+static int compare_prepare(struct finish *finish)
+{
+	int r;
+
+	if (finish->written)
+		return 0;
+	r = pf_build_writer_wait(finish->build); /* equal hashes are rare enough to be waited for once */
+	for (unsigned i = 0; r == 0 && i < 2; i++) {
+		finish->pair[i] = malloc(PF_RECORD_MAX);
+		if (!finish->pair[i])
+			r = pf_error(-ENOMEM, "table %s: no memory", finish->table->name);
 	}
-	records = malloc(2 * (PF_RECORD_MAX + 8));
-	if (!records)
-		return pf_error(-ENOMEM, "table %s: no memory", finish->table->name);
-	second = (struct pf_record *)((uint8_t *)records + ((PF_RECORD_MAX + 7) & ~(size_t)7));
-	r = record_at(finish->build, a->loc, records);
-	if (r == 0)
-		r = record_at(finish->build, b->loc, second);
-	if (r == 0 && pf_record_key_size(records->sizes) == pf_record_key_size(second->sizes) &&
-	    memcmp(records->data, second->data, pf_record_key_size(records->sizes)) == 0) {
-		finish->counts.key_bytes -= pf_record_key_size(records->sizes);
-		finish->counts.value_bytes -= pf_record_value_size(records->sizes);
-		r = 1;
-		if (resumed(finish->build, b->loc) &&
-		    pf_class_of(pf_record_size(pf_record_key_size(records->sizes),
-					       pf_record_value_size(records->sizes))) !=
-			    pf_class_of(pf_record_size(pf_record_key_size(second->sizes),
-						       pf_record_value_size(second->sizes))))
-			r = pf_error(
-				-ESTALE,
-				"table %s: two records of one key, and after the crash in between nobody knows which "
-				"came later: restart the import",
-				finish->table->name);
-	}
-	free(records);
+	finish->written = r == 0;
 	return r;
 }
 
-/* Drops those of @entries that later ones replace. */
+/* Whether the records of two entries with equal hashes have one key, that is, @b replaces @a: 1, 0 or an error. */
+static int replaces(struct finish *finish, const struct pf_build_entry *b, const struct pf_build_entry *a)
+{
+	struct pf_record *old, *fresh;
+	int r = compare_prepare(finish);
+
+	old = finish->pair[0];
+	fresh = finish->pair[1];
+	if (r == 0)
+		r = record_at(finish->build, a->loc, old);
+	if (r == 0)
+		r = record_at(finish->build, b->loc, fresh);
+	if (r < 0)
+		return r;
+	if (pf_record_key_size(old->sizes) != pf_record_key_size(fresh->sizes) ||
+	    memcmp(old->data, fresh->data, pf_record_key_size(old->sizes)) != 0)
+		return 0;
+	if (resumed(finish->build, b->loc) && pf_class_of(record_size(old)) != pf_class_of(record_size(fresh)))
+		return pf_error(-ESTALE,
+				"table %s: two records of one key, and after the crash in between nobody knows which "
+				"came later: restart the import",
+				finish->table->name);
+	finish->counts.key_bytes -= pf_record_key_size(old->sizes);
+	finish->counts.value_bytes -= pf_record_value_size(old->sizes);
+	return 1;
+}
+
+/* Drops those of @entries that later ones replace. Each is compared with those kept only: a key may come a million
+ * times. */
 static int duplicates_drop(struct finish *finish, struct pf_build_entry *entries, unsigned *count)
 {
-	unsigned kept = 0;
+	unsigned first = *count; /* of the kept ones, which gather at the end */
 
-	for (unsigned i = 0; i < *count; i++) {
-		bool replaced = false;
+	for (unsigned i = *count; i-- > 0;) {
+		int r = 0;
 
-		for (unsigned k = i + 1; k < *count && !replaced; k++) {
-			int r = entries[k].hash == entries[i].hash ? same_key(finish, &entries[i], &entries[k]) : 0;
-
-			if (r < 0)
-				return r;
-			replaced = r > 0;
-		}
-		if (!replaced) {
-			entries[kept++] = entries[i];
+		for (unsigned k = first; r == 0 && k < *count; k++)
+			r = entries[k].hash == entries[i].hash ? replaces(finish, &entries[k], &entries[i]) : 0;
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			entries[--first] = entries[i];
 			continue;
 		}
 		if (PF_RESERVE(finish->frees, finish->free_count, finish->free_capacity) < 0)
@@ -246,7 +260,8 @@ static int duplicates_drop(struct finish *finish, struct pf_build_entry *entries
 		finish->frees[finish->free_count++] = entries[i].loc;
 		finish->counts.record_count--;
 	}
-	*count = kept;
+	*count -= first;
+	memmove(entries, entries + first, *count * sizeof(*entries));
 	return 0;
 }
 
@@ -347,10 +362,12 @@ static int index_emit(struct finish *finish)
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < PARTITIONS; i++) {
-		/* the first bucket of partition i + 1 */
-		uint64_t end = ((uint64_t)(i + 1) * finish->bucket_count + PARTITIONS - 1) / PARTITIONS;
+		uint64_t end = (uint64_t)(i + 1) << finish->shift;
 
-		r = partition_emit(finish, &sorter, i, begin, end);
+		if (end > finish->bucket_count)
+			end = finish->bucket_count;
+		if (begin < end)
+			r = partition_emit(finish, &sorter, i, begin, end);
 		begin = end;
 	}
 	if (r == 0 && finish->buf)
@@ -384,14 +401,14 @@ static int frees_publish(struct finish *finish)
 	return r;
 }
 
-/* What is left of the heap, records and overflow lines: as a group. No first line leads there yet. */
-static int heap_publish(struct pf_build *build)
+int pf_build_records_publish(struct pf_build *build)
 {
 	int r = pf_build_chunks_close(build);
 
 	if (r == 0 && build->group)
 		r = pf_build_group_publish(build);
-	return r == 0 ? pf_build_writer_wait(build) : r;
+	build->lines_only = true;
+	return r;
 }
 
 static int segments_attach(struct finish *finish)
@@ -416,34 +433,81 @@ static int segments_attach(struct finish *finish)
 	return r;
 }
 
+/* Overflow lines and segments: durable. */
+static int index_flush(struct finish *finish)
+{
+	struct pf_store *store = finish->table->store;
+	const struct pf_build_extent *line;
+	struct pinfold_extent *all;
+	size_t count = 0;
+	int r = pf_build_chunks_close(finish->build);
+
+	if (r == 0)
+		r = pf_build_writer_wait(finish->build);
+	if (r == 0)
+		r = pf_build_headers_write(store, finish->build->group);
+	if (r < 0)
+		return r;
+	for (line = finish->build->group; line; line = line->next)
+		count++;
+	all = calloc(count + PF_SEGMENT_MAX, sizeof(*all));
+	if (!all)
+		return pf_error(-ENOMEM, "table %s: no memory", finish->table->name);
+	count = 0;
+	for (line = finish->build->group; line; line = line->next)
+		all[count++] = line->extent;
+	for (uint32_t i = 1; i < finish->segment_count; i++)
+		all[count++] = finish->segment[i];
+	r = pf_bulk_flush(store, all, count);
+	free(all);
+	return r;
+}
+
 static int table_publish(struct finish *finish)
 {
 	struct pf_table *table = finish->table;
+	struct pf_build_extent *lines = finish->build->group;
 	pinfold_ticket ticket = 0;
 	struct pf_tw tw;
-	int r = 0;
+	int r;
 
-	for (uint32_t i = 1; r == 0 && i < finish->segment_count; i++)
-		r = pf_bulk_flush(table->store, &finish->segment[i], 1);
-	if (r == 0)
-		r = pf_tw_begin(table->tables, &table, 1, &tw);
+	r = pf_tw_begin(table->tables, &table, 1, &tw);
 	if (r < 0)
 		return r;
-	r = segments_attach(finish);
-	if (r < 0) {
-		pf_tw_abort(&tw);
-		finish->segment_count = 0; /* the rollback has them */
-		return r;
-	}
-	table->header.import = (struct pf_import_disk){ 0 };
-	table->header.counts = finish->counts;
-	table->ws.header_dirty = true;
-	table->ws.built = finish->first;
-	table->ws.built_count = finish->bucket_count < 1ull << PF_SEG0_SHIFT ? finish->bucket_count :
-									       1ull << PF_SEG0_SHIFT;
-	r = pf_tw_commit(&tw, &ticket);
+	/* from here on commit or rollback have the extents */
+	finish->build->group = NULL;
+	r = pf_build_attach(table, lines);
+	if (r == 0)
+		r = segments_attach(finish);
 	finish->segment_count = 0;
+	if (r == 0) {
+		table->header.import = (struct pf_import_disk){ 0 };
+		table->header.counts = finish->counts;
+		table->ws.header_dirty = true;
+		table->ws.built = finish->first;
+		table->ws.built_count = finish->bucket_count < 1ull << PF_SEG0_SHIFT ? finish->bucket_count :
+										       1ull << PF_SEG0_SHIFT;
+		r = pf_tw_commit(&tw, &ticket);
+	} else {
+		pf_tw_abort(&tw);
+	}
+	pf_build_extents_free(table, lines, true);
 	return r < 0 ? r : pf_ticket_wait(table->store, ticket, -1);
+}
+
+static int finish_all(struct finish *finish)
+{
+	int r = pf_build_records_publish(finish->build); /* while the index is made */
+
+	if (r == 0)
+		r = partition(finish);
+	if (r == 0)
+		r = index_emit(finish);
+	if (r == 0)
+		r = index_flush(finish);
+	if (r == 0)
+		r = frees_publish(finish);
+	return r < 0 ? r : table_publish(finish);
 }
 
 int pf_build_finish(struct pf_build *build)
@@ -453,21 +517,19 @@ int pf_build_finish(struct pf_build *build)
 
 	finish.entry_count = build->entry_count;
 	finish.bucket_count = pf_buckets_for(build->entry_count);
+	while ((finish.bucket_count - 1) >> finish.shift >= PARTITIONS)
+		finish.shift++;
 	finish.counts = build->counts;
 	finish.counts.record_count = build->entry_count;
 	finish.counts.bucket_count = finish.bucket_count;
 	finish.first = calloc(1u << PF_SEG0_SHIFT, sizeof(*finish.first));
-	r = finish.first ? partition(&finish) : pf_error(-ENOMEM, "table %s: no memory", build->table->name);
-	if (r == 0)
-		r = index_emit(&finish);
-	if (r == 0)
-		r = heap_publish(build);
-	if (r == 0)
-		r = frees_publish(&finish);
-	if (r == 0)
-		r = table_publish(&finish);
+	r = finish.first ? finish_all(&finish) : pf_error(-ENOMEM, "table %s: no memory", build->table->name);
+	if (r < 0) /* nobody writes any more to what is freed now */
+		pf_build_writer_fail(build, r);
 	for (uint32_t i = 1; i < finish.segment_count; i++)
 		pf_extent_free(build->table->store, &finish.segment[i]);
+	for (unsigned i = 0; i < 2; i++)
+		free(finish.pair[i]);
 	free(finish.buf);
 	free(finish.first);
 	free(finish.sorted);

@@ -5,6 +5,10 @@
 #include "store/table/build.h"
 
 #include <stdlib.h>
+#include <unistd.h>
+
+/* How long the readers of deleted records are waited for. */
+#define RETIRED_WAIT_MS 2000u
 
 /* Heap extents of @table from @index on, oldest first. The caller frees the list. */
 static int heaps_list(struct pf_table *table, struct pf_heap ***ret_list, uint32_t *ret_count)
@@ -130,13 +134,49 @@ static void heap_forget(struct pf_table *table, struct pf_heap *heap)
 	}
 }
 
+/* No slot of @table is on its way back from readers, whose slab would be gone when it comes. */
+static int retired_wait(struct pf_table *table)
+{
+	for (unsigned i = 0; i < RETIRED_WAIT_MS; i++) {
+		bool idle;
+
+		pthread_mutex_lock(&table->lock);
+		pf_retire_push(table);
+		pf_retire_drain(table);
+		pthread_mutex_lock(&table->retire_lock);
+		idle = table->retire_out == 0 && !atomic_load(&table->ready) &&
+		       (!table->retire || table->retire->count == 0);
+		pthread_mutex_unlock(&table->retire_lock);
+		pthread_mutex_unlock(&table->lock);
+		if (idle)
+			return 0;
+		usleep(1000);
+	}
+	return pf_error(-EBUSY, "table %s: readers of records that were deleted before the import have not left yet",
+			table->name);
+}
+
+/* What the disk says counts. */
+static void heaps_unload(struct pf_table *table)
+{
+	pthread_mutex_lock(&table->lock);
+	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev) {
+		table->unloaded_heaps += heap->loaded;
+		heap->loaded = false;
+		heap->free_units = 0;
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
 int pf_build_discard(struct pf_table *table)
 {
 	pinfold_ticket ticket;
 	struct pf_tw tw;
 	int r;
 
-	r = pf_tw_begin(table->tables, &table, 1, &tw);
+	r = retired_wait(table);
+	if (r == 0)
+		r = pf_tw_begin(table->tables, &table, 1, &tw);
 	if (r < 0)
 		return r;
 	for (struct pf_heap *heap = table->heaps; r == 0 && heap; heap = heap->prev)
@@ -149,5 +189,8 @@ int pf_build_discard(struct pf_table *table)
 	table->ws.header_dirty = true;
 	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
 		heap_forget(table, heap);
-	return pf_tw_commit(&tw, &ticket);
+	r = pf_tw_commit(&tw, &ticket);
+	if (r < 0) /* still being built, so nobody has changed anything meanwhile */
+		heaps_unload(table);
+	return r;
 }

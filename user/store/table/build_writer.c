@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * build_writer.c - the thread that writes what is built, and publishes groups.
+ * build_writer.c - the threads that write what is built, and publish groups.
  *
- * Jobs are done in order. Buffers go round: whoever fills them waits when all are with the writer, so the device
- * sets the pace and memory stays bounded. After an error nothing more is written; it is the answer to everything.
+ * Two write, so that the device always has something to do; a group is published when all that was to be written
+ * before is, and others go on meanwhile. Buffers go round: whoever fills them waits when all are with the writers, so
+ * the device sets the pace and memory stays bounded. After an error nothing more is written; it is the answer to
+ * everything.
  */
 #include "store/table/build.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -104,17 +105,15 @@ static int group_publish(struct pf_table *table, struct pf_build_job *job)
 
 static int job_do(struct pf_build *build, struct pf_build_job *job)
 {
-	struct pf_store *store = build->table->store;
-	int r;
-
 	if (!job->buf)
 		return group_publish(build->table, job);
-	r = pf_bulk_write(store, &job->extent, job->offset, job->buf, job->size);
-	/* on its way to the device at once, so that the flush in the end has little to do */
-	if (r == 0)
-		sync_file_range(pf_store_file_fd(store, job->extent.file_id),
-				(off_t)(job->extent.offset + job->offset), (off_t)job->size, SYNC_FILE_RANGE_WRITE);
-	return r;
+	return pf_bulk_write_direct(build->table->store, &job->extent, job->offset, job->buf, job->size);
+}
+
+/* Whether the first job can be done now. lock held. */
+static bool job_ready(const struct pf_build *build)
+{
+	return build->jobs && (build->jobs->buf || build->busy == 0);
 }
 
 /* lock held; let go inside. */
@@ -126,14 +125,14 @@ static void job_run(struct pf_build *build)
 	build->jobs = job->next;
 	if (!build->jobs)
 		build->jobs_last = &build->jobs;
-	build->busy = true;
+	build->busy++;
 	pthread_mutex_unlock(&build->lock);
 	if (r == 0)
 		r = job_do(build, job);
 	else if (!job->buf)
 		pf_build_extents_free(build->table, job->group, false);
 	pthread_mutex_lock(&build->lock);
-	build->busy = false;
+	build->busy--;
 	if (r < 0 && build->error == 0) {
 		build->error = r;
 		strcpy(build->words, pf_error_text());
@@ -144,6 +143,8 @@ static void job_run(struct pf_build *build)
 		free(job->buf);
 	free(job);
 	pthread_cond_broadcast(&build->done);
+	if (build->jobs) /* a group may have waited for us */
+		pthread_cond_broadcast(&build->wake);
 }
 
 static void *writer(void *arg)
@@ -152,7 +153,7 @@ static void *writer(void *arg)
 
 	pthread_mutex_lock(&build->lock);
 	while (!build->stop || build->jobs) {
-		if (build->jobs)
+		if (job_ready(build))
 			job_run(build);
 		else
 			pthread_cond_wait(&build->wake, &build->lock);
@@ -171,7 +172,9 @@ int pf_build_writer_start(struct pf_build *build)
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	build->threaded = pthread_create(&build->thread, NULL, writer, build) == 0; /* else whoever waits writes */
+	while (build->thread_count < PF_BUILD_WRITERS &&
+	       pthread_create(&build->threads[build->thread_count], NULL, writer, build) == 0)
+		build->thread_count++; /* without any, whoever waits writes */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return 0;
 }
@@ -182,17 +185,28 @@ void pf_build_writer_stop(struct pf_build *build)
 	build->stop = true;
 	if (build->error == 0)
 		build->error = -ECANCELED; /* what is still to be done is not */
-	pthread_cond_signal(&build->wake);
-	while (!build->threaded && build->jobs)
+	pthread_cond_broadcast(&build->wake);
+	while (build->thread_count == 0 && build->jobs)
 		job_run(build);
 	pthread_mutex_unlock(&build->lock);
-	if (build->threaded)
-		pthread_join(build->thread, NULL);
+	while (build->thread_count > 0)
+		pthread_join(build->threads[--build->thread_count], NULL);
 	while (build->pooled > 0)
 		free(build->pool[--build->pooled]);
 	pthread_cond_destroy(&build->wake);
 	pthread_cond_destroy(&build->done);
 	pthread_mutex_destroy(&build->lock);
+}
+
+void pf_build_writer_fail(struct pf_build *build, int error)
+{
+	pthread_mutex_lock(&build->lock);
+	if (build->error == 0) {
+		build->error = error;
+		strcpy(build->words, pf_error_text());
+	}
+	pthread_mutex_unlock(&build->lock);
+	(void)pf_build_writer_wait(build);
 }
 
 static int failed(const struct pf_build *build)
@@ -203,7 +217,7 @@ static int failed(const struct pf_build *build)
 /* One job done by somebody. lock held. */
 static void progress(struct pf_build *build)
 {
-	if (build->threaded)
+	if (build->thread_count > 0)
 		pthread_cond_wait(&build->done, &build->lock);
 	else
 		job_run(build);
@@ -276,6 +290,10 @@ int pf_build_group_publish(struct pf_build *build)
 	build->group = build->current = NULL;
 	build->group_last = &build->group;
 	build->group_bytes = 0;
+	for (unsigned class = 1; class < PF_CLASS_COUNT; class++) {
+		build->chunk[class].used_before = build->chunk[class].used;
+		build->chunk[class].used = 0;
+	}
 	return enqueue(build, job);
 }
 

@@ -48,7 +48,7 @@ static int disk_get(struct pf_tables *tables, const struct pinfold_object_id *id
 		r = pf_table_get(table, key, key_size, ret_disk, PF_OBJECT_DISK_MAX, &size);
 	if (r == -ENOENT)
 		return pf_error(-ENOENT, "catalog: there is no such object");
-	if (r < 0)
+	if (r)
 		return r;
 	return pf_object_disk_check(ret_disk, size);
 }

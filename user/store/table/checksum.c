@@ -78,7 +78,7 @@ static int record_verify(struct pf_verify *verify, const struct pinfold_record *
 		return 0;
 	}
 	r = pf_checksum_compute(verify->tables->store, &now, &crcs);
-	if (r < 0) {
+	if (r) {
 		pf_verify_problem(verify, &now, 0, "cannot be read: %s", pf_error_text());
 		return 0;
 	}
@@ -105,7 +105,7 @@ int pf_verify_checksums(struct pf_verify *verify)
 		return 0;
 	if (r == 0)
 		r = pf_cursor_open(table, &cursor);
-	if (r < 0)
+	if (r)
 		return r;
 	while ((r = pf_cursor_next(cursor, &record)) == 1) {
 		r = record_verify(verify, &record);

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 
 #define ATTEMPTS 10000
+/* Told at the end: no prefix looks like it, as depths are small. */
+#define POSITION_END UINT64_MAX
 
 struct pf_cursor {
 	struct pf_table *table;
@@ -197,4 +199,19 @@ int pf_cursor_next(struct pf_cursor *cursor, struct pinfold_record *ret_record)
 	ret_record->value_size = pf_record_value_size(record->sizes);
 	cursor->offset += (pf_record_size(ret_record->key_size, ret_record->value_size) + 7) & ~(size_t)7;
 	return 1;
+}
+
+int pf_cursor_tell(const struct pf_cursor *cursor, uint64_t *ret_position)
+{
+	if (cursor->offset != cursor->size)
+		return -EAGAIN;
+	*ret_position = cursor->done ? POSITION_END : cursor->position;
+	return 0;
+}
+
+void pf_cursor_seek(struct pf_cursor *cursor, uint64_t position)
+{
+	cursor->size = cursor->offset = 0;
+	cursor->done = position == POSITION_END;
+	cursor->position = cursor->done ? 0 : position;
 }

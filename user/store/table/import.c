@@ -20,6 +20,8 @@ struct pf_import {
 	struct pf_build *build; /* NULL: by puts */
 	struct pinfold_import_mark mark;
 	bool marked; /* since the last batch */
+	int error;   /* the first one; the answer to all that follows */
+	char words[PF_ERROR_MAX];
 	struct pinfold_change *changes;
 	uint8_t *data;
 	size_t count, size, capacity;
@@ -31,6 +33,16 @@ static void source_hash(const char *source, uint64_t ret_hash[2])
 {
 	ret_hash[0] = pf_hash(source, strlen(source), 1);
 	ret_hash[1] = pf_hash(source, strlen(source), 2);
+}
+
+static struct pf_import_disk state_read(struct pf_table *table)
+{
+	struct pf_import_disk state;
+
+	pthread_mutex_lock(&table->lock);
+	state = table->header.import;
+	pthread_mutex_unlock(&table->lock);
+	return state;
 }
 
 /* Whether a build may begin: nothing was ever in the table that it would have to keep. Under table->lock. */
@@ -123,7 +135,7 @@ static int put_add(struct pf_import *import, const struct pinfold_record *record
 /* The build ends, what it has is in the table; the import goes on by puts. */
 static int build_end(struct pf_import *import)
 {
-	struct pf_import_disk state = import->table->header.import;
+	struct pf_import_disk state = state_read(import->table);
 	int r;
 
 	import->build->mark = import->mark;
@@ -150,14 +162,32 @@ static int record_check(const struct pinfold_record *record)
 	return r;
 }
 
+static int failed(const struct pf_import *import)
+{
+	return import->error < 0 ? pf_error(import->error, "%s", import->words) : 0;
+}
+
+/* What is half done is not ended as if it were whole. */
+static int note(struct pf_import *import, int r)
+{
+	if (r < 0 && import->error == 0) {
+		import->error = r;
+		strcpy(import->words, pf_error_text());
+	}
+	return r;
+}
+
 int pf_import_add(struct pf_import *import, const struct pinfold_record *records, size_t count)
 {
-	int r = 0;
+	int r = failed(import);
 
-	for (size_t i = 0; r == 0 && i < count; i++) {
+	for (size_t i = 0; r == 0 && i < count; i++)
 		r = record_check(&records[i]);
-		if (r < 0)
-			return r;
+	if (r < 0)
+		return r;
+	if (import->build && pf_build_full(import->build))
+		r = build_end(import);
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		if (import->build) {
 			r = pf_build_add(import->build, records[i].key, records[i].key_size, records[i].value,
 					 records[i].value_size);
@@ -168,17 +198,22 @@ int pf_import_add(struct pf_import *import, const struct pinfold_record *records
 				r = put_add(import, &records[i]);
 		}
 	}
-	return r;
+	return note(import, r);
 }
 
 int pf_import_mark(struct pf_import *import, const struct pinfold_import_mark *mark)
 {
+	int r = failed(import);
+
+	if (r < 0)
+		return r;
 	import->mark = *mark;
 	import->marked = true;
-	if (!import->build)
-		return import->count == BATCH_RECORDS || import->size >= BATCH_BYTES ? batch_write(import) : 0;
-	import->build->mark = *mark;
-	return pf_build_full(import->build) ? build_end(import) : 0;
+	if (import->build)
+		import->build->mark = *mark; /* of the group that is published next */
+	else if (import->count == BATCH_RECORDS || import->size >= BATCH_BYTES)
+		r = batch_write(import);
+	return note(import, r);
 }
 
 static void import_free(struct pf_import *import)
@@ -195,9 +230,11 @@ static void import_free(struct pf_import *import)
 int pf_import_end(struct pf_import *import)
 {
 	struct pf_import_disk none = { .mode = PF_IMPORT_NONE };
-	int r;
+	int r = failed(import);
 
-	if (import->build) {
+	if (r < 0) {
+		/* may be resumed */
+	} else if (import->build) {
 		r = pf_build_finish(import->build); /* ends the import with the same transaction */
 	} else {
 		r = batch_write(import);
@@ -212,8 +249,13 @@ void pf_import_stop(struct pf_import *import)
 {
 	if (!import)
 		return;
-	if (!import->build && import->marked)
-		(void)batch_write(import); /* what does not get there is given again */
+	/* what does not get there is given again */
+	if (import->marked && import->error == 0) {
+		if (!import->build)
+			(void)batch_write(import);
+		else if (pf_build_records_publish(import->build) == 0)
+			(void)pf_build_writer_wait(import->build);
+	}
 	import_free(import);
 }
 
@@ -235,7 +277,7 @@ static int claim(struct pf_table *table)
 static int prepare(struct pf_table *table, const char *source, uint32_t flags, struct pf_import_disk *ret_state,
 		   bool *ret_resume)
 {
-	struct pf_import_disk state = table->header.import, fresh = { .mode = PF_IMPORT_PUTS };
+	struct pf_import_disk state = state_read(table), fresh = { .mode = PF_IMPORT_PUTS };
 	int r = 0;
 
 	source_hash(source, fresh.source);

@@ -158,11 +158,19 @@ struct pf_ws {
 
 /* ---- table ---- */
 
+typedef int pf_get_fn(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
+		      size_t *ret_size);
+typedef size_t pf_batch_fn(const struct pf_table *table, struct pinfold_get *gets, size_t count);
+
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
 	const struct pf_pages *pages;
+	pf_get_fn *get;          /* the one for this processor and handle ... */
+	pf_batch_fn *batch;      /* ... in a still store; NULL: none */
+	_Atomic uint64_t *chunk; /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked */
 	uint64_t seed;
+	struct pf_hash_id hash_id;
 	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
@@ -170,6 +178,7 @@ struct pf_table {
 	uint64_t incarnation, arena_size;
 	/* ... and that growth writes, now and then */
 	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
+	_Atomic uint64_t bucket_mask; /* the same; both may be read at different times: depths tell */
 	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
 	_Atomic uint32_t segment_count;
 	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
@@ -180,6 +189,9 @@ struct pf_table {
 	char name[64];
 	struct pf_table *next;
 
+	_Alignas(64) _Atomic(struct pf_call *) calls; /* left for whoever holds the lock, newest first (call.c) */
+	_Atomic uint32_t call_spinners;
+	_Atomic bool call_heir;
 	_Alignas(64) pthread_mutex_t lock; /* everything below */
 	struct pf_table_header header;
 	struct pf_piece **pieces;
@@ -313,6 +325,17 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size);
 /** Asks for the line of @change's key, whose hash it returns; later for its record. Hints. Guarded. */
 uint64_t pf_update_ask(const struct pf_table *table, const struct pinfold_change *change);
 void pf_update_ask_record(const struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
+/** The newest state of a record, which is valid until the next change of the write set, and where it is. */
+struct pf_found {
+	const struct pf_record *record;
+	uint64_t loc;
+};
+/** The record of @change's key if it is as large as @change's. -ENOTSUP: bucket.c has to look. Its checksum is not
+ * asked. Guarded. */
+int pf_update_find(struct pf_table *table, const struct pinfold_change *change, uint64_t hash,
+		   struct pf_found *ret_found);
+/** Writes @change's value over the record @found. Guarded. */
+int pf_update_over(struct pf_table *table, const struct pf_found *found, const struct pinfold_change *change);
 /** Overwrites a record by one of its size. 0, -EAGAIN (the condition does not hold), -ENOTSUP: not such a case.
  * Guarded. */
 int pf_update_in_place(struct pf_table *table, const struct pinfold_change *change, uint64_t hash);
@@ -343,20 +366,43 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 /** Copies and checks the record at @loc (room for PF_RECORD_MAX). -EBADMSG: none that is whole. Inside an epoch. */
 int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record);
 
+/* get.c, get_wide.c: a get, beside anything; in a still store, on any processor that has the crc32 instruction */
+pf_get_fn pf_get_beside, pf_get_still;
+/* batch.c: how many of @gets were dealt with before the store was no longer still */
+pf_batch_fn pf_batch_still;
+/** Those for processors with AVX-512 and VPCLMULQDQ, if this is one. */
+bool pf_get_wide(pf_get_fn **ret_get, pf_batch_fn **ret_batch);
+
 /* txn.c: one transaction over several tables */
 #define PF_TW_MAX 4
 struct pf_tw {
 	struct pf_txn *txn; /* the caller may publish, drop and write */
 	struct pf_table *tables[PF_TW_MAX];
 	unsigned count;
+	bool held; /* the lock is the caller's, before and after */
 };
 /** Begins a transaction and locks @tables (any order; NULLs are skipped). */
 int pf_tw_begin(struct pf_tables *tables, struct pf_table *const *list, unsigned count, struct pf_tw *ret_tw);
+/** The same for one table whose lock is held. */
+int pf_tw_begin_held(struct pf_table *table, struct pf_tw *ret_tw);
 /** Submits and unlocks; on failure nothing changed. Settle the ticket afterwards. */
 int pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket);
 void pf_tw_abort(struct pf_tw *tw);
 int pf_key_check(const void *key, size_t key_size);
 int pf_value_check(size_t value_size);
+
+/* call.c */
+struct pf_call {
+	struct pf_call *next;
+	int (*run)(struct pf_table *table, void *arg);
+	void *arg;
+	int result;
+	_Atomic uint32_t state;
+	char words[PF_ERROR_MAX];
+};
+/** Has @run carried out under table->lock, by this thread or another, in the order of arrival; what it returns, with
+ * its words. It must not wait for what the calling thread holds. No lock held. */
+int pf_table_call(struct pf_table *table, int (*run)(struct pf_table *table, void *arg), void *arg);
 
 /** pf_bucket_put() or what else @changes say, guarded; results in them. An error leaves the write set to be rolled
  * back. */

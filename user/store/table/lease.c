@@ -39,11 +39,20 @@ void pf_leases_set_clock(struct pf_leases *leases, uint64_t (*now_ms)(void *ctx)
 
 /* ---- records ---- */
 
-int pf_lease_key(const void *actor, size_t actor_size, uint8_t ret_key[PF_LEASE_KEY_MAX])
+int pf_lease_actor_check(const void *actor, size_t actor_size)
 {
 	if (!actor || actor_size < 1 || actor_size > PINFOLD_ACTOR_MAX)
 		return pf_error(-EINVAL, "lease: actor of %zu bytes; 1 to %d are allowed", actor ? actor_size : 0,
 				PINFOLD_ACTOR_MAX);
+	return 0;
+}
+
+int pf_lease_key(const void *actor, size_t actor_size, uint8_t ret_key[PF_LEASE_KEY_MAX])
+{
+	int r = pf_lease_actor_check(actor, actor_size);
+
+	if (r < 0)
+		return r;
 	ret_key[0] = PF_LEASE_KEY_LEASE;
 	memcpy(ret_key + 1, actor, actor_size);
 	return 0;

@@ -45,6 +45,8 @@ struct pf_leases {
 
 /** Lease time. Under table->lock, or alone. */
 uint64_t pf_lease_now(const struct pf_leases *leases);
+/** Whether these bytes may name an actor. -EINVAL with words. */
+int pf_lease_actor_check(const void *actor, size_t actor_size);
 int pf_lease_key(const void *actor, size_t actor_size, uint8_t ret_key[PF_LEASE_KEY_MAX]);
 /** Whether @size bytes at @disk are a lease. -EUCLEAN with words. */
 int pf_lease_check(const struct pf_leases *leases, const struct pf_lease_disk *disk, size_t size);

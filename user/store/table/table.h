@@ -53,6 +53,8 @@ int pf_table_drop(struct pf_store *store, const char *name);
 
 int pf_cursor_open(struct pf_table *table, struct pf_cursor **ret_cursor);
 int pf_cursor_next(struct pf_cursor *cursor, struct pinfold_record *ret_record);
+int pf_cursor_tell(const struct pf_cursor *cursor, uint64_t *ret_position);
+void pf_cursor_seek(struct pf_cursor *cursor, uint64_t position);
 void pf_cursor_close(struct pf_cursor *cursor);
 
 /* ---- imports: as pinfold_import_* ---- */

@@ -34,8 +34,23 @@ int pf_value_check(size_t value_size)
 
 static void tw_unlock(struct pf_tw *tw)
 {
-	for (unsigned i = tw->count; i-- > 0;)
+	for (unsigned i = tw->count; !tw->held && i-- > 0;)
 		pthread_mutex_unlock(&tw->tables[i]->lock);
+}
+
+/* The tables of @tw are locked. */
+static int tw_open(struct pf_tables *tables, struct pf_tw *tw)
+{
+	int r = pf_txn_renew(tables->store, &tw->tables[0]->txn); /* used again, transaction after transaction */
+
+	if (r < 0) {
+		tw_unlock(tw);
+		return r;
+	}
+	tw->txn = tw->tables[0]->txn;
+	for (unsigned i = 0; i < tw->count; i++)
+		pf_ws_begin(tw->tables[i]);
+	return 0;
 }
 
 int pf_tw_begin(struct pf_tables *tables, struct pf_table *const *list, unsigned count, struct pf_tw *ret_tw)
@@ -59,16 +74,18 @@ int pf_tw_begin(struct pf_tables *tables, struct pf_table *const *list, unsigned
 	pf_assert(tw.count > 0);
 	for (unsigned i = 0; i < tw.count; i++)
 		pthread_mutex_lock(&tw.tables[i]->lock);
-	r = pf_txn_renew(tables->store, &tw.tables[0]->txn); /* used again, transaction after transaction */
-	if (r < 0) {
-		tw_unlock(&tw);
-		return r;
-	}
-	tw.txn = tw.tables[0]->txn;
-	for (unsigned i = 0; i < tw.count; i++)
-		pf_ws_begin(tw.tables[i]);
-	*ret_tw = tw;
-	return 0;
+	r = tw_open(tables, &tw);
+	if (r == 0)
+		*ret_tw = tw;
+	return r;
+}
+
+int pf_tw_begin_held(struct pf_table *table, struct pf_tw *ret_tw)
+{
+	if (table->tables->read_only)
+		return pf_error(-EROFS, "table: the store is open read-only");
+	*ret_tw = (struct pf_tw){ .tables = { table }, .count = 1, .held = true };
+	return tw_open(table->tables, ret_tw);
 }
 
 static void tw_rollback(struct pf_tw *tw)
@@ -101,6 +118,7 @@ int pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket)
 	for (unsigned i = 0; i < tw->count; i++)
 		pf_ws_commit(tw->tables[i]);
 	tw_unlock(tw);
+	pf_txn_pace(tw->tables[0]->store);
 	return 0;
 }
 
@@ -185,9 +203,34 @@ static int change_check(const struct pf_table *table, const struct pinfold_chang
 	return r;
 }
 
+struct submission {
+	struct pinfold_change *changes;
+	size_t count;
+	pinfold_ticket *ret_ticket;
+};
+
+/* Under table->lock. */
+static int submission_run(struct pf_table *table, void *arg)
+{
+	const struct submission *submission = arg;
+	struct pf_tw tw;
+	int r = pf_tw_begin_held(table, &tw);
+
+	if (r < 0)
+		return r;
+	r = table->header.import.mode == PF_IMPORT_BULK ?
+		    pf_error(-EBUSY, "table %s: is being built by an import; resume that, or restart it", table->name) :
+		    pf_table_change(table, submission->changes, submission->count);
+	if (r < 0) {
+		pf_tw_abort(&tw);
+		return r;
+	}
+	return pf_tw_commit(&tw, submission->ret_ticket);
+}
+
 int pf_table_submit(struct pf_table *table, struct pinfold_change *changes, size_t count, pinfold_ticket *ret_ticket)
 {
-	struct pf_tw tw;
+	struct submission submission = { .changes = changes, .count = count, .ret_ticket = ret_ticket };
 	int r;
 
 	if (count > BATCH_MAX)
@@ -198,17 +241,7 @@ int pf_table_submit(struct pf_table *table, struct pinfold_change *changes, size
 		if (r < 0)
 			return r;
 	}
-	r = pf_tw_begin(table->tables, &table, 1, &tw);
-	if (r < 0)
-		return r;
-	r = table->header.import.mode == PF_IMPORT_BULK ?
-		    pf_error(-EBUSY, "table %s: is being built by an import; resume that, or restart it", table->name) :
-		    pf_table_change(table, changes, count);
-	if (r < 0) {
-		pf_tw_abort(&tw);
-		return r;
-	}
-	return pf_tw_commit(&tw, ret_ticket);
+	return pf_table_call(table, submission_run, &submission);
 }
 
 /* One change, and the wait that the sync mode asks for. */

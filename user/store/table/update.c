@@ -10,7 +10,8 @@
  *  2. table->lock is held, so what is committed cannot change; it is read in place if its pages are current, else
  *     with pf_table_read().
  *  3. What is asked for ahead is a hint: nothing is concluded from it.
- *  4. The old record's checksum is not asked: a condition that holds has compared every byte.
+ *  4. The old record's checksum is not asked: a condition that holds has compared every byte. Whoever asks for less
+ *     (leases do) has to.
  */
 #include "store/table/lookup.h"
 
@@ -46,15 +47,16 @@ static size_t changed_size(const uint8_t *old, const uint8_t *fresh, size_t size
 	return at;
 }
 
-static int overwrite(struct pf_table *table, uint64_t loc, const struct pf_record *old, const struct pinfold_change *op)
+int pf_update_over(struct pf_table *table, const struct pf_found *found, const struct pinfold_change *op)
 {
+	const struct pf_record *old = found->record;
 	const size_t value_at = sizeof(*old) + op->key_size, size = value_at + op->value_size;
 	size_t changed = changed_size(old->data + op->key_size, op->value, op->value_size), write;
 
 	if (changed == 0)
 		return 0; /* the same value: it is committed already, or earlier in this set */
 	write = (value_at + changed + 7) & ~(size_t)7;
-	return pf_ws_record_put(table, loc, op, write < size ? write : size);
+	return pf_ws_record_put(table, found->loc, op, write < size ? write : size);
 }
 
 /* Whether the condition of @op holds for a value of its size. */
@@ -65,8 +67,9 @@ static bool condition_holds(const struct pinfold_change *op, const struct pf_rec
 		memcmp(record->data + op->key_size, op->expected, op->expected_size) == 0);
 }
 
-/* The record behind @entry: 1 not @op's, 0 done, -EAGAIN; -ENOTSUP: left to bucket.c. */
-static int try_entry(struct pf_table *table, uint64_t entry, const struct pinfold_change *op, size_t size)
+/* The record behind @entry: 1 not @op's, 0 found; -ENOTSUP: left to bucket.c. */
+static int try_entry(struct pf_table *table, uint64_t entry, const struct pinfold_change *op, size_t size,
+		     struct pf_found *ret_found)
 {
 	const uint64_t loc = pf_entry_loc(entry);
 	const struct pf_record *record = pf_ws_record_at(table, loc);
@@ -79,9 +82,8 @@ static int try_entry(struct pf_table *table, uint64_t entry, const struct pinfol
 		return 1;
 	if (record->sizes != pf_record_sizes(op->key_size, op->value_size))
 		return -ENOTSUP;
-	if (!condition_holds(op, record))
-		return -EAGAIN;
-	return overwrite(table, loc, record, op);
+	*ret_found = (struct pf_found){ .record = record, .loc = loc };
+	return 0;
 }
 
 /* A copy of the first line of @bucket if it is whole in place. */
@@ -138,14 +140,14 @@ void pf_update_ask_record(const struct pf_table *table, const struct pinfold_cha
 	}
 }
 
-int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, uint64_t hash)
+int pf_update_find(struct pf_table *table, const struct pinfold_change *op, uint64_t hash, struct pf_found *ret_found)
 {
 	const size_t size = pf_record_size(op->key_size, op->value_size);
 	uint64_t bucket, loc;
 	struct pf_line line;
 	int r;
 
-	if (!op->value || size > PF_INPLACE_MAX)
+	if (size > PF_INPLACE_MAX)
 		return -ENOTSUP;
 	bucket = pf_bucket_place(hash, table->header.counts.bucket_count);
 	if (!pf_line_place(table, bucket, &loc) || pf_ws_has_line(table, loc) ||
@@ -156,9 +158,19 @@ int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, 
 			continue;
 		if (i == PF_LINE_ENTRIES - 1 && (line.flags & PF_LINE_LINKED))
 			break;
-		r = try_entry(table, line.entry[i], op, size);
+		r = try_entry(table, line.entry[i], op, size, ret_found);
 		if (r <= 0)
 			return r;
 	}
 	return -ENOTSUP;
+}
+
+int pf_update_in_place(struct pf_table *table, const struct pinfold_change *op, uint64_t hash)
+{
+	struct pf_found found;
+	int r = op->value ? pf_update_find(table, op, hash, &found) : -ENOTSUP;
+
+	if (r < 0)
+		return r;
+	return condition_holds(op, found.record) ? pf_update_over(table, &found, op) : -EAGAIN;
 }

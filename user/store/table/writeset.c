@@ -32,9 +32,14 @@ void *pf_grow(void *array, size_t *capacity, size_t item_size)
 
 /* ---- location -> index ---- */
 
+static uint32_t map_home(const struct pf_map *map, uint64_t loc)
+{
+	return (uint32_t)(pf_hash_fold(loc, 0x9e3779b97f4a7c15ull)) & (map->capacity - 1);
+}
+
 static uint32_t map_place(const struct pf_map *map, uint64_t loc)
 {
-	uint32_t i = (uint32_t)(pf_hash_fold(loc, 0x9e3779b97f4a7c15ull)) & (map->capacity - 1);
+	uint32_t i = map_home(map, loc);
 
 	while (map->keys[i] && map->keys[i] != (loc | 1))
 		i = (i + 1) & (map->capacity - 1);
@@ -85,8 +90,23 @@ static int map_set(struct pf_map *map, uint64_t loc, uint32_t value)
 	return 0;
 }
 
-static void map_clear(struct pf_map *map)
+/* Empties the cluster of places that @loc belongs in, from its first one on. How many keys that were. */
+static uint32_t map_wipe(struct pf_map *map, uint64_t loc)
 {
+	uint32_t count = 0;
+
+	for (uint32_t i = map_home(map, loc); map->keys[i]; i = (i + 1) & (map->capacity - 1), count++)
+		map->keys[i] = 0;
+	return count;
+}
+
+_Static_assert(offsetof(struct pf_ws_line, loc) == 0 && offsetof(struct pf_ws_record, loc) == 0, "map_clear()");
+
+/* @items, of @stride bytes each, begin with the locations that the map was made of. */
+static void map_clear(struct pf_map *map, const void *items, size_t count, size_t stride)
+{
+	uint32_t wiped = 0;
+
 	if (map->count == 0)
 		return;
 	if (map->capacity > 65536) { /* a large batch has passed: do not clear megabytes for small ones */
@@ -95,7 +115,10 @@ static void map_clear(struct pf_map *map)
 		*map = (struct pf_map){ 0 };
 		return;
 	}
-	memset(map->keys, 0, map->capacity * sizeof(*map->keys));
+	for (size_t i = 0; map->count < map->capacity / 32 && i < count; i++) /* nor kilobytes for a few keys */
+		wiped += map_wipe(map, *(const uint64_t *)((const char *)items + i * stride));
+	if (wiped < map->count)
+		memset(map->keys, 0, map->capacity * sizeof(*map->keys));
 	map->count = 0;
 }
 
@@ -133,12 +156,12 @@ static void ws_clear(struct pf_ws *ws)
 		ws->dirty[i]->dirty = 0;
 		ws->dirty[i]->queued = false;
 	}
+	map_clear(&ws->line_map, ws->lines, ws->line_count, sizeof(*ws->lines));
+	map_clear(&ws->record_map, ws->records, ws->record_count, sizeof(*ws->records));
 	ws->line_count = ws->record_count = ws->alloc_count = ws->free_count = 0;
 	ws->dirty_count = ws->assigned_count = ws->piece_count = ws->buf_size = 0;
 	ws->header_dirty = ws->frees_applied = false;
 	ws->built = NULL;
-	map_clear(&ws->line_map);
-	map_clear(&ws->record_map);
 }
 
 void pf_ws_begin(struct pf_table *table)
@@ -509,7 +532,10 @@ void pf_ws_commit(struct pf_table *table)
 	if (ws->piece_count > 0 && table->header.import.mode != PF_IMPORT_BULK && !ws->built)
 		pf_spare_want(table);
 	for (size_t i = 0; i < ws->free_count; i++)
-		(void)pf_retire_add(table, ws->frees[i]); /* without memory the slot stays unused until the next open */
+		if (table->header.import.mode == PF_IMPORT_BULK)
+			pf_slot_unbusy(table, ws->frees[i]); /* no line leads to any record: it has no readers */
+		else
+			(void)pf_retire_add(table, ws->frees[i]); /* no memory: unused until the next open */
 	ws_clear(ws);
 	if (ws->buf_capacity > 1u << 20) {
 		free(ws->buf);

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * import_file.c - a text file into a table; goes on where it was interrupted.
+ *
+ * The library keeps a mark with the records: how far the input was read. A
+ * hash of the bytes before it tells whether a file is still the same up to there.
+ * Bytes are those behind the decompressor.
+ */
+#include "import_file.h"
+#include "progress.h"
+#include "subprocess.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Records between two marks. */
+#define MARK_EVERY 256
+/* Bytes before a mark that are hashed. */
+#define CHECK_BYTES 1024u
+#define SOURCE_MAX 255
+/* Not an exit status: again, from the start. */
+#define AGAIN (-1)
+
+struct importing {
+	struct cli *cli;
+	struct pinfold *pf;
+	struct pinfold_table *table;
+	const struct import_options *options;
+	struct input input;
+	struct records records;
+	struct pinfold_import *import;
+	struct pinfold_import_mark mark; /* of the last record taken */
+	uint64_t marked;                 /* records, when the library was told last */
+	struct progress progress;
+	uint64_t resumed_line;
+};
+
+static uint64_t fnv(uint64_t hash, const char *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char)data[i]) * 0x100000001b3ull;
+	return hash;
+}
+
+/* Hash of what stands before @offset; 0 where that cannot be read again. */
+static uint64_t input_check(const struct importing *run, uint64_t offset)
+{
+	size_t size = offset < CHECK_BYTES ? (size_t)offset : CHECK_BYTES;
+	char bytes[CHECK_BYTES];
+
+	if (!run->input.file_size)
+		return 0;
+	if (pread(fileno(run->input.stream), bytes, size, (off_t)(offset - size)) != (ssize_t)size)
+		return 0;
+	return fnv(0xcbf29ce484222325ull, bytes, size) | 1;
+}
+
+/* The name by which the table knows the input again. */
+static void source_name(const struct import_options *options, char ret_source[SOURCE_MAX + 1])
+{
+	const char *key = options->key_field ? options->key_field : "";
+	char *real = strcmp(options->path, "-") ? realpath(options->path, NULL) : NULL;
+	const char *path = real ? real : options->path;
+	const char *format = records_format_names[options->format];
+
+	if (snprintf(ret_source, SOURCE_MAX + 1, "%s %s %s", format, key, path) > SOURCE_MAX) {
+		uint64_t hash = fnv(fnv(1, key, strlen(key)), path, strlen(path));
+
+		snprintf(ret_source, SOURCE_MAX + 1, "%s %016llx", format, (unsigned long long)hash);
+	}
+	free(real);
+}
+
+/* ---- begin ---- */
+
+/* Reads up to byte @offset. */
+static int input_skip(struct importing *run, uint64_t offset)
+{
+	FILE *stream = run->input.stream;
+	uint64_t left = offset - run->records.offset;
+	char buf[65536];
+
+	if (run->input.file_size)
+		return fseeko(stream, (off_t)offset, SEEK_SET) ? -errno : 0;
+	while (left) {
+		size_t n = fread(buf, 1, left < sizeof(buf) ? (size_t)left : sizeof(buf), stream);
+
+		if (!n)
+			return ferror(stream) ? -EIO : -ENODATA;
+		left -= n;
+	}
+	return 0;
+}
+
+static int go_on(struct importing *run)
+{
+	const struct pinfold_import_mark *mark = &run->mark;
+	const char *path = run->options->path;
+
+	if (mark->offset < run->records.offset || (run->input.file_size && mark->offset > run->input.file_size) ||
+	    mark->check != input_check(run, mark->offset) || input_skip(run, mark->offset))
+		return cli_fail(
+			run->cli,
+			"%s: is not what the unfinished import had read up to line %llu: --restart begins again", path,
+			(unsigned long long)mark->line);
+	records_go_on(&run->records, mark->offset, mark->line);
+	run->resumed_line = mark->line + 1;
+	cli_note(run->cli, "%s: goes on at line %llu: %llu records are there", path,
+		 (unsigned long long)run->resumed_line, (unsigned long long)mark->records);
+	return CLI_OK;
+}
+
+static int begin(struct importing *run, bool restart)
+{
+	char source[SOURCE_MAX + 1];
+	int r;
+
+	if (records_open(&run->records, run->input.stream, run->options->format, run->options->key_field))
+		return cli_fail(run->cli, "%s:%s", run->options->path,
+				run->records.error[0] ? run->records.error : " out of memory");
+	source_name(run->options, source);
+	r = pinfold_import_begin(run->table, source, PINFOLD_IMPORT_BULK | (restart ? PINFOLD_IMPORT_RESTART : 0),
+				 &run->import, &run->mark);
+	if (r == -EBUSY)
+		return cli_fail(run->cli, "%s: %s (--restart forgets it)", run->options->path,
+				pinfold_errmsg(run->pf));
+	if (r)
+		return cli_fail_call(run->cli, run->pf, r, run->options->path);
+	run->marked = run->mark.records;
+	return run->mark.offset ? go_on(run) : CLI_OK;
+}
+
+/* ---- records ---- */
+
+static int mark_set(struct importing *run)
+{
+	int r;
+
+	if (!run->mark.offset)
+		return 0;
+	run->mark.check = input_check(run, run->mark.offset);
+	r = pinfold_import_mark(run->import, &run->mark);
+	run->marked = run->mark.records;
+	progress_update(&run->progress, run->progress.unit == PROGRESS_BYTES ? run->mark.offset : run->mark.records);
+	return r;
+}
+
+static int take(struct importing *run)
+{
+	struct records *records = &run->records;
+	struct pinfold_import_mark *mark = &run->mark;
+	const struct pinfold_record record = {records->key.data, records->key.size,
+					      records->value.size ? records->value.data : "", records->value.size};
+	const struct records_place place = {records->record_line, 1};
+	int r = 0;
+
+	if (!record.key_size)
+		return records_fail_at(records, &place, "the key is empty: it must have 1 to %d bytes",
+				       PINFOLD_KEY_MAX);
+	if (record.key_size > PINFOLD_KEY_MAX || record.value_size > PINFOLD_VALUE_MAX) {
+		mark->left_out++;
+	} else {
+		r = pinfold_import_add(run->import, &record, 1);
+		mark->records++;
+		mark->bytes += record.key_size + record.value_size;
+	}
+	mark->offset = records->offset;
+	mark->line = records->line_number;
+	if (!r && mark->records - run->marked >= MARK_EVERY)
+		r = mark_set(run);
+	/* errors of the input are the other kind */
+	return r ? cli_fail_call(run->cli, run->pf, r, "writing records"), -ECANCELED : 0;
+}
+
+static int fail_input(struct importing *run)
+{
+	const char *path = run->options->path;
+
+	(void)mark_set(run);
+	cli_fail(run->cli, "%s:%s", path, run->records.error);
+	if (!run->mark.records)
+		return CLI_FAILURE;
+	cli_note(
+		run->cli,
+		"the %llu records before it are kept: when the input is mended there, the same command goes on at line "
+		"%llu; --restart begins again",
+		(unsigned long long)run->mark.records, (unsigned long long)run->mark.line + 1);
+	return CLI_FAILURE;
+}
+
+static int records_take(struct importing *run)
+{
+	int r;
+
+	while ((r = records_next(&run->records)) == 1) {
+		r = take(run);
+		if (r)
+			break;
+		if (cli_stopped) {
+			(void)mark_set(run);
+			return cli_fail(run->cli, "%s: stopped at line %llu: the same command goes on there",
+					run->options->path, (unsigned long long)run->mark.line + 1);
+		}
+	}
+	if (r == -ECANCELED)
+		return CLI_FAILURE;
+	return r < 0 ? fail_input(run) : CLI_OK;
+}
+
+/* All has been read: but was that all there is? */
+static int end(struct importing *run)
+{
+	char error[256] = "";
+	int r;
+
+	r = mark_set(run);
+	if (r)
+		return cli_fail_call(run->cli, run->pf, r, "writing records");
+	if (input_close(&run->input, true, error, sizeof(error)))
+		return cli_fail(run->cli, "%s: %s", run->options->path, error);
+	r = pinfold_import_end(run->import);
+	run->import = NULL;
+	if (r == -ESTALE && strcmp(run->options->path, "-") != 0) {
+		cli_note(run->cli,
+			 "%s: of records with one key, some came before the interruption: again from the start",
+			 run->options->path);
+		return AGAIN;
+	}
+	return r ? cli_fail_call(run->cli, run->pf, r, "writing records") : CLI_OK;
+}
+
+static int import_once(struct importing *run, bool restart)
+{
+	char error[256] = "";
+	int status;
+
+	if (input_open(run->options->path, &run->input, error, sizeof(error)))
+		return cli_fail(run->cli, "%s", error);
+	status = begin(run, restart);
+	progress_start(&run->progress, run->cli, "import", run->input.file_size ? PROGRESS_BYTES : PROGRESS_ITEMS,
+		       run->input.file_size);
+	progress_from(&run->progress, run->input.file_size ? run->mark.offset : run->mark.records);
+	if (status == CLI_OK)
+		status = records_take(run);
+	if (status == CLI_OK)
+		status = end(run);
+	if (status == CLI_OK)
+		progress_done(&run->progress);
+	if (run->import && run->mark.records == 0)
+		pinfold_import_end(run->import); /* nothing was taken: nothing is left unfinished */
+	else
+		pinfold_import_stop(run->import);
+	run->import = NULL;
+	if (run->input.stream)
+		input_close(&run->input, false, error, sizeof(error));
+	records_close(&run->records);
+	return status;
+}
+
+int import_file(struct cli *cli, struct pinfold *pf, struct pinfold_table *table, const struct import_options *options,
+		struct import_result *result)
+{
+	struct importing run = {.cli = cli, .pf = pf, .table = table, .options = options};
+	uint64_t start_ns = progress_now_ns();
+	int status = import_once(&run, options->restart);
+
+	if (status == AGAIN) {
+		run.resumed_line = 0;
+		status = import_once(&run, true);
+	}
+	result->record_count += run.mark.records;
+	result->byte_count += run.mark.bytes;
+	result->left_out += run.mark.left_out;
+	result->resumed_line = run.resumed_line;
+	result->seconds += (double)(progress_now_ns() - start_ns) / 1e9;
+	return status == AGAIN ? CLI_FAILURE : status;
+}
