@@ -68,7 +68,9 @@ static noinline vm_fault_t map_pages_any(struct vm_fault *vmf, pgoff_t start, pg
 
 static noinline vm_fault_t count_mapped(struct pf_region *region, struct vm_fault *vmf, vm_fault_t ret)
 {
-	pf_count_fault(region, pf_slot(region, vmf->pgoff), vmf->pgoff, vmf->flags, is_major(vmf->flags, ret), 0, false);
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
+
+	pf_count_fault(region, slot, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret), 0, false);
 	return ret;
 }
 
