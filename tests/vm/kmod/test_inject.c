@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * test_inject.c - every allocation that a call makes fails in turn, then many at random. Needs a kernel with failslab and
- * fail_page_alloc (tests/vm/kasan); elsewhere each case is skipped.
+ * test_inject.c - every allocation that a call makes fails in turn, then many at random. Needs a kernel with failslab
+ * and fail_page_alloc (tests/vm/kasan); elsewhere each case is skipped.
  *
  * DESIGN
  *   /proc/thread-self/fail-nth makes the n-th allocation of this thread fail, whichever function makes it: the
  *   module's own and those of the kernel on its behalf. Each call is made with n = 1, 2, ... until n is more than it
- *   makes. A call that met a failure may succeed (there was a second way), or return an errno that says so. After it all
- *   is closed; no region may be left, and in the end the module works and counts as ever. What leaks without a region
+ *   makes. A call that met a failure may succeed (there was a second way), or return an errno that says so. After it
+ * all is closed; no region may be left, and in the end the module works and counts as ever. What leaks without a region
  *   is found by kmemleak after the module is gone, what is used after it was freed by KASAN.
  */
 #include <setjmp.h>
@@ -39,11 +39,11 @@
 
 struct state {
 	int device, file, fail, random;
-	uint64_t length; /* of the region that is made */
-	uint32_t flags; /* and its */
-	int fd, slots; /* -1: none */
+	uint64_t length;      /* of the region that is made */
+	uint32_t flags;       /* and its */
+	int fd, slots;        /* -1: none */
 	char *map, *slot_map; /* NULL: none */
-	char *buffer; /* a page that is not there yet; NULL: none */
+	char *buffer;         /* a page that is not there yet; NULL: none */
 };
 
 /* 0 or -errno. Stops at the first failure; what was made is in the state. */
@@ -234,14 +234,16 @@ static int do_fork(struct state *s)
 
 static int do_info(struct state *s)
 {
-	struct pinfold_info info = {.size = sizeof(info)};
+	struct pinfold_info info = { .size = sizeof(info) };
 
 	return ioctl(s->fd, PINFOLD_IOC_INFO, &info) ? -errno : 0;
 }
 
 static int do_query(struct state *s, unsigned int request)
 {
-	struct pinfold_query query = {.size = sizeof(query), .grain_shift = 21, .count = 4, .results = (uintptr_t)s->buffer};
+	struct pinfold_query query = {
+		.size = sizeof(query), .grain_shift = 21, .count = 4, .results = (uintptr_t)s->buffer
+	};
 
 	return ioctl(s->fd, request, &query) ? -errno : 0;
 }
@@ -288,8 +290,9 @@ static int do_close(struct state *s)
 /* All of them, in the order in which a program makes them. */
 static int do_all(struct state *s)
 {
-	static call *const calls[] = {do_register, do_slots, do_map, do_map_slots, do_populate, do_read, do_write, do_read_into,
-				      do_read_slot, do_scan, do_age, do_revoke, do_info, do_change_map, do_fork};
+	static call *const calls[] = { do_register, do_slots,  do_map,       do_map_slots,  do_populate,
+				       do_read,     do_write,  do_read_into, do_read_slot,  do_scan,
+				       do_age,      do_revoke, do_info,      do_change_map, do_fork };
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]) && !r; i++)
@@ -368,10 +371,10 @@ FIXTURE(inject)
 
 FIXTURE_SETUP(inject)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
 	struct state *s = &self->s;
 
-	*s = (struct state){.fd = -1, .slots = -1};
+	*s = (struct state){ .fd = -1, .slots = -1 };
 	s->fail = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (s->fail < 0 || access(DEBUG "failslab", F_OK) || access(DEBUG "fail_page_alloc", F_OK))
 		SKIP(_exit(255), "this kernel cannot make allocations fail");
@@ -390,7 +393,7 @@ FIXTURE_SETUP(inject)
 /* No region is left, and the module counts as ever. */
 FIXTURE_TEARDOWN(inject)
 {
-	static call *const none[] = {NULL};
+	static call *const none[] = { NULL };
 	struct region r;
 	struct counts c;
 
@@ -419,12 +422,12 @@ FIXTURE_TEARDOWN(inject)
 }
 
 /* A case: the call under test after others; it makes at least so many allocations. */
-#define SWEEP(name, run, least, ...)                                          \
-	TEST_F_TIMEOUT(inject, name, LIMIT)                                   \
-	{                                                                     \
-		static call *const first[] = {__VA_ARGS__ NULL};              \
-                                                                              \
-		EXPECT_GE(sweep(_metadata, &self->s, run, first), least);     \
+#define SWEEP(name, run, least, ...)                                      \
+	TEST_F_TIMEOUT(inject, name, LIMIT)                               \
+	{                                                                 \
+		static call *const first[] = { __VA_ARGS__ NULL };        \
+                                                                          \
+		EXPECT_GE(sweep(_metadata, &self->s, run, first), least); \
 	}
 
 #define MAPPED do_register, do_slots, do_map, do_map_slots,
@@ -452,18 +455,19 @@ SWEEP(debugfs, do_regions, 1, do_register, )
 /* Tables of such a size are not had from the slab allocator. */
 TEST_F_TIMEOUT(inject, register_large, LIMIT)
 {
-	static call *const first[] = {NULL};
+	static call *const first[] = { NULL };
 
 	self->s.length = (uint64_t)PINFOLD_SLICES_MAX << PINFOLD_SLICE_SHIFT_MIN;
 	self->s.flags = PINFOLD_REGISTER_LATENCY;
 	EXPECT_GE(sweep(_metadata, &self->s, do_register, first), 5);
 }
 
-/* Where memory can be had in two ways, one failure shows nothing: here no page can be had, and of small objects a few. */
+/* Where memory can be had in two ways, one failure shows nothing: here no page can be had, and of small objects a few.
+ */
 TEST_F_TIMEOUT(inject, no_memory, LIMIT)
 {
-	static call *const none[] = {NULL}, *const registered[] = {do_register, NULL};
-	static call *const calls[] = {do_register, do_register, do_slots, do_map};
+	static call *const none[] = { NULL }, *const registered[] = { do_register, NULL };
+	static call *const calls[] = { do_register, do_register, do_slots, do_map };
 	struct state *s = &self->s;
 
 	for (unsigned int bytes = 0; bytes < SPACE_MAX; bytes += SPACE_STEP) {
@@ -479,7 +483,8 @@ TEST_F_TIMEOUT(inject, no_memory, LIMIT)
 			r = calls[i](s);
 			disarm(s);
 			end(s);
-			EXPECT_TRUE(r == -ENOMEM || (!r && i)) TH_LOG("call %d with %u bytes: %s", i, bytes, strerror(-r));
+			EXPECT_TRUE(r == -ENOMEM || (!r && i))
+			TH_LOG("call %d with %u bytes: %s", i, bytes, strerror(-r));
 			if (!bytes)
 				EXPECT_EQ(r, -ENOMEM) TH_LOG("call %d without memory", i);
 		}
@@ -489,7 +494,7 @@ TEST_F_TIMEOUT(inject, no_memory, LIMIT)
 /* Combinations: several allocations of one call fail, and later calls meet what is left of it. */
 TEST_F_TIMEOUT(inject, at_random, LIMIT)
 {
-	static call *const none[] = {NULL};
+	static call *const none[] = { NULL };
 	struct state *s = &self->s;
 	int errors = 0;
 
