@@ -18,7 +18,9 @@
 
 #define MODULE "/lib/modules/pinfold.ko"
 #define WORKERS 4
-#define ROUND 2500ull
+/* Operations of a round: so many at least, and 20 rounds at most, for unloading takes a second or two. */
+#define ROUND_MIN 2500ull
+#define ROUNDS 20
 /* The module is away for some seconds at most, the last use of it for some milliseconds after the processes. */
 #define PATIENCE_MS 30000
 #define REGIONS 6
@@ -383,6 +385,7 @@ int main(int argc, char **argv)
 {
 	uint64_t operations = argc > 1 ? strtoull(argv[1], NULL, 0) : 50000,
 		 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, done = 0, n;
+	const uint64_t each = operations / ROUNDS > ROUND_MIN ? operations / ROUNDS : ROUND_MIN;
 	const time_t start = time(NULL);
 	unsigned int unloads = 0;
 	int bad = 0, gone = -1;
@@ -400,7 +403,7 @@ int main(int argc, char **argv)
 			bad = 1;
 	}
 	for (uint64_t round = 0; done < operations && !bad; round++, done += n) {
-		n = operations - done < ROUND ? operations - done : ROUND;
+		n = operations - done < each ? operations - done : each;
 		/* Rounds of all seeds differ. */
 		bad = run_round(n, seed << 20 | round, &unloads);
 		printf("# %llu operations after %ld s, %u unloads\n", (unsigned long long)(done + n),
