@@ -27,7 +27,7 @@
 #define REGIONS DEBUG "pinfold/regions"
 /* No call makes as many. */
 #define CALLS_MAX 2000
-#define PASSES 3
+#define PASSES 2
 #define ROUNDS 60
 /* Of 100 allocations, this many fail at random. Faults are tried again until they are served. */
 #define PERCENT "20"
@@ -43,6 +43,7 @@ struct state {
 	uint32_t flags;       /* and its */
 	int fd, slots;        /* -1: none */
 	char *map, *slot_map; /* NULL: none */
+	char *other;          /* another mapping of OTHER bytes; NULL: none */
 	char *buffer;         /* a page that is not there yet; NULL: none */
 };
 
@@ -152,14 +153,24 @@ static int do_map(struct state *s)
 	return madvise(at, SIZE, MADV_RANDOM) ? -errno : 0;
 }
 
+/* Unmapping needs memory as well: what stays is unmapped in the end. */
+static int unmap(char **at, size_t size)
+{
+	if (*at && munmap(*at, size))
+		return -errno;
+	*at = NULL;
+	return 0;
+}
+
 static int do_populate(struct state *s)
 {
 	void *at = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE, s->fd, SLICE);
 
 	if (at == MAP_FAILED)
 		return -errno;
-	munmap(at, 2 * PAGE);
-	return 0;
+	s->other = at;
+	s->other_size = 2 * PAGE;
+	return unmap(&s->other, s->other_size);
 }
 
 /* Splits the mapping in three, moves the middle one, and takes all apart. */
@@ -172,7 +183,9 @@ static int do_change_map(struct state *s)
 	at = mremap(s->map + SLICE, SLICE, 2 * SLICE, MREMAP_MAYMOVE);
 	if (at == MAP_FAILED)
 		return -errno;
-	return munmap(at, 2 * SLICE) ? -errno : 0;
+	s->other = at;
+	s->other_size = 2 * SLICE;
+	return unmap(&s->other, s->other_size);
 }
 
 static int do_map_slots(struct state *s)
@@ -274,17 +287,16 @@ static int do_regions(struct state *s)
 
 static int do_close(struct state *s)
 {
-	if (s->map)
-		munmap(s->map, SIZE);
-	if (s->slot_map)
-		munmap(s->slot_map, 8 * PAGE);
+	int r = unmap(&s->map, SIZE);
+
+	r = r ? r : unmap(&s->slot_map, 8 * PAGE);
+	r = r ? r : unmap(&s->other, s->other_size);
 	if (s->slots >= 0)
 		close(s->slots);
 	if (s->fd >= 0)
 		close(s->fd);
-	s->map = s->slot_map = NULL;
 	s->slots = s->fd = -1;
-	return 0;
+	return r;
 }
 
 /* All of them, in the order in which a program makes them. */
@@ -314,9 +326,8 @@ static int begin(struct state *s, call *const *first)
 
 static void end(struct state *s)
 {
-	do_close(s);
-	munmap(s->buffer, PAGE);
-	s->buffer = NULL;
+	if (do_close(s) || unmap(&s->buffer, PAGE))
+		abort();
 }
 
 /* What a call may say when memory was short. */
