@@ -43,7 +43,8 @@ struct state {
 	uint32_t flags;       /* and its */
 	int fd, slots;        /* -1: none */
 	char *map, *slot_map; /* NULL: none */
-	char *other;          /* another mapping of OTHER bytes; NULL: none */
+	char *other;          /* another mapping; NULL: none */
+	size_t other_size;
 	char *buffer;         /* a page that is not there yet; NULL: none */
 };
 
