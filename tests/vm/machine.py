@@ -21,6 +21,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import clock
 import guest
 import splat
 from guest import Program  # part of this module's interface
@@ -105,6 +106,9 @@ class Machine:
                "-kernel", self.kernel.image, "-initrd", f"{scratch}/initramfs",
                "-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=7 printk.time=1 no_timer_check tsc=reliable "
                + self.append]
+        khz = None if self.icount else clock.tsc_khz()
+        if khz:
+            cmd[-1] += f" tsc_early_khz={khz}"
         if self.icount:
             cmd += ["-icount", "shift=0,sleep=off"]
         if self.nodes > 1:

@@ -3,16 +3,26 @@
  * fuzz_kmod.c - random calls, mappings, faults and unloads from several processes that share their files, with a fixed
  * seed. Usage: fuzz_kmod [OPERATIONS [SEED]]. Each result must be one that the call can have; the kernel is the judge
  * of the rest: the run's log must show no complaint, and the module must still go when all is over.
+ *
+ * The processes do a round of operations and end, while their parent tries all the time to unload the module: it goes
+ * in the moment in which the last of them lets go of it, or before they have it, and is loaded again.
  */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "region.h"
 
+#define MODULE "/lib/modules/pinfold.ko"
 #define WORKERS 4
+/* Operations of a round: so many at least, and 20 rounds at most, for unloading takes a second or two. */
+#define ROUND_MIN 2500ull
+#define ROUNDS 20
+/* The module is away for some seconds at most, the last use of it for some milliseconds after the processes. */
+#define PATIENCE_MS 30000
 #define REGIONS 6
 #define MAPS 8
 #define FILES 3
@@ -30,7 +40,11 @@ static struct map maps[MAPS], slot_maps[REGIONS];
 static int device;
 static sigjmp_buf after_signal;
 static char buffer[1 << 20];
-static uint64_t hits, faults, errors[200];
+/* Shared by all processes. */
+static struct {
+	uint64_t hits, faults, errors[200];
+} *total;
+static uint64_t hits;
 
 static uint64_t rnd(uint64_t n)
 {
@@ -48,7 +62,7 @@ static void on_signal(int signal)
 static void note(long r)
 {
 	if (r < 0 && errno > 0 && errno < 200)
-		errors[errno]++;
+		__atomic_fetch_add(&total->errors[errno], 1, __ATOMIC_RELAXED);
 	else
 		hits++;
 }
@@ -205,7 +219,7 @@ static void do_touch(void)
 	if (!map.at)
 		return;
 	if (sigsetjmp(after_signal, 1)) {
-		faults++;
+		__atomic_fetch_add(&total->faults, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	for (int i = 0; i < 20; i++) {
@@ -306,30 +320,81 @@ static int work(uint64_t operations, uint64_t seed)
 		snprintf(name, sizeof(name), "fuzz.%d", i);
 		files[i] = open(name, i ? O_RDWR : O_RDONLY);
 	}
-	device = open(DEVICE, O_RDWR);
+	device = -1;
+	for (int ms = 0; device < 0 && ms < PATIENCE_MS; ms++, usleep(1000))
+		device = open(DEVICE, O_RDWR);
 	if (device < 0 || files[0] < 0)
 		return 1;
 	for (uint64_t i = 0; i < operations; i++)
 		step();
-	printf("# seed %llu: %llu calls went well, %llu touches ended in a signal, refused:", (unsigned long long)seed,
-	       (unsigned long long)hits, (unsigned long long)faults);
-	for (int i = 0; i < 200; i++) {
-		if (errors[i])
-			printf(" %s %llu", strerrorname_np(i), (unsigned long long)errors[i]);
-	}
-	printf("\n");
+	__atomic_fetch_add(&total->hits, hits, __ATOMIC_RELAXED);
 	/* A fuzzer that only meets refusals tests nothing. */
 	return hits < operations / 8;
+}
+
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "pinfold", O_NONBLOCK) ? -errno : 0;
+}
+
+static int load(void)
+{
+	int fd = open(MODULE, O_RDONLY | O_CLOEXEC), r = (int)syscall(SYS_finit_module, fd, "", 0);
+
+	close(fd);
+	return r;
+}
+
+/* Unloads and loads the module while the workers are at it. 0 or the first worker's bad status; -1: it did not load. */
+static int run_round(uint64_t operations, uint64_t seed, unsigned int *unloads)
+{
+	int status, bad = 0, left = WORKERS;
+
+	for (int i = 0; i < WORKERS; i++) {
+		if (!fork())
+			exit(work(operations / WORKERS, seed * WORKERS + (uint64_t)i));
+	}
+	while (left) {
+		if (!unload()) {
+			++*unloads;
+			if (load())
+				return -1;
+		}
+		while (left && waitpid(-1, &status, WNOHANG) > 0) {
+			left--;
+			bad = bad ? bad : status;
+		}
+		usleep(5000);
+	}
+	return bad;
+}
+
+/* What became of all calls. */
+static void report(void)
+{
+	printf("# %llu calls went well, %llu touches ended in a signal, refused:", (unsigned long long)total->hits,
+	       (unsigned long long)total->faults);
+	for (int i = 0; i < 200; i++) {
+		if (total->errors[i])
+			printf(" %s %llu", strerrorname_np(i), (unsigned long long)total->errors[i]);
+	}
+	printf("\n");
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t operations = argc > 1 ? strtoull(argv[1], NULL, 0) : 50000,
-		 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-	int status, bad = 0, gone = -1;
+		 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, done = 0, n;
+	const uint64_t each = operations / ROUNDS > ROUND_MIN ? operations / ROUNDS : ROUND_MIN;
+	const time_t start = time(NULL);
+	unsigned int unloads = 0;
+	int bad = 0, gone = -1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("TAP version 13\n1..2\n");
+	total = mmap(NULL, sizeof(*total), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (total == MAP_FAILED)
+		return 1;
 	for (int i = 0; i < FILES; i++) {
 		char name[32];
 
@@ -337,18 +402,18 @@ int main(int argc, char **argv)
 		if (file_make(name, LENGTH, O_RDONLY) < 0)
 			bad = 1;
 	}
-	for (int i = 0; i < WORKERS && !bad; i++) {
-		if (!fork())
-			exit(work(operations / WORKERS, seed * WORKERS + (uint64_t)i));
+	for (uint64_t round = 0; done < operations && !bad; round++, done += n) {
+		n = operations - done < each ? operations - done : each;
+		/* Rounds of all seeds differ. */
+		bad = run_round(n, seed << 20 | round, &unloads);
+		printf("# %llu operations after %ld s, %u unloads\n", (unsigned long long)(done + n),
+		       (long)(time(NULL) - start), unloads);
 	}
-	while (wait(&status) > 0)
-		bad |= status;
-	printf("%s 1 - %llu operations, seed %llu\n", bad ? "not ok" : "ok", (unsigned long long)operations,
+	report();
+	printf("%s 1 - %llu operations, seed %llu\n", bad ? "not ok" : "ok", (unsigned long long)done,
 	       (unsigned long long)seed);
-	for (int ms = 0; gone && ms < 5000; ms++, usleep(1000)) {
-		close(files[0]);
-		gone = (int)syscall(SYS_delete_module, "pinfold", O_NONBLOCK);
-	}
+	for (int ms = 0; gone && ms < PATIENCE_MS; ms++, usleep(1000))
+		gone = unload();
 	printf("%s 2 - the module goes afterwards\n", gone ? "not ok" : "ok");
 	return bad || gone;
 }

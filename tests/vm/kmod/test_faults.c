@@ -488,7 +488,7 @@ TEST_F(faults, split_mappings_merge_again)
 
 TEST_F(faults, huge_mapping)
 {
-	struct pinfold_scan_args scan[4];
+	struct pinfold_scan_args scan[4] = {0};
 	struct pinfold_query query = {.size = sizeof(query), .grain_shift = 21, .count = 4, .results = (uintptr_t)scan};
 	char *map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, self->r.fd, 0);
 
