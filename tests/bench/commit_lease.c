@@ -136,6 +136,9 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-const struct commit_store commit_lease = {
-	.name = "leases", .open = open_db, .update = update, .close = close_db, .blind = true, .update_bytes = UPDATE_BYTES
-};
+const struct commit_store commit_lease = { .name = "leases",
+					   .open = open_db,
+					   .update = update,
+					   .close = close_db,
+					   .blind = true,
+					   .update_bytes = UPDATE_BYTES };

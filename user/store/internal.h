@@ -228,6 +228,8 @@ struct pf_store {
 	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
 	uint64_t flush_ns;          /* how long a flush takes, on the whole */
+	bool crowded;               /* the group that is written has more transactions than there are processors */
+	uint32_t processors;        /* fixed while open */
 	uint32_t in_flight;         /* transactions of the last group, and behind it when it was durable */
 	_Atomic uint32_t spinners;  /* waiters that spin */
 	uint64_t head_pos, next_group, next_txn_id, start_pos;
@@ -402,8 +404,8 @@ int pf_settle(struct pf_store *store, uint64_t lsn, bool applied, uint64_t deadl
 void pf_settle_wake(struct pf_store *store);
 /** Wakes whoever waits for applied_lsn, which moved, or never will. */
 void pf_settle_wake_applied(struct pf_store *store);
-/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of those
- * who wait for a later one. lock held. */
+/** Wakes whoever waits for the log's group number @group to be durable, which it is, and whoever polls; and one of
+ * those who wait for a later one. lock held. */
 void pf_settle_wake_durable(struct pf_store *store, uint64_t group);
 
 /* ---- txn.c ---- */
