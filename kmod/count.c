@@ -20,7 +20,7 @@ u32 pf_tick_renew(u64 tick)
 /* Second half of the rule, for streams that share a thread or move between threads. */
 bool pf_continues_slice(const struct pf_region *region, const struct pinfold_slot *slot, u64 page, u32 now)
 {
-	u32 in_slice = page & ((1ULL << region->slice_shift) - 1), last;
+	u32 in_slice = page & region->slice_mask, last;
 	const struct pinfold_slot *before;
 
 	if (now - READ_ONCE(slot->last_seen_ms) < PINFOLD_SEQ_WINDOW_MS)
@@ -30,16 +30,20 @@ bool pf_continues_slice(const struct pf_region *region, const struct pinfold_slo
 	before = pf_slot(region, page - in_slice - 1);
 	if (!before)
 		return false;
-	last = (1U << region->slice_shift) - PINFOLD_SEQ_STEP_PAGES;
+	last = region->slice_mask + 1 - PINFOLD_SEQ_STEP_PAGES;
 	return now - READ_ONCE(before->last_seen_ms) < PINFOLD_SEQ_WINDOW_MS && READ_ONCE(before->last_page) >= last;
 }
 
-/* How long the thread waited for this page before; it waits no more. */
-u64 pf_thread_waited(struct pf_thread *thread, u64 page)
+/* Makes the entry the thread's, if it is not. Returns how long it waited for this page before; it waits no more. */
+u64 pf_thread_take(struct pf_thread *thread, u32 tid, u64 page)
 {
-	u64 ns = READ_ONCE(thread->wait_page) == page ? READ_ONCE(thread->wait_ns) : 0;
+	u64 key = READ_ONCE(thread->key), ns = 0;
 
-	WRITE_ONCE(thread->waits, 0);
+	if (key != (tid | PF_THREAD_WAITS))
+		WRITE_ONCE(thread->page, PF_NOWHERE);
+	else if (READ_ONCE(thread->wait_page) == page)
+		ns = READ_ONCE(thread->wait_ns);
+	WRITE_ONCE(thread->key, tid);
 	return ns;
 }
 
@@ -71,14 +75,9 @@ void pf_count_wait(struct pf_region *region, u64 page, u64 ns)
 	u32 tid = current->pid;
 	struct pf_thread *thread = pf_thread_entry(region, tid);
 
-	if (READ_ONCE(thread->tid) != tid) {
-		WRITE_ONCE(thread->tid, tid);
-		WRITE_ONCE(thread->page, PF_NOWHERE);
-		WRITE_ONCE(thread->waits, 0);
-	}
-	if (READ_ONCE(thread->waits) && READ_ONCE(thread->wait_page) == page)
-		ns += READ_ONCE(thread->wait_ns);
+	if (READ_ONCE(thread->key) != tid)
+		ns += pf_thread_take(thread, tid, page);
 	WRITE_ONCE(thread->wait_page, page);
 	WRITE_ONCE(thread->wait_ns, ns | 1);
-	WRITE_ONCE(thread->waits, 1);
+	WRITE_ONCE(thread->key, tid | PF_THREAD_WAITS);
 }

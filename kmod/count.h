@@ -18,14 +18,15 @@
 #include "trace.h"
 
 #define PF_REACH_PAGES (PINFOLD_SEQ_REACH >> PAGE_SHIFT)
-#define PF_NOWHERE U64_MAX
+/* So far from every page that none follows it. */
+#define PF_NOWHERE (1ULL << 63)
 
 /* Low half: CLOCK_MONOTONIC in ms at the tick in the high half. One word, so that both belong together. */
 extern u64 pf_tick_ms;
 
 u32 pf_tick_renew(u64 tick);
 bool pf_continues_slice(const struct pf_region *region, const struct pinfold_slot *slot, u64 page, u32 now);
-u64 pf_thread_waited(struct pf_thread *thread, u64 page);
+u64 pf_thread_take(struct pf_thread *thread, u32 tid, u64 page);
 void pf_count_stall(struct pinfold_slot *slot, bool major, bool write, bool random, u64 ns, bool waited);
 
 static inline void pf_add(u64 *counter, u64 n)
@@ -40,13 +41,9 @@ static inline u32 pf_now_ms(void)
 	return likely(!((seen ^ tick) >> 32)) ? (u32)seen : pf_tick_renew(tick);
 }
 
-static inline struct pf_thread *pf_thread_entry(const struct pf_region *region, u32 tid)
+static __always_inline struct pf_thread *pf_thread_entry(const struct pf_region *region, u32 tid)
 {
-	/* Threads of one program have neighbouring ids: two entries apart is a cache line apart. */
-	u32 index = tid << 1 | (tid / (PF_THREADS / 2) & 1);
-
-	BUILD_BUG_ON(sizeof(struct pf_thread) != 32);
-	return &region->threads[index & (PF_THREADS - 1)];
+	return &region->threads[tid & (PF_THREADS - 1)];
 }
 
 /* Is the fault random? Notes it as the thread's last, and takes what the thread waited for the page before. */
@@ -55,17 +52,14 @@ static __always_inline bool pf_class(const struct pf_region *region, const struc
 {
 	u32 tid = current->pid;
 	struct pf_thread *thread = pf_thread_entry(region, tid);
-	u64 last = READ_ONCE(thread->page);
+	u64 last;
 
-	if (unlikely(READ_ONCE(thread->tid) != tid)) {
-		last = PF_NOWHERE;
-		WRITE_ONCE(thread->tid, tid);
-		WRITE_ONCE(thread->waits, 0);
-	} else if (unlikely(READ_ONCE(thread->waits))) {
-		*ret_waited = pf_thread_waited(thread, page);
-	}
+	/* Another's entry, or it waited. */
+	if (unlikely(READ_ONCE(thread->key) != tid))
+		*ret_waited = pf_thread_take(thread, tid, page);
+	last = READ_ONCE(thread->page);
 	WRITE_ONCE(thread->page, page);
-	if (likely(page - last - 1 < PF_REACH_PAGES - 1 && last != PF_NOWHERE))
+	if (likely(page - last - 1 < PF_REACH_PAGES - 1))
 		return false;
 	return !pf_continues_slice(region, slot, page, now);
 }
@@ -97,7 +91,7 @@ static __always_inline void pf_count_fault(struct pf_region *region, struct pinf
 	if (likely(flags & FAULT_FLAG_INTERRUPTIBLE)) {
 		now = pf_now_ms();
 		random = pf_class(region, slot, page, now, &waited);
-		WRITE_ONCE(slot->last_page, page & ((1ULL << region->slice_shift) - 1));
+		WRITE_ONCE(slot->last_page, page & region->slice_mask);
 		WRITE_ONCE(slot->last_seen_ms, now);
 	}
 	pf_add(unlikely(major) ? &slot->major : &slot->minor, 1);
@@ -110,6 +104,25 @@ static __always_inline void pf_count_fault(struct pf_region *region, struct pinf
 	if (unlikely(timed || waited || major))
 		pf_count_stall(slot, major, write, random, ns + waited, waited);
 	trace_pinfold_fault(region->id, page, flags, major, random, ns + waited);
+}
+
+/*
+ * The common case of the function above: a read by a thread that goes on where it was, served from memory. False:
+ * something is different, and nothing is counted.
+ */
+static __always_inline bool pf_count_next(struct pf_region *region, struct pinfold_slot *slot, u64 page)
+{
+	u32 tid = current->pid;
+	struct pf_thread *thread = pf_thread_entry(region, tid);
+
+	if (unlikely(READ_ONCE(thread->key) != tid || page - READ_ONCE(thread->page) - 1 >= PF_REACH_PAGES - 1 ||
+		     trace_pinfold_fault_enabled()))
+		return false;
+	WRITE_ONCE(thread->page, page);
+	WRITE_ONCE(slot->last_page, page & region->slice_mask);
+	WRITE_ONCE(slot->last_seen_ms, pf_now_ms());
+	pf_add(&slot->minor, 1);
+	return true;
 }
 
 #endif

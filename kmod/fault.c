@@ -15,12 +15,18 @@
  */
 #include <linux/file.h>
 #include <linux/ktime.h>
+#include <linux/pagemap.h>
 
 #include "count.h"
 
 static inline u64 clock_ns(void)
 {
 	return ktime_get_mono_fast_ns();
+}
+
+static inline u64 since(u64 begun)
+{
+	return clock_ns() - begun;
 }
 
 static inline bool timing(const struct pf_region *region)
@@ -33,20 +39,55 @@ static inline bool is_major(unsigned int flags, vm_fault_t ret)
 	return ret & VM_FAULT_MAJOR || flags & FAULT_FLAG_TRIED;
 }
 
-static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+/* What the filesystem does: nearly always the page cache's own function, without an indirect call. */
+static __always_inline vm_fault_t fs_map_pages(struct pf_region *region, struct vm_fault *vmf, pgoff_t start,
+					       pgoff_t end)
+{
+	vm_fault_t (*map)(struct vm_fault *vmf, pgoff_t start, pgoff_t end) = region->fs_ops->map_pages;
+
+	return likely(map == filemap_map_pages) ? filemap_map_pages(vmf, start, end) : map(vmf, start, end);
+}
+
+/* What is not the common case: the first fault of a chunk, timing, several nodes, writes, what waited. */
+static noinline vm_fault_t map_pages_any(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
 	struct pf_region *region = vmf->vma->vm_private_data;
 	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
-	u64 begun = unlikely(timing(region)) ? clock_ns() : 0;
+	u64 begun = timing(region) ? clock_ns() : 0;
 	vm_fault_t ret;
 
 	/* Nothing is mapped, so the kernel goes on to ->fault, which may sleep and makes the slot. */
-	if (unlikely(!slot) && pf_slot_due(region, vmf->pgoff))
+	if (!slot && pf_slot_due(region, vmf->pgoff))
 		return 0;
-	ret = region->fs_ops->map_pages(vmf, start, end);
+	ret = fs_map_pages(region, vmf, start, end);
 	if (likely(ret & VM_FAULT_NOPAGE))
 		pf_count_fault(region, slot, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret),
-			       unlikely(begun) ? clock_ns() - begun : 0, begun);
+			       begun ? since(begun) : 0, begun);
+	return ret;
+}
+
+static noinline vm_fault_t count_mapped(struct pf_region *region, struct vm_fault *vmf, vm_fault_t ret)
+{
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
+
+	pf_count_fault(region, slot, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret), 0, false);
+	return ret;
+}
+
+static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	const unsigned int mask = FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_TRIED | FAULT_FLAG_WRITE;
+	struct pf_region *region = vmf->vma->vm_private_data;
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
+	vm_fault_t ret;
+
+	if (unlikely(!slot || !region->plain || (vmf->flags & mask) != FAULT_FLAG_INTERRUPTIBLE))
+		return map_pages_any(vmf, start, end);
+	ret = fs_map_pages(region, vmf, start, end);
+	if (unlikely(!(ret & VM_FAULT_NOPAGE)))
+		return ret;
+	if (unlikely(ret & VM_FAULT_MAJOR || !pf_count_next(region, slot, vmf->pgoff)))
+		return count_mapped(region, vmf, ret);
 	return ret;
 }
 
@@ -66,11 +107,11 @@ static vm_fault_t fault(struct vm_fault *vmf)
 	begun = clock_ns();
 	ret = region->fs_ops->fault(vmf);
 	if (ret & VM_FAULT_RETRY) {
-		pf_count_wait(region, page, clock_ns() - begun);
+		pf_count_wait(region, page, since(begun));
 	} else if (!(ret & VM_FAULT_ERROR)) {
 		bool timed = is_major(flags, ret) || timing(region);
 
-		ns = timed ? clock_ns() - begun : 0;
+		ns = timed ? since(begun) : 0;
 		pf_count_fault(region, slot, page, flags, is_major(flags, ret), ns, timed);
 	}
 	fput(file);
@@ -94,7 +135,7 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 		return ret;
 	if (alone)
 		pf_count_fault(region, slot, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
-			       begun ? clock_ns() - begun : 0, begun);
+			       begun ? since(begun) : 0, begun);
 	if (slot && ret & VM_FAULT_LOCKED)
 		pf_add(&slot->mkwrite, 1);
 	return ret;

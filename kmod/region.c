@@ -211,9 +211,11 @@ static struct pf_region *region_new(struct pinfold_register *arg, struct inode *
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 	region->slice_shift = arg->slice_shift - PAGE_SHIFT;
+	region->slice_mask = (1ULL << region->slice_shift) - 1;
 	region->slice_count = arg->slice_count;
 	region->flags = arg->flags;
 	region->nodes = num_online_nodes() > 1;
+	region->plain = !region->nodes && !(region->flags & PINFOLD_REGISTER_LATENCY);
 	region->unlimited = capable(CAP_SYS_RESOURCE);
 	region->id = atomic_inc_return(&region_ids);
 	INIT_LIST_HEAD(&region->node);

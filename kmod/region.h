@@ -19,6 +19,7 @@
 #define PF_REGION_H
 
 #include <linux/atomic.h>
+#include <linux/cache.h>
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/list.h>
@@ -28,17 +29,21 @@
 
 #include "compat.h"
 
-/* What is known of a thread's last fault. Two threads that share an entry only lose precision of classing. */
+/*
+ * What is known of a thread's last fault, a cache line each. Two threads that share an entry only lose precision of
+ * classing.
+ */
 struct pf_thread {
+	u64 key; /* its id; PF_THREAD_WAITS as well if wait_* are set */
 	u64 page; /* of its last fault */
 	u64 wait_page; /* of a fault that waited and is to be tried again */
 	u64 wait_ns;
-	u32 tid;
-	u32 waits; /* wait_* are set */
-};
+} ____cacheline_aligned;
 
-/* A power of two. Neighbours by tid are put on different cache lines. */
-#define PF_THREADS 512
+#define PF_THREAD_WAITS (1ULL << 32)
+
+/* A power of two. */
+#define PF_THREADS 256
 
 /* Slots are made this many at a time: the least number that fills whole pages. */
 #define PF_CHUNK_SLOTS 64
@@ -61,10 +66,12 @@ struct pf_region {
 	struct pinfold_slot **chunks; /* [chunk_count]; each NULL, PF_CHUNK_NONE or a chunk; set once */
 	struct pf_thread *threads; /* [PF_THREADS], without a lock */
 	u64 slice_count;
+	u64 slice_mask; /* of a page's place in its slice */
 	u32 slice_shift; /* pages */
 	u32 flags; /* PINFOLD_REGISTER_* */
 	u32 id; /* for tracing */
 	bool nodes; /* there is more than one */
+	bool plain; /* neither nodes nor minor faults' time are counted */
 	bool unlimited; /* registered with CAP_SYS_RESOURCE */
 
 	struct file *file; /* not a reference: it is the file that owns the region */
@@ -106,10 +113,16 @@ void pf_slots_done(struct pf_region *region);
 struct pinfold_slot *pf_slots_make(struct pf_region *region, u64 page);
 int pf_slots_open(struct pf_region *region);
 
+/* The shift is less than 64, which the compiler does not know. */
+static inline u64 pf_slice(const struct pf_region *region, u64 page)
+{
+	return page >> (region->slice_shift & 63);
+}
+
 /* The slot of a page of the file; NULL if there is none (yet). Any context. */
 static inline struct pinfold_slot *pf_slot(const struct pf_region *region, u64 page)
 {
-	u64 slice = page >> region->slice_shift;
+	u64 slice = pf_slice(region, page);
 	struct pinfold_slot *chunk;
 
 	if (unlikely(slice >= region->slice_count))
@@ -123,7 +136,7 @@ static inline struct pinfold_slot *pf_slot(const struct pf_region *region, u64 p
 /* Is there still a slot to be made for the page? */
 static inline bool pf_slot_due(const struct pf_region *region, u64 page)
 {
-	u64 slice = page >> region->slice_shift;
+	u64 slice = pf_slice(region, page);
 
 	return unlikely(slice < region->slice_count && !READ_ONCE(region->chunks[slice / PF_CHUNK_SLOTS]));
 }

@@ -84,7 +84,7 @@ static struct pinfold_slot *make_chunk(struct pf_region *region, struct pinfold_
 struct pinfold_slot *pf_slots_make(struct pf_region *region, u64 page)
 {
 	if (pf_slot_due(region, page))
-		make_chunk(region, &region->chunks[(page >> region->slice_shift) / PF_CHUNK_SLOTS]);
+		make_chunk(region, &region->chunks[pf_slice(region, page) / PF_CHUNK_SLOTS]);
 	return pf_slot(region, page);
 }
 
@@ -125,7 +125,7 @@ static loff_t slots_llseek(struct file *file, loff_t offset, int whence)
 {
 	struct pf_region *region = pf_region_of((struct file *)file->private_data);
 	loff_t size = region->chunk_count * PF_CHUNK_SIZE;
-	bool there;
+	bool there, data = whence == SEEK_DATA;
 	u64 i;
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
@@ -134,11 +134,11 @@ static loff_t slots_llseek(struct file *file, loff_t offset, int whence)
 		return -ENXIO;
 	for (i = div_u64(offset, PF_CHUNK_SIZE); i < region->chunk_count; i++) {
 		there = (unsigned long)READ_ONCE(region->chunks[i]) > (unsigned long)PF_CHUNK_NONE;
-		if (there == (whence == SEEK_DATA))
+		if (there == data)
 			return vfs_setpos(file, max_t(loff_t, offset, i * PF_CHUNK_SIZE), size);
 		cond_resched();
 	}
-	return whence == SEEK_DATA ? -ENXIO : vfs_setpos(file, size, size);
+	return data ? -ENXIO : vfs_setpos(file, size, size);
 }
 
 static int slots_release(struct inode *inode, struct file *file)

@@ -17,7 +17,7 @@
 #define TABLE_VALUE 120u
 #define TABLE_PAIRS_MAX 64
 #define TABLE_THREADS_MAX 16
-#define TABLE_FIGURES_MAX 48
+#define TABLE_FIGURES_MAX 64
 
 /** One comparison: a value of each side per pair. */
 struct table_figure {
@@ -38,6 +38,7 @@ struct table_bench {
 	double rate;      /* of growth, puts per second; 0: as fast as they are taken */
 	double seconds;   /* of each timed run */
 	unsigned pairs, threads, batch;
+	int choice;       /* the only one of enum table_choice that gets make; < 0: all */
 	bool engine;      /* with telemetry and controller */
 	bool keep;        /* leave the data, use what an earlier run left */
 	struct table_figure figures[TABLE_FIGURES_MAX];
@@ -81,10 +82,21 @@ static inline uint64_t table_value_word(uint64_t number, unsigned word)
 
 void table_value(uint64_t number, uint8_t ret_value[TABLE_VALUE]);
 
+/** What a get asks for, made beforehand: the key, and the last word of the value that it finds. */
+struct table_want {
+	uint8_t key[TABLE_KEY];
+	uint64_t word;
+};
+static inline void table_want(uint64_t number, uint64_t step, struct table_want *ret_want)
+{
+	table_key(number, step, ret_want->key);
+	ret_want->word = table_value_word(number, TABLE_VALUE / 8 - 1);
+}
+
 enum table_choice { TABLE_UNIFORM, TABLE_ZIPF, TABLE_MISSES, TABLE_CHOICES };
 extern const char *const table_choice_names[TABLE_CHOICES];
-/** @count key numbers for @records records. Zipf: exponent 0.99, the popular ones strewn over all. The caller frees. */
-uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed);
+/** @count keys for @records records. Zipf: exponent 0.99, the popular ones strewn over all. The caller frees. */
+struct table_want *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed);
 
 /* ---- table_lmdb.c ---- */
 
@@ -102,7 +114,7 @@ void table_lmdb_put(struct table_lmdb *lmdb, const uint64_t *numbers, size_t cou
 struct table_lmdb_reader;
 struct table_lmdb_reader *table_lmdb_reader(struct table_lmdb *lmdb);
 void table_lmdb_reader_end(struct table_lmdb_reader *reader);
-size_t table_lmdb_get(struct table_lmdb_reader *reader, const uint64_t *numbers, size_t count, uint64_t step);
+size_t table_lmdb_get(struct table_lmdb_reader *reader, const struct table_want *wants, size_t count);
 /** Bytes that the environment takes on disk. */
 uint64_t table_lmdb_size(struct table_lmdb *lmdb);
 
@@ -119,19 +131,29 @@ void table_store_close(struct table_store *store);
 uint64_t table_store_count(struct table_store *store);
 /** Puts records of the numbers at @numbers, @batch per transaction. */
 void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
-size_t table_store_get(struct table_store *store, const uint64_t *numbers, size_t count, uint64_t step);
+size_t table_store_get(struct table_store *store, const struct table_want *wants, size_t count);
 /** The same through pinfold_table_get_batch(), @batch keys a call. */
-size_t table_store_get_batch(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch,
-			     uint64_t step);
+size_t table_store_get_batch(struct table_store *store, const struct table_want *wants, size_t count, size_t batch);
 /** Removes a directory of files. */
 void table_clear(const char *dir);
 /** Bytes allocated on disk to the files in @dir and below. */
 uint64_t table_disk_bytes(const char *dir);
+
+/* ---- table_bare.c: the least that a get can be ---- */
+
+struct table_bare;
+/** Records 0 .. @records - 1, in a file of their own in @dir. Dies if it cannot. */
+struct table_bare *table_bare_open(const char *dir, uint64_t records, uint64_t step);
+void table_bare_close(struct table_bare *bare);
+size_t table_bare_get(const struct table_bare *bare, const struct table_want *wants, size_t count);
+/** The same with prefetch, in groups of 32. */
+size_t table_bare_get_batch(const struct table_bare *bare, const struct table_want *wants, size_t count);
 
 /* ---- the figures ---- */
 
 void table_run_get(struct table_bench *bench);
 void table_run_grow(struct table_bench *bench);
 void table_run_import(struct table_bench *bench);
+void table_run_load(struct table_bench *bench);
 
 #endif

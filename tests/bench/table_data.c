@@ -54,12 +54,14 @@ static uint64_t zipf_next(const struct zipf *zipf, uint64_t *state)
 	return rank < zipf->items ? rank : zipf->items - 1;
 }
 
-uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed)
+struct table_want *table_sequence(enum table_choice choice, uint64_t records, size_t count, uint64_t seed)
 {
-	uint64_t *numbers = malloc(count * sizeof(*numbers)), state = seed;
+	struct table_want *wants = malloc(count * sizeof(*wants));
+	const uint64_t step = table_step(records);
+	uint64_t state = seed;
 	struct zipf zipf;
 
-	if (!numbers)
+	if (!wants)
 		bench_die("out of memory");
 	if (choice == TABLE_ZIPF)
 		zipf_init(&zipf, records);
@@ -67,7 +69,7 @@ uint64_t *table_sequence(enum table_choice choice, uint64_t records, size_t coun
 		uint64_t record = choice == TABLE_ZIPF ? table_mix(zipf_next(&zipf, &state)) % records :
 							 bench_random_below(&state, records);
 
-		numbers[i] = 2 * record + (choice == TABLE_MISSES);
+		table_want(2 * record + (choice == TABLE_MISSES), step, &wants[i]);
 	}
-	return numbers;
+	return wants;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * table_get.c - gets per second and thread: LMDB, one by one, batched.
+ * table_get.c - gets per second and thread: LMDB, one by one, batched; and a bare hash, as the machine's limit.
  *
- * Both sides hold the same records, all in memory: everything is read once before. Each thread walks through
- * a sequence of its own, made beforehand; on both sides the last word of each value is compared.
+ * All sides hold the same records, all in memory: everything is read once before. Each thread walks through
+ * a sequence of keys of its own, made beforehand; on all sides the last word of each value is compared.
  */
 #include "table.h"
 
@@ -13,25 +13,38 @@
 #define SEQUENCE ((size_t)1 << 21)
 #define CHUNK 2048u
 
-enum side { SIDE_LMDB, SIDE_GET, SIDE_BATCH, SIDES };
+enum side { SIDE_LMDB, SIDE_GET, SIDE_BARE, SIDE_BATCH, SIDE_BARE_BATCH, SIDES };
 
 struct run {
 	struct table_bench *bench;
 	struct table_lmdb *lmdb;
 	struct table_store *store;
+	struct table_bare *bare;
 	uint64_t step;
-	uint64_t *sequence[TABLE_CHOICES][TABLE_THREADS_MAX];
+	struct table_want *sequence[TABLE_CHOICES][TABLE_THREADS_MAX];
 };
 
 struct lane {
 	pthread_t thread;
 	pthread_barrier_t *start;
 	struct run *run;
-	const uint64_t *numbers;
+	const struct table_want *wants;
 	enum side side;
 	bool misses;
 	double seconds, rate;
 };
+
+static size_t get_chunk(struct run *run, enum side side, struct table_lmdb_reader *reader,
+			const struct table_want *wants)
+{
+	switch (side) {
+	case SIDE_LMDB: return table_lmdb_get(reader, wants, CHUNK);
+	case SIDE_GET: return table_store_get(run->store, wants, CHUNK);
+	case SIDE_BARE: return table_bare_get(run->bare, wants, CHUNK);
+	case SIDE_BATCH: return table_store_get_batch(run->store, wants, CHUNK, run->bench->batch);
+	default: return table_bare_get_batch(run->bare, wants, CHUNK);
+	}
+}
 
 static void *lane_run(void *arg)
 {
@@ -45,14 +58,7 @@ static void *lane_run(void *arg)
 	begin = now = bench_now_ns();
 	end = begin + (uint64_t)(lane->seconds * 1e9);
 	while (now < end) {
-		const uint64_t *numbers = lane->numbers + done % SEQUENCE;
-
-		if (lane->side == SIDE_LMDB)
-			found += table_lmdb_get(reader, numbers, CHUNK, run->step);
-		else if (lane->side == SIDE_GET)
-			found += table_store_get(run->store, numbers, CHUNK, run->step);
-		else
-			found += table_store_get_batch(run->store, numbers, CHUNK, run->bench->batch, run->step);
+		found += get_chunk(run, lane->side, reader, lane->wants + done % SEQUENCE);
 		done += CHUNK;
 		now = bench_now_ns();
 	}
@@ -76,7 +82,7 @@ static double measure(struct run *run, enum side side, enum table_choice choice,
 		lanes[i] = (struct lane){.start = &start,
 					 .run = run,
 					 .side = side,
-					 .numbers = run->sequence[choice][i],
+					 .wants = run->sequence[choice][i],
 					 .misses = choice == TABLE_MISSES,
 					 .seconds = seconds};
 		if (pthread_create(&lanes[i].thread, NULL, lane_run, &lanes[i]))
@@ -105,6 +111,11 @@ static void pair(struct run *run, unsigned number, enum table_choice choice, uns
 			 rate[SIDE_GET], rate[SIDE_LMDB]);
 	table_figure_add(table_figure(bench, "1/s", 12, "mdb_get", "batched get, %s, %u threads", name, threads),
 			 rate[SIDE_BATCH], rate[SIDE_LMDB]);
+	table_figure_add(table_figure(bench, "1/s", 0, "bare hash", "get, %s, %u threads, as bare", name, threads),
+			 rate[SIDE_GET], rate[SIDE_BARE]);
+	table_figure_add(table_figure(bench, "1/s", 0, "bare hash", "batched get, %s, %u threads, as bare", name,
+				      threads),
+			 rate[SIDE_BATCH], rate[SIDE_BARE_BATCH]);
 }
 
 /* Misses are compared with hits of the same pair. */
@@ -151,16 +162,17 @@ static void fill(struct run *run)
 /* All records once, in order: pages in memory, translations made. */
 static void warm(struct run *run)
 {
-	uint64_t numbers[CHUNK], records = run->bench->records;
+	static struct table_want wants[CHUNK];
+	uint64_t records = run->bench->records;
 	struct table_lmdb_reader *reader = table_lmdb_reader(run->lmdb);
 
 	for (uint64_t at = 0; at < records; at += CHUNK) {
 		size_t n = records - at < CHUNK ? (size_t)(records - at) : CHUNK;
 
 		for (size_t i = 0; i < n; i++)
-			numbers[i] = 2 * (at + i);
-		if (table_lmdb_get(reader, numbers, n, run->step) != n ||
-		    table_store_get_batch(run->store, numbers, n, 64, run->step) != n)
+			table_want(2 * (at + i), run->step, &wants[i]);
+		if (table_lmdb_get(reader, wants, n) != n || table_bare_get(run->bare, wants, n) != n ||
+		    table_store_get_batch(run->store, wants, n, 64) != n)
 			bench_die("a record is missing or wrong");
 	}
 	table_lmdb_reader_end(reader);
@@ -181,6 +193,7 @@ void table_run_get(struct table_bench *bench)
 	table_store_open(&store, bench, "get-store", PINFOLD_SYNC_ASYNC, !bench->keep);
 	run.store = &store;
 	fill(&run);
+	run.bare = table_bare_open(bench->dir, bench->records, run.step);
 	warm(&run);
 	for (unsigned choice = 0; choice < TABLE_CHOICES; choice++)
 		for (unsigned i = 0; i < bench->threads; i++)
@@ -189,12 +202,14 @@ void table_run_get(struct table_bench *bench)
 	for (unsigned threads = 1; threads <= bench->threads; threads *= 2)
 		for (unsigned i = 0; i < bench->pairs; i++)
 			for (unsigned choice = 0; choice < TABLE_CHOICES; choice++)
-				pair(&run, i, (enum table_choice)choice, threads);
-	for (unsigned threads = 1; threads <= bench->threads; threads *= 2)
+				if (bench->choice < 0 || bench->choice == (int)choice)
+					pair(&run, i, (enum table_choice)choice, threads);
+	for (unsigned threads = 1; bench->choice < 0 && threads <= bench->threads; threads *= 2)
 		misses_against_hits(bench, threads);
 	for (unsigned choice = 0; choice < TABLE_CHOICES; choice++)
 		for (unsigned i = 0; i < bench->threads; i++)
 			free(run.sequence[choice][i]);
+	table_bare_close(run.bare);
 	table_store_close(&store);
 	table_lmdb_close(run.lmdb);
 	if (!bench->keep) {

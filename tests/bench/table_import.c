@@ -58,11 +58,12 @@ static double import_lmdb(struct table_bench *bench, uint64_t step)
 /* Some of the records, and their number. */
 static void check(struct table_bench *bench, struct table_store *store, uint64_t step)
 {
-	uint64_t numbers[1000], state = 99;
+	struct table_want wants[1000];
+	uint64_t state = 99;
 
 	for (size_t i = 0; i < 1000; i++)
-		numbers[i] = 2 * bench_random_below(&state, bench->records);
-	if (table_store_count(store) != bench->records || table_store_get(store, numbers, 1000, step) != 1000)
+		table_want(2 * bench_random_below(&state, bench->records), step, &wants[i]);
+	if (table_store_count(store) != bench->records || table_store_get(store, wants, 1000) != 1000)
 		bench_die("not all was imported");
 }
 

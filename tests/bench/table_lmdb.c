@@ -109,23 +109,21 @@ void table_lmdb_reader_end(struct table_lmdb_reader *reader)
 	free(reader);
 }
 
-size_t table_lmdb_get(struct table_lmdb_reader *reader, const uint64_t *numbers, size_t count, uint64_t step)
+size_t table_lmdb_get(struct table_lmdb_reader *reader, const struct table_want *wants, size_t count)
 {
 	size_t found = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		uint8_t key[TABLE_KEY];
-		MDB_val k = {sizeof(key), key}, v;
+		MDB_val k = {TABLE_KEY, (void *)wants[i].key}, v;
 		uint64_t word;
 		int r;
 
-		table_key(numbers[i], step, key);
 		r = mdb_get(reader->txn, reader->lmdb->dbi, &k, &v);
 		if (r == MDB_NOTFOUND)
 			continue;
 		check(r, "get");
 		memcpy(&word, (const char *)v.mv_data + TABLE_VALUE - 8, 8);
-		found += v.mv_size == TABLE_VALUE && word == table_value_word(numbers[i], TABLE_VALUE / 8 - 1);
+		found += v.mv_size == TABLE_VALUE && word == wants[i].word;
 	}
 	return found;
 }

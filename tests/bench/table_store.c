@@ -102,60 +102,57 @@ void table_store_put(struct table_store *store, const uint64_t *numbers, size_t 
 	free(data);
 }
 
-static size_t value_right(const uint8_t *value, size_t size, uint64_t number)
+static inline size_t value_right(const uint8_t *value, size_t size, const struct table_want *want)
 {
 	uint64_t word;
 
 	memcpy(&word, value + TABLE_VALUE - 8, 8);
-	return size == TABLE_VALUE && word == table_value_word(number, TABLE_VALUE / 8 - 1);
+	return size == TABLE_VALUE && word == want->word;
 }
 
-size_t table_store_get(struct table_store *store, const uint64_t *numbers, size_t count, uint64_t step)
+size_t table_store_get(struct table_store *store, const struct table_want *wants, size_t count)
 {
+	uint8_t value[TABLE_VALUE];
 	size_t found = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		uint8_t key[TABLE_KEY], value[TABLE_VALUE];
 		size_t size;
 		int r;
 
-		table_key(numbers[i], step, key);
-		r = pinfold_table_get(store->table, key, sizeof(key), value, sizeof(value), &size);
+		r = pinfold_table_get(store->table, wants[i].key, TABLE_KEY, value, sizeof(value), &size);
 		if (r == -ENOENT)
 			continue;
 		check(store, r, "get");
-		found += value_right(value, size, numbers[i]);
+		found += value_right(value, size, &wants[i]);
 	}
 	return found;
 }
 
 #define BATCH_MAX 1024
 
-size_t table_store_get_batch(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch,
-			     uint64_t step)
+size_t table_store_get_batch(struct table_store *store, const struct table_want *wants, size_t count, size_t batch)
 {
-	static _Thread_local uint8_t keys[BATCH_MAX][TABLE_KEY], values[BATCH_MAX][TABLE_VALUE];
+	static _Thread_local uint8_t values[BATCH_MAX][TABLE_VALUE];
 	static _Thread_local struct pinfold_get gets[BATCH_MAX];
 	size_t found = 0;
 
 	if (batch > BATCH_MAX)
 		batch = BATCH_MAX;
 	for (size_t i = 0; i < batch; i++)
-		gets[i] = (struct pinfold_get){.key = keys[i],
-					       .key_size = TABLE_KEY,
+		gets[i] = (struct pinfold_get){.key_size = TABLE_KEY,
 					       .ret_value = values[i],
 					       .capacity = TABLE_VALUE};
 	for (size_t i = 0; i < count; i += batch) {
 		size_t n = count - i < batch ? count - i : batch;
 
 		for (size_t k = 0; k < n; k++)
-			table_key(numbers[i + k], step, keys[k]);
+			gets[k].key = wants[i + k].key;
 		check(store, pinfold_table_get_batch(store->table, gets, n), "get batch");
 		for (size_t k = 0; k < n; k++) {
 			if (gets[k].result == -ENOENT)
 				continue;
 			check(store, gets[k].result, "get of a batch");
-			found += value_right(values[k], gets[k].value_size, numbers[i + k]);
+			found += value_right(values[k], gets[k].value_size, &wants[i + k]);
 		}
 	}
 	return found;

@@ -273,7 +273,8 @@ def fetch(name, final):
 
 
 def get(name):
-    """The kernel named @name (a key of KERNELS, or a directory made as above), fetched now if the cache lacks it."""
+    """The kernel named @name (a key of KERNELS, or a directory made as above), fetched now if the cache lacks it, unless
+    $PINFOLD_VM_FETCH is 0."""
     if os.path.isdir(name):
         return Kernel(os.path.basename(name.rstrip("/")), os.path.abspath(name))
     if name not in KERNELS and name != "kasan":
@@ -283,5 +284,7 @@ def get(name):
         if not os.path.exists(f"{final}/release"):
             if name == "kasan":
                 raise Unavailable("the kernel with KASAN and lockdep is not built: tests/vm/kasan builds it")
+            if os.environ.get("PINFOLD_VM_FETCH") == "0":
+                raise Unavailable(f"kernel {name} is not in the cache: tests/vm/vm fetch {name}")
             fetch(name, final)
     return Kernel(name, final)

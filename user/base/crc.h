@@ -77,11 +77,6 @@ static inline int pf_crc32c_instruction(void)
 {
 	return 0;
 }
-
-static inline uint32_t pf_crc32c_words(uint32_t state, const unsigned char *p, size_t size)
-{
-	return crc32_iscsi((unsigned char *)p, (int)size, state);
-}
 #endif
 
 /** Continues @crc (0 to begin) over @size bytes of @data: update(update(0, a), b) == update(0, ab). */

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <ucontext.h>
 
 _Thread_local struct pf_sigbus_node *volatile pf_sigbus_top;
 
@@ -53,9 +54,37 @@ static void chain(int signo, siginfo_t *info, void *context)
 	}
 }
 
+#ifdef PF_SIGBUS_LOADS
+/* Where the linker puts the table; nowhere if nothing loads so. */
+extern const struct pf_sigbus_load __start_pf_sigbus_loads[] __attribute__((weak, visibility("hidden")));
+extern const struct pf_sigbus_load __stop_pf_sigbus_loads[] __attribute__((weak, visibility("hidden")));
+
+/* Whether the instruction that faulted says where to go on; then the context does. */
+static bool load_faulted(void *context)
+{
+	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+
+	for (const struct pf_sigbus_load *load = __start_pf_sigbus_loads; load < __stop_pf_sigbus_loads; load++) {
+		if (*rip != (greg_t)((uintptr_t)&load->at + (uintptr_t)(intptr_t)load->at))
+			continue;
+		*rip = (greg_t)((uintptr_t)&load->to + (uintptr_t)(intptr_t)load->to);
+		return true;
+	}
+	return false;
+}
+#else
+static bool load_faulted(void *context)
+{
+	return false;
+}
+#endif
+
 static void handler(int signo, siginfo_t *info, void *context)
 {
 	uintptr_t addr = (uintptr_t)info->si_addr;
+
+	if (info->si_code > 0 && load_faulted(context))
+		return;
 
 	for (struct pf_sigbus_node *node = pf_sigbus_top; info->si_code > 0 && node; node = node->prev) {
 		if (addr < node->range->base || addr - node->range->base >= node->range->size)

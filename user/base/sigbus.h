@@ -18,6 +18,7 @@
 
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PF_SIGBUS_DEPTH_MAX 8
@@ -38,6 +39,61 @@
 #define PF_SIGBUS_FUNCTION __attribute__((noinline))
 #else
 #define PF_SIGBUS_FUNCTION __attribute__((noinline, noipa))
+#endif
+
+/*
+ * Saves in @guard where the function that says this is, and goes to @label if a fault ends the guard; pf_sigbus_enter()
+ * arms it. As __builtin_setjmp(), but the code between guard and label keeps its registers; so at @label nothing is
+ * known but what @guard itself holds, and no other local may be used. Registers that the caller wants back must lie
+ * in the frame before: hence the list.
+ */
+#if defined(__x86_64__) && !defined(__CET__)
+#define PF_SIGBUS_PLACE(guard, label) \
+	__asm__ goto("leaq %l[" #label "](%%rip), %%rax\n\t" \
+		     "movq %%rbp, (%0)\n\t" \
+		     "movq %%rax, 8(%0)\n\t" \
+		     "movq %%rsp, 16(%0)" \
+		     : \
+		     : "r"((guard)->place) \
+		     : "rax", "rbx", "r12", "r13", "r14", "r15", "memory" \
+		     : label)
+#else
+#define PF_SIGBUS_PLACE(guard, label) \
+	do { \
+		if (__builtin_setjmp((guard)->place)) \
+			goto label; \
+	} while (0)
+#endif
+
+/*
+ * And for a path where even that would count: single loads, each with the place where its function goes on if it
+ * faults. Nothing is armed and nothing is stored; the handler finds the instruction in a table that the linker
+ * makes. False: it faulted. (volatile: older compilers forget that a goto with results implies it.)
+ */
+#if defined(__x86_64__)
+#define PF_SIGBUS_LOADS
+struct pf_sigbus_load {
+	int32_t at, to; /* each relative to itself */
+};
+
+#define PF_SIGBUS_LOAD(instruction, constraint, ret, from, label) \
+	__asm__ volatile goto("1: " instruction " %1, %0\n\t" \
+		     ".pushsection pf_sigbus_loads, \"a\"\n\t" \
+		     ".balign 4\n\t" \
+		     ".long 1b - ., %l[" #label "] - .\n\t" \
+		     ".popsection" \
+		     : constraint(ret) \
+		     : "m"(from) \
+		     : \
+		     : label)
+
+static inline __attribute__((always_inline)) bool pf_sigbus_load_8(const void *at, uint64_t *ret_word)
+{
+	PF_SIGBUS_LOAD("movq", "=r", *ret_word, *(const uint64_t *)at, fault);
+	return true;
+fault:
+	return false;
+}
 #endif
 
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */

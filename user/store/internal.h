@@ -111,7 +111,7 @@ struct pf_group {
 
 #define PF_GROUPS 64u
 #define PF_NODE_NONE UINT32_MAX
-#define PF_RING_NODES (1u << 17)
+#define PF_RING_NODES (1u << 18)
 /** Transactions beyond this many bytes or nodes take the large area. */
 #define PF_SMALL_BYTES (1u << 20)
 #define PF_SMALL_NODES (1u << 13)
@@ -126,6 +126,7 @@ struct pf_log {
 	uint64_t opened, sealed, written, applied; /* endless counts of groups */
 	uint64_t pending_bytes;        /* ordered, not taken by a leader */
 	_Atomic uint32_t pending_txns; /* changed under lock */
+	_Atomic uint32_t pace_us;      /* what async committers wait, each after its own; changed under lock */
 	bool large_busy;               /* somebody has the large area, until what is in it is applied */
 	uint64_t large_lsn;            /* end of that; 0: not ordered yet */
 };
@@ -318,6 +319,8 @@ void pf_log_done(struct pf_store *store);
 enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn);
 /** Appends @txn, whose record is sealed and ends at @end_lsn. There is room. */
 void pf_log_append(struct pf_store *store, const struct pf_txn *txn, uint64_t end_lsn);
+/** Sets the pace by how much room is taken. lock held. */
+void pf_log_pace_set(struct pf_store *store);
 static inline bool pf_log_pending(const struct pf_log *log)
 {
 	return log->opened > log->written;

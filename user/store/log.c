@@ -29,6 +29,8 @@
 #define RING_MIN (8ull << 20)
 /* In async mode: room comes back group by group, so that whoever waits for it waits for little. */
 #define ASYNC_GROUP_MAX (2 * PF_ASYNC_BATCH)
+/* Longest wait of a committer in async mode that finds room. */
+#define PACE_US_MAX 2000u
 
 static uint64_t round_up(uint64_t size)
 {
@@ -148,6 +150,34 @@ enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
 	if (join)
 		return PF_ROOM_THERE;
 	return log->opened - log->applied < PF_GROUPS && ring_place(log, size, &head) ? PF_ROOM_THERE : PF_ROOM_APPLY;
+}
+
+/*
+ * Committers that are faster than the device fill all there is, and would then wait for as long as it takes to write
+ * and apply a group, or to end a checkpoint. From half full on each waits a little by itself instead, so that
+ * what stops the device for a moment stops nobody for longer than PACE_US_MAX.
+ */
+void pf_log_pace_set(struct pf_store *store)
+{
+	struct pf_log *log = &store->log;
+	const struct pf_group *group = open_group(log);
+	const uint64_t nodes = log->node_head - log->node_tail, groups = log->opened - log->applied;
+	const uint64_t bytes = log->ring_head + (group ? group->bytes : 0) - log->ring_tail;
+	const uint64_t used = store->head_pos - store->start_pos, quarter = store->capacity / 4;
+	uint64_t over = 0; /* of 1024: how far beyond the half; of the journal beyond three quarters */
+
+	if (nodes > PF_RING_NODES / 2)
+		over = (nodes - PF_RING_NODES / 2) * 2048 / PF_RING_NODES;
+	if (groups > PF_GROUPS / 2 && over < (groups - PF_GROUPS / 2) * 2048 / PF_GROUPS)
+		over = (groups - PF_GROUPS / 2) * 2048 / PF_GROUPS;
+	if (bytes > log->ring_size / 2 && over < (bytes - log->ring_size / 2) * 2048 / log->ring_size)
+		over = (bytes - log->ring_size / 2) * 2048 / log->ring_size;
+	if (used > 3 * quarter && over < (used - 3 * quarter) * 1024 / quarter)
+		over = (used - 3 * quarter) * 1024 / quarter;
+	if (over > 1024)
+		over = 1024;
+	/* squared: little until it is needed, so that the device is never without work */
+	atomic_store_explicit(&log->pace_us, (uint32_t)(over * over * PACE_US_MAX >> 20), memory_order_relaxed);
 }
 
 /* ---- groups ---- */

@@ -10,7 +10,9 @@
  *  1. Nodes enter in LSN order, under the order lock. The first behind applied ones ends the way: those are used again
  * by other buckets, and with the LSN of its own transaction.
  *  2. A node counts as applied only after its bytes are in the mapping and the sequence of its page has moved.
- *  3. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
+ *  3. The newest group of all pages is known before a transaction of it is visible, let alone applied: while it is
+ *     applied, and stays the newest, the mapping does not change and is all that is committed.
+ *  4. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
  *     (log.c), and learns from the sequence of its page that it is worth nothing.
  */
 #include "base/words.h"
@@ -22,6 +24,7 @@ void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, con
 {
 	struct pf_bucket *bucket = pf_bucket_of(store, part->at >> PF_PAGE_SHIFT);
 	struct pf_node *node = &store->log.nodes[index];
+	const uint32_t opened = (uint32_t)store->log.opened;
 	bool first = atomic_load_explicit(&bucket->lsn, memory_order_relaxed) <=
 		     atomic_load_explicit(&store->applied_lsn, memory_order_relaxed);
 
@@ -37,8 +40,10 @@ void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, con
 			      memory_order_relaxed);
 	atomic_store_explicit(&bucket->node, index, memory_order_release);
 	atomic_store_explicit(&bucket->lsn, lsn, memory_order_release);
-	atomic_store_explicit(&pf_page_of(store, part->at >> PF_PAGE_SHIFT)->group, (uint32_t)store->log.opened,
-			      memory_order_release);
+	atomic_store_explicit(&pf_page_of(store, part->at >> PF_PAGE_SHIFT)->group, opened, memory_order_release);
+	/* every reader has this line: it is written once per group */
+	if (atomic_load_explicit(&store->pages->newest, memory_order_relaxed) != opened)
+		atomic_store_explicit(&store->pages->newest, opened, memory_order_release);
 }
 
 /* The part of a page that a reader asks for, and where it goes. */

@@ -126,6 +126,8 @@ int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent);
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket);
 /** As pf_txn_submit(), but @txn stays the caller's, for pf_txn_renew() or pf_txn_abort(); on failure too. */
 int pf_txn_submit_kept(struct pf_txn *txn, pinfold_ticket *ret_ticket);
+/** Async mode: waits a little, the more the fuller log and journal are. After a commit, without any lock. */
+void pf_txn_pace(struct pf_store *store);
 /** As pf_txn_begin(), but uses *txn again, if there is one. On failure *txn stays what it is, or is NULL. */
 int pf_txn_renew(struct pf_store *store, struct pf_txn **txn);
 /** pf_txn_submit() plus the wait that the store's sync mode asks for. */
@@ -171,6 +173,7 @@ struct pf_page_state {
 #define PF_PAGE_STATES 65536u /* pages share them, by a hash */
 struct pf_pages {
 	_Alignas(64) _Atomic uint32_t applied; /* groups up to this one are in the mapping */
+	_Atomic uint32_t newest;               /* the group of the newest commit that changes any page */
 	_Alignas(64) struct pf_page_state state[PF_PAGE_STATES];
 };
 
@@ -187,6 +190,25 @@ static inline bool pf_state_pending(const struct pf_pages *pages, const struct p
 {
 	return (int32_t)(atomic_load_explicit(&state->group, memory_order_acquire) -
 			 atomic_load_explicit(&pages->applied, memory_order_acquire)) > 0;
+}
+
+/**
+ * For readers of a few lines: all pages at once. still() says whether every commit is in the mapping; what is then
+ * loaded from it is the state of one moment, and nothing that it led to has been freed and used again, if stayed()
+ * says so afterwards. Both look at one cache line, which is written twice per group of commits. Not for what another
+ * process writes.
+ */
+static inline bool pf_pages_still(const struct pf_pages *pages, uint32_t *ret_newest)
+{
+	uint32_t newest = atomic_load_explicit(&pages->newest, memory_order_acquire);
+
+	*ret_newest = newest;
+	return (int32_t)(newest - atomic_load_explicit(&pages->applied, memory_order_acquire)) <= 0;
+}
+static inline bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&pages->newest, memory_order_relaxed) == newest;
 }
 
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr);

@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A transaction that was larger is not kept for the next. */
 #define KEPT_BYTES (1u << 20)
@@ -377,6 +378,8 @@ static uint64_t order(struct pf_txn *txn, struct pf_quarantine **items)
 
 	pf_record_seal(txn->record, lsn, store->next_txn_id++);
 	pf_log_append(store, txn, end);
+	if (store->config.sync == PINFOLD_SYNC_ASYNC)
+		pf_log_pace_set(store);
 	store->commit_count++;
 	store->commit_bytes += txn->length;
 	change_extents(txn, items, end);
@@ -445,11 +448,23 @@ static int submit(struct pf_txn *txn, bool wake, pinfold_ticket *ret_ticket)
 	return r;
 }
 
+void pf_txn_pace(struct pf_store *store)
+{
+	const uint32_t us = atomic_load_explicit(&store->log.pace_us, memory_order_relaxed);
+	const struct timespec time = { .tv_nsec = (long)us * 1000 };
+
+	if (us && store->config.sync == PINFOLD_SYNC_ASYNC)
+		nanosleep(&time, NULL);
+}
+
 int pf_txn_submit(struct pf_txn *txn, pinfold_ticket *ret_ticket)
 {
+	struct pf_store *store = txn->store;
 	int r = submit(txn, true, ret_ticket);
 
 	pf_txn_free(txn);
+	if (r == 0)
+		pf_txn_pace(store);
 	return r;
 }
 
@@ -465,5 +480,7 @@ int pf_txn_commit(struct pf_txn *txn)
 	int r = submit(txn, store->config.sync != PINFOLD_SYNC_SYNC, &ticket); /* in sync mode we lead ourselves */
 
 	pf_txn_free(txn);
+	if (r == 0)
+		pf_txn_pace(store);
 	return r < 0 ? r : pf_ticket_settle(store, ticket);
 }

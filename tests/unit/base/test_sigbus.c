@@ -93,6 +93,61 @@ TEST(guards_on_the_stack_nest_with_others)
 	EXPECT_EQ(-1, guarded_touch(other, SIZE, 8192));
 }
 
+static PF_SIGBUS_FUNCTION int jumped_touch(volatile char *map, size_t at)
+{
+	struct pf_sigbus_guard guard;
+	volatile char byte;
+
+	PF_SIGBUS_PLACE(&guard, fault);
+	pf_sigbus_enter(&guard, touched_range);
+	byte = map[at];
+	pf_sigbus_leave(&guard);
+	return byte;
+fault:
+	return guard.node.range == touched_range ? -1 : -2;
+}
+
+TEST(guards_that_keep_registers)
+{
+	volatile char *map = map_short();
+	const struct pf_sigbus_range range = {(uintptr_t)map, SIZE};
+	unsigned long kept[6] = {1, 2, 3, 4, 5, 6};
+
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, pf_sigbus_install());
+	touched_range = &range;
+	for (unsigned i = 0; i < 1000; i++) {
+		for (unsigned k = 0; k < 6; k++)
+			kept[k] += i * k;
+		ASSERT_EQ(0, jumped_touch(map, 0));
+		ASSERT_EQ(-1, jumped_touch(map, 8192));
+		for (unsigned k = 0; k < 6; k++)
+			kept[k] -= i * k;
+	}
+	for (unsigned k = 0; k < 6; k++)
+		EXPECT_EQ(k + 1, kept[k]);
+	EXPECT_EQ(-1, guarded_touch(map, SIZE, 8192)); /* nothing is left over */
+}
+
+TEST(loads_that_say_where_to_go_on)
+{
+#ifdef PF_SIGBUS_LOADS
+	volatile char *map = map_short();
+	uint64_t word = 1;
+
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, pf_sigbus_install());
+	for (unsigned i = 0; i < 1000; i++) {
+		ASSERT_TRUE(pf_sigbus_load_8((const void *)map, &word));
+		ASSERT_EQ(0, word);
+		ASSERT_FALSE(pf_sigbus_load_8((const void *)(map + 8192), &word));
+	}
+	EXPECT_EQ(-1, guarded_touch(map, SIZE, 8192));
+#else
+	SKIP(return, "no such loads on this processor");
+#endif
+}
+
 TEST(fault_returns_and_again)
 {
 	volatile char *map = map_short();

@@ -342,6 +342,19 @@ TEST(full_store_stays_usable)
 
 /* A second cursor takes over from the first, and the table grows in between: each record that was there is seen once.
  */
+/* Keys [@from, @from + @count), in one transaction. */
+static int put_keys(struct pf_table *t, uint32_t from, uint32_t count, const char *value)
+{
+	static struct pinfold_record records[5000];
+	static uint32_t keys[5000];
+
+	for (uint32_t i = 0; i < count; i++) {
+		keys[i] = from + i;
+		records[i] = (struct pinfold_record){ &keys[i], sizeof(keys[i]), value, (uint32_t)strlen(value) };
+	}
+	return pf_table_write(t, records, count);
+}
+
 TEST_F(table, a_cursor_goes_on_where_another_was)
 {
 	static uint8_t seen[5000];
@@ -353,8 +366,7 @@ TEST_F(table, a_cursor_goes_on_where_another_was)
 	int r = 1;
 
 	memset(seen, 0, sizeof(seen));
-	for (key = 0; key < 5000; key++)
-		ASSERT_EQ(0, pf_table_put(self->t, &key, sizeof(key), "old", 3));
+	ASSERT_EQ(0, put_keys(self->t, 0, 5000, "old"));
 	for (uint32_t more = 5000; r == 1; more += 3000, turns++) {
 		ASSERT_EQ(0, pf_cursor_open(self->t, &cursor));
 		if (turns)
@@ -371,8 +383,8 @@ TEST_F(table, a_cursor_goes_on_where_another_was)
 		}
 		pf_cursor_close(cursor);
 		ASSERT_LE(0, r);
-		for (key = more; r == 1 && key < more + 3000; key++)
-			ASSERT_EQ(0, pf_table_put(self->t, &key, sizeof(key), "new", 3));
+		if (r == 1)
+			ASSERT_EQ(0, put_keys(self->t, more, 3000, "new"));
 	}
 	for (key = 0; key < 5000; key++)
 		EXPECT_EQ(1, seen[key]);

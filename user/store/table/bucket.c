@@ -38,8 +38,10 @@ void pf_bucket_count_publish(struct pf_table *table, bool now)
 	uint64_t count = table->header.counts.bucket_count,
 		 known = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-	if (count - known > count >> 10 || (now && count != known))
+	if (count - known > count >> 10 || (now && count != known)) {
+		atomic_store_explicit(&table->bucket_mask, ~0ull >> __builtin_clzll(count), memory_order_release);
 		atomic_store_explicit(&table->bucket_count, count, memory_order_release);
+	}
 }
 
 unsigned pf_bucket_depth(uint64_t bucket, uint64_t bucket_count)

@@ -138,6 +138,14 @@ static uint32_t units_take(struct pf_build *build, unsigned class, uint32_t want
 	return wanted;
 }
 
+/* Few for rare sizes: what is not filled when the group ends stays empty. */
+static uint32_t units_wanted(const struct pf_build_chunk *chunk)
+{
+	uint32_t most = chunk->used > chunk->used_before ? chunk->used : chunk->used_before;
+
+	return most / PF_CHUNK_PARTS < PF_CHUNK_UNITS ? most / PF_CHUNK_PARTS : PF_CHUNK_UNITS;
+}
+
 static int chunk_new(struct pf_build *build, unsigned class)
 {
 	struct pf_build_chunk *chunk = &build->chunk[class];
@@ -151,9 +159,8 @@ static int chunk_new(struct pf_build *build, unsigned class)
 		chunk->run = pf_class_run(class);
 		chunk->slots = pf_class_slots(class);
 		chunk->size = pf_class_size(class);
-		chunk->wanted = chunk->run;
 	}
-	while (!(units = units_take(build, class, chunk->wanted, &unit))) {
+	while (!(units = units_take(build, class, units_wanted(chunk), &unit))) {
 		if (build->current && build->group_bytes >= pf_build_group_bytes && !build->lines_only) {
 			r = pf_build_chunks_close(build); /* this one is closed: nothing of ours is lost */
 			if (r == 0)
@@ -171,8 +178,7 @@ static int chunk_new(struct pf_build *build, unsigned class)
 	chunk->unit = unit;
 	chunk->units = units;
 	chunk->slab = chunk->slot = 0;
-	if (chunk->wanted < PF_CHUNK_UNITS) /* the first ones are small: of rare sizes there will be no more */
-		chunk->wanted *= 2;
+	chunk->used += units;
 	build->group_bytes += (uint64_t)units << PF_UNIT_SHIFT;
 	return 0;
 }

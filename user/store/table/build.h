@@ -3,7 +3,7 @@
  * build.h - a table's extents built beside it: what the files build*.c share, and import.c uses.
  *
  * DESIGN: records go into heap extents that nobody knows yet, chunk by chunk of up to 2 MiB, in the order in which they
- * come; a thread writes the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
+ * come; threads write the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
  * have come and an extent is full, the extents so far are flushed and published, with the import's mark, by one
  * transaction: a crash loses at most a group. In the end the index is sorted by bucket, the lines are written one after
  * another into new segments, and one transaction publishes those, sets the counts and ends the import. Extents of
@@ -45,7 +45,7 @@ struct pf_build_chunk {
 	struct pf_build_extent *extent;
 	uint8_t *buf; /* NULL: none is open */
 	uint32_t unit, units;
-	uint32_t wanted; /* units of the next one */
+	uint32_t used, used_before; /* units of this class in this group; in the one before */
 	uint32_t slab, slot;         /* next: slab of the chunk, slot of the slab */
 	uint32_t slots, run, size;   /* of a slab: slots, units; of a slot: bytes */
 };
@@ -73,6 +73,8 @@ struct pf_build_job {
 	struct pinfold_import_mark mark;
 };
 
+/* A chunk has this part of what its class took in a group, so that what is left empty when the group ends is less. */
+#define PF_CHUNK_PARTS 8u
 #define PF_BUILD_BUFFERS 16u
 #define PF_BUILD_WRITERS 2u
 struct pf_build {

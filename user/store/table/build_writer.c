@@ -290,6 +290,10 @@ int pf_build_group_publish(struct pf_build *build)
 	build->group = build->current = NULL;
 	build->group_last = &build->group;
 	build->group_bytes = 0;
+	for (unsigned class = 1; class < PF_CLASS_COUNT; class++) {
+		build->chunk[class].used_before = build->chunk[class].used;
+		build->chunk[class].used = 0;
+	}
 	return enqueue(build, job);
 }
 

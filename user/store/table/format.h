@@ -115,7 +115,8 @@ _Static_assert(sizeof(struct pf_line) == PF_LINE_SIZE, "bucket line");
 
 static inline uint64_t pf_entry_loc(uint64_t entry)
 {
-	return (entry & PF_LOC_MASK) << 3;
+	return entry << (64 - PF_TAG_SHIFT) >>
+	       (64 - PF_TAG_SHIFT - 3); /* (entry & PF_LOC_MASK) << 3, without a constant */
 }
 
 static inline uint64_t pf_hash_tag(uint64_t hash)
@@ -147,6 +148,7 @@ static inline uint32_t pf_line_crc(const struct pf_line *line, uint64_t seed, ui
 #define PF_SEG_DOUBLINGS 11u
 #define PF_SEG_TOP_SHIFT (PF_SEG0_SHIFT + PF_SEG_DOUBLINGS - 1)
 #define PF_SEG_LINEAR 36u /* first segment of the 1 GiB ones */
+#define PF_CHUNK_COUNT (1u << (29 - PF_SEG0_SHIFT)) /* runs of 2^14 buckets, each in one segment, below bucket 2^29 */
 #define PF_BUCKETS_MAX                                                                                                 \
 	((((1ull << PF_SEG_DOUBLINGS) - 1) << PF_SEG0_SHIFT) +                                                         \
 	 ((uint64_t)(PF_SEGMENT_MAX - PF_SEG_LINEAR) << PF_SEG_TOP_SHIFT))
@@ -370,6 +372,27 @@ static inline void pf_hash_tail(const unsigned char *p, size_t size, uint64_t *r
 	}
 }
 
+#define PF_HASH_K0 0x9e3779b97f4a7c15ull
+#define PF_HASH_K1 0xbb67ae8584caa73bull
+#define PF_HASH_K2 0x3c6ef372fe94f82bull
+
+/* What pf_hash() of 16 bytes needs of a seed. */
+struct pf_hash_id {
+	uint64_t a, b, size;
+};
+
+static inline struct pf_hash_id pf_hash_id_make(uint64_t seed)
+{
+	return (struct pf_hash_id){ PF_HASH_K1 ^ seed ^ PF_HASH_K0, PF_HASH_K2 ^ seed, 16 ^ PF_HASH_K0 ^ seed };
+}
+
+/* pf_hash() of 16 bytes. */
+static inline uint64_t pf_hash_id(const unsigned char *p, const struct pf_hash_id *id)
+{
+	return pf_hash_fold(pf_hash_fold(pf_hash_load8(p) ^ id->a, pf_hash_load8(p + 8) ^ id->b) ^ PF_HASH_K2,
+			    id->size);
+}
+
 /*
  * Seeded 64-bit hash: two 64-bit words per round are whitened and folded through
  * a 64 x 64 -> 128 bit multiplication into the state; the length and a last
@@ -377,7 +400,7 @@ static inline void pf_hash_tail(const unsigned char *p, size_t size, uint64_t *r
  */
 static inline uint64_t pf_hash(const void *key, size_t size, uint64_t seed)
 {
-	const uint64_t k0 = 0x9e3779b97f4a7c15ull, k1 = 0xbb67ae8584caa73bull, k2 = 0x3c6ef372fe94f82bull;
+	const uint64_t k0 = PF_HASH_K0, k1 = PF_HASH_K1, k2 = PF_HASH_K2;
 	const unsigned char *p = key;
 	uint64_t state = seed ^ k0, a, b;
 	size_t left = size;

@@ -158,11 +158,19 @@ struct pf_ws {
 
 /* ---- table ---- */
 
+typedef int pf_get_fn(struct pf_table *table, const void *key, size_t key_size, void *ret_value, size_t capacity,
+		      size_t *ret_size);
+typedef size_t pf_batch_fn(const struct pf_table *table, struct pinfold_get *gets, size_t count);
+
 struct pf_table {
 	/* What gets read, in lines that nobody writes ... */
 	const char *base;
 	const struct pf_pages *pages;
+	pf_get_fn *get;          /* the one for this processor and handle ... */
+	pf_batch_fn *batch;      /* ... in a still store; NULL: none */
+	_Atomic uint64_t *chunk; /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked */
 	uint64_t seed;
+	struct pf_hash_id hash_id;
 	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
@@ -170,6 +178,7 @@ struct pf_table {
 	uint64_t incarnation, arena_size;
 	/* ... and that growth writes, now and then */
 	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
+	_Atomic uint64_t bucket_mask; /* the same; both may be read at different times: depths tell */
 	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
 	_Atomic uint32_t segment_count;
 	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
@@ -356,6 +365,13 @@ int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_
 
 /** Copies and checks the record at @loc (room for PF_RECORD_MAX). -EBADMSG: none that is whole. Inside an epoch. */
 int pf_record_copy(struct pf_table *table, uint64_t loc, struct pf_record *ret_record);
+
+/* get.c, get_wide.c: a get, beside anything; in a still store, on any processor that has the crc32 instruction */
+pf_get_fn pf_get_beside, pf_get_still;
+/* batch.c: how many of @gets were dealt with before the store was no longer still */
+pf_batch_fn pf_batch_still;
+/** Those for processors with AVX-512 and VPCLMULQDQ, if this is one. */
+bool pf_get_wide(pf_get_fn **ret_get, pf_batch_fn **ret_batch);
 
 /* txn.c: one transaction over several tables */
 #define PF_TW_MAX 4

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lookup.h - the short way of a get, inline for its two users (read.c, batch.c).
+ * lookup.h - the short way of a get beside writers, inline for its users (get.c, batch.c).
  *
  * DESIGN: what nearly every get meets is a line and a record in memory, whole, in place, and not being changed.
  * For that a get touches the line, its page's state, and the record, and nothing else; it makes no call, and has
- * no branch whose outcome the predictor cannot know. So the processor runs ahead into the next get while
- * this one waits for memory. Whatever is not as usual is left to the long way, pf_lookup_long(), which is complete.
+ * no branch whose outcome the predictor cannot know. Whatever is not as usual is left to the long way,
+ * pf_lookup_long(), which is complete. While nobody writes there is a shorter way (still.h).
  *
  *  1. A line is read between two looks at its page's sequence, and only if no commit of that page waits to be applied.
  *  2. Whoever finds an entry in place finds a record of its key behind it in place, as a transaction applies records
@@ -83,19 +83,9 @@ static inline bool pf_view_linked(const struct pf_line_view *view)
 	return view->head >> 40 & PF_LINE_LINKED;
 }
 
-/* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
-PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
-			 struct pf_line_view *ret_view)
+/* Which entries of @line have the tag of @hash: bit 2 i for entry i - 1. */
+PF_HOT unsigned pf_line_mask(const struct pf_line *line, uint64_t hash)
 {
-	const struct pf_page_state *state = pf_page_state(table->pages, loc);
-	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
-	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
-	bool pending = pf_state_pending(table->pages, state);
-	uint64_t head, entry, link;
-	unsigned mask = 0;
-	uint32_t crc;
-
-	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
 #ifdef __SSE2__
 	const __m128i *from = (const __m128i *)line;
 	__m128i tag = _mm_set1_epi64x((long long)pf_hash_tag(hash)), a, b;
@@ -105,11 +95,30 @@ PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bu
 			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 1), PF_TAG_SHIFT), tag));
 	b = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 2), PF_TAG_SHIFT), tag),
 			    _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(from + 3), PF_TAG_SHIFT), tag));
-	mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b)) & 0x5554;
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b)) & 0x5554;
 #else
+	unsigned mask = 0;
+
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++)
 		mask |= (unsigned)(line->entry[i] >> PF_TAG_SHIFT == pf_hash_tag(hash)) << (2 * i + 2);
+	return mask;
 #endif
+}
+
+/* False: the line at @loc is not whole in place, or not the one line of its bucket that @hash belongs in. */
+PF_HOT bool pf_line_look(const struct pf_table *table, uint64_t loc, uint64_t bucket, uint64_t hash,
+			 struct pf_line_view *ret_view)
+{
+	const struct pf_page_state *state = pf_page_state(table->pages, loc);
+	const struct pf_line *line = (const struct pf_line *)(table->base + loc);
+	uint32_t seq = atomic_load_explicit(&state->seq, memory_order_acquire);
+	bool pending = pf_state_pending(table->pages, state);
+	uint64_t head, entry, link;
+	unsigned mask;
+	uint32_t crc;
+
+	head = __atomic_load_n((const uint64_t *)line, __ATOMIC_RELAXED);
+	mask = pf_line_mask(line, hash);
 	/* no branch on @mask: without a candidate this is some entry, or the head */
 	entry = __atomic_load_n((const uint64_t *)line + (unsigned)__builtin_ctz(mask | 1u << 16) / 2 % 8,
 				__ATOMIC_RELAXED);
@@ -173,7 +182,7 @@ PF_HOT bool pf_key_equal(const void *key, const uint8_t *b, size_t size)
 enum pf_look { PF_LOOK_FOUND, PF_LOOK_OTHER, PF_LOOK_LONG };
 
 /* Another key under our tag: or is it ours, damaged? */
-static __attribute__((noinline, cold)) enum pf_look pf_record_other(const struct pf_table *table, uint64_t loc)
+static __attribute__((noinline, cold, unused)) enum pf_look pf_record_other(const struct pf_table *table, uint64_t loc)
 {
 	const struct pf_record *record = (const struct pf_record *)(table->base + loc);
 	uint32_t sizes = record->sizes;

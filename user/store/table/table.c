@@ -291,6 +291,16 @@ static int table_read(struct pf_table *table)
 	return r;
 }
 
+static void get_choose(struct pf_table *table)
+{
+	table->get = pf_get_beside;
+	if (table->read_only || !pf_crc32c_instruction())
+		return; /* another process may write; or nothing would be gained */
+	table->get = pf_get_still;
+	table->batch = pf_batch_still;
+	pf_get_wide(&table->get, &table->batch);
+}
+
 int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table)
 {
 	uint64_t arena_size = pf_store_arena_size(tables->store);
@@ -305,6 +315,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->store = tables->store;
 	table->read_only = tables->read_only;
 	table->pages = pf_store_pages(tables->store);
+	get_choose(table);
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
@@ -313,7 +324,8 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	pthread_mutex_init(&table->retire_lock, NULL);
 	table->leaf_count = (arena_size >> PF_GRANULE_SHIFT) / PF_GRANULE_LEAF + 1;
 	table->granules = calloc(table->leaf_count, sizeof(*table->granules));
-	if (!table->granules) {
+	table->chunk = calloc(PF_CHUNK_COUNT, sizeof(*table->chunk)); /* of which a page or two is touched */
+	if (!table->granules || !table->chunk) {
 		r = pf_error(-ENOMEM, "tables: no memory");
 		goto err_free;
 	}
@@ -322,6 +334,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 		goto err_free;
 	memcpy(table->name, table->header.name, sizeof(table->name));
 	table->seed = table->header.seed;
+	table->hash_id = pf_hash_id_make(table->seed);
 	table->incarnation = table->header.incarnation;
 	r = pf_ws_init(table);
 	if (r == 0)
@@ -374,6 +387,7 @@ void pf_table_destroy(struct pf_table *table)
 	for (uint64_t i = 0; table->granules && i < table->leaf_count; i++)
 		free(table->granules[i]);
 	free(table->granules);
+	free(table->chunk);
 	pf_ws_done(table);
 	pf_retire_free(table);
 	pthread_mutex_destroy(&table->retire_lock);
