@@ -3,7 +3,6 @@
  * count.c - the parts of classing and counting that few faults need: see count.h.
  */
 #include <linux/ktime.h>
-#include <linux/log2.h>
 
 #include "count.h"
 
@@ -49,9 +48,7 @@ u64 pf_thread_take(struct pf_thread *thread, u32 tid, u64 page)
 
 void pf_count_stall(struct pinfold_slot *slot, bool major, bool write, bool random, u64 ns, bool waited)
 {
-	u32 bucket = min_t(u32, ilog2(ns | 1), PINFOLD_SLOT_HIST - 1);
-
-	atomic_inc((atomic_t *)&slot->latency[bucket]);
+	pf_count_time(slot, ns);
 	if (!major) {
 		if (waited)
 			pf_add(&slot->io_wait, 1);

@@ -11,6 +11,8 @@
 #define PF_COUNT_H
 
 #include <linux/jiffies.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/sched.h>
 #include <linux/topology.h>
 
@@ -19,7 +21,7 @@
 
 #define PF_REACH_PAGES (PINFOLD_SEQ_REACH >> PAGE_SHIFT)
 /* So far from every page that none follows it. */
-#define PF_NOWHERE (1ULL << 63)
+#define PF_NOWHERE BIT_ULL(63)
 
 /* Low half: CLOCK_MONOTONIC in ms at the tick in the high half. One word, so that both belong together. */
 extern u64 pf_tick_ms;
@@ -44,6 +46,11 @@ static inline u32 pf_now_ms(void)
 static __always_inline struct pf_thread *pf_thread_entry(const struct pf_region *region, u32 tid)
 {
 	return &region->threads[tid & (PF_THREADS - 1)];
+}
+
+static inline void pf_count_time(struct pinfold_slot *slot, u64 ns)
+{
+	atomic_inc((atomic_t *)&slot->latency[min_t(u32, ilog2(ns | 1), PINFOLD_SLOT_HIST - 1)]);
 }
 
 /* Is the fault random? Notes it as the thread's last, and takes what the thread waited for the page before. */

@@ -48,6 +48,14 @@ static __always_inline vm_fault_t fs_map_pages(struct pf_region *region, struct 
 	return likely(map == filemap_map_pages) ? filemap_map_pages(vmf, start, end) : map(vmf, start, end);
 }
 
+/* A read, not of populating, and not tried before. */
+static __always_inline bool is_plain_read(const struct vm_fault *vmf)
+{
+	const unsigned int mask = FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_TRIED | FAULT_FLAG_WRITE;
+
+	return (vmf->flags & mask) == FAULT_FLAG_INTERRUPTIBLE;
+}
+
 /* What is not the common case: the first fault of a chunk, timing, several nodes, writes, what waited. */
 static noinline vm_fault_t map_pages_any(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
@@ -66,6 +74,28 @@ static noinline vm_fault_t map_pages_any(struct vm_fault *vmf, pgoff_t start, pg
 	return ret;
 }
 
+/* As map_pages() below, and how long it took. */
+static noinline vm_fault_t map_pages_timed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
+	vm_fault_t ret;
+	u64 begun, ns;
+
+	if (unlikely(!slot || !is_plain_read(vmf)))
+		return map_pages_any(vmf, start, end);
+	begun = clock_ns();
+	ret = fs_map_pages(region, vmf, start, end);
+	if (unlikely(!(ret & VM_FAULT_NOPAGE)))
+		return ret;
+	ns = since(begun);
+	if (unlikely(ret & VM_FAULT_MAJOR || !pf_count_next(region, slot, vmf->pgoff)))
+		pf_count_fault(region, slot, vmf->pgoff, vmf->flags, is_major(vmf->flags, ret), ns, true);
+	else
+		pf_count_time(slot, ns);
+	return ret;
+}
+
 static noinline vm_fault_t count_mapped(struct pf_region *region, struct vm_fault *vmf, vm_fault_t ret)
 {
 	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
@@ -76,12 +106,13 @@ static noinline vm_fault_t count_mapped(struct pf_region *region, struct vm_faul
 
 static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
-	const unsigned int mask = FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_TRIED | FAULT_FLAG_WRITE;
 	struct pf_region *region = vmf->vma->vm_private_data;
 	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
 	vm_fault_t ret;
 
-	if (unlikely(!slot || !region->plain || (vmf->flags & mask) != FAULT_FLAG_INTERRUPTIBLE))
+	if (unlikely(!region->plain))
+		return region->nodes ? map_pages_any(vmf, start, end) : map_pages_timed(vmf, start, end);
+	if (unlikely(!slot || !is_plain_read(vmf)))
 		return map_pages_any(vmf, start, end);
 	ret = fs_map_pages(region, vmf, start, end);
 	if (unlikely(!(ret & VM_FAULT_NOPAGE)))

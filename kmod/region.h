@@ -40,7 +40,7 @@ struct pf_thread {
 	u64 wait_ns;
 } ____cacheline_aligned;
 
-#define PF_THREAD_WAITS (1ULL << 32)
+#define PF_THREAD_WAITS BIT_ULL(32)
 
 /* A power of two. */
 #define PF_THREADS 256

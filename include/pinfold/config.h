@@ -36,7 +36,7 @@ enum pinfold_advice {
 
 /** How completions of io_uring are waited for. What kernel, filesystem or device refuse is done without, by name. */
 enum pinfold_polling {
-	PINFOLD_POLLING_INTERRUPT = 0, /* asleep until the device interrupts; a commit then sleeps in its write */
+	PINFOLD_POLLING_INTERRUPT = 0, /* asleep until the device interrupts */
 	PINFOLD_POLLING_POLLING,       /* the device is asked until it answers; needs O_DIRECT and a queue to poll */
 	PINFOLD_POLLING_HYBRID, /* first asleep, then asked; where that cannot be: looked for 50 us, then asleep */
 };

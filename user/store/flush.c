@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* Longest wait for those whom the last group acknowledged. */
@@ -91,6 +92,7 @@ static int write_piece(struct pf_store *store, uint32_t index, const uint8_t *da
 	ssize_t n;
 
 	if (store->ring) {
+		pf_io_ring_crowded(store->ring, store->crowded);
 		n = pf_io_ring_write_flush(store->ring, fd, data, size, offset);
 	} else {
 		n = pf_io_pwrite(fd, data, size, offset);
@@ -243,6 +245,7 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 		return;
 	}
 	group = pf_log_take(store);
+	store->crowded = group->txn_count > store->processors;
 	if (pf_group_size(group->bytes) > store->group_max)
 		r = admit_largest(store);
 	pthread_mutex_unlock(&store->lock);
@@ -363,6 +366,7 @@ int pf_threads_start(struct pf_store *store)
 	sigset_t all, before;
 	int r;
 
+	store->processors = (uint32_t)get_nprocs();
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS); /* the guard needs it */
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -5,13 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 struct pf_io_ring {
 	struct pf_ring ring;
+	bool crowded;
 };
 
 int pf_io_open(int dirfd, const char *path, int flags, mode_t mode)
@@ -135,20 +135,14 @@ void pf_io_ring_close(struct pf_io_ring *ring)
 	free(ring);
 }
 
-/* Whether whoever writes sleeps until it is done, and nobody else takes the submission. Then the write itself may as
- * well: the ring would have the flush done by a worker of the kernel, which waits for a processor where all are busy,
- * for milliseconds. */
-static bool writes_itself(const struct pf_io_ring *ring)
-{
-	return ring->ring.is.wait == PF_RING_INTERRUPT && !ring->ring.is.sq_polling;
-}
-
 const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t size)
 {
-	pf_ring_describe(&ring->ring, buf, size);
-	if (writes_itself(ring))
-		snprintf(buf + strlen(buf), size - strlen(buf), " (commits by pwritev2)");
-	return buf;
+	return pf_ring_describe(&ring->ring, buf, size);
+}
+
+void pf_io_ring_crowded(struct pf_io_ring *ring, bool crowded)
+{
+	ring->crowded = crowded;
 }
 
 static ssize_t write_through(int fd, const void *data, size_t size, uint64_t offset)
@@ -168,7 +162,9 @@ ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data
 	struct io_uring_cqe *cqe;
 	int r;
 
-	if (writes_itself(ring))
+	/* the ring has the flush done by a worker of the kernel: one sleep less, but where all processors are busy
+	 * the worker waits for one, for milliseconds */
+	if (ring->crowded && ring->ring.is.wait == PF_RING_INTERRUPT && !ring->ring.is.sq_polling)
 		return write_through(fd, data, size, offset);
 	sqe = io_uring_get_sqe(&ring->ring.uring);
 	if (!sqe || size > INT32_MAX)

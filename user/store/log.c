@@ -160,12 +160,14 @@ enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
 void pf_log_pace_set(struct pf_store *store)
 {
 	struct pf_log *log = &store->log;
-	const struct pf_group *group = open_group(log);
 	const uint64_t nodes = log->node_head - log->node_tail, groups = log->opened - log->applied;
-	const uint64_t bytes = log->ring_head + (group ? group->bytes : 0) - log->ring_tail;
 	const uint64_t used = store->head_pos - store->start_pos, quarter = store->capacity / 4;
 	uint64_t over = 0; /* of 1024: how far beyond the half; of the journal beyond three quarters */
+	uint64_t bytes = 0;
 
+	/* not from head to tail: a ring that goes back to its start early leaves room unused between them */
+	for (uint64_t i = log->applied; i < log->opened; i++)
+		bytes += log->group[i % PF_GROUPS].large ? 0 : log->group[i % PF_GROUPS].bytes;
 	if (nodes > PF_RING_NODES / 2)
 		over = (nodes - PF_RING_NODES / 2) * 2048 / PF_RING_NODES;
 	if (groups > PF_GROUPS / 2 && over < (groups - PF_GROUPS / 2) * 2048 / PF_GROUPS)

@@ -17,8 +17,8 @@ struct pf_resident {
 int pf_resident_init(struct pf_resident *resident, uint64_t size_max);
 void pf_resident_done(struct pf_resident *resident);
 /**
- * Counts the pages of [@offset, @offset + @size) of @fd, mapped at @addr. @region: the file's with the module; -1:
- * none. 0 or -errno, without text.
+ * Counts the pages of [@offset, @offset + @size) of @fd, mapped at @addr. @region: the file's with the kernel
+ * module; -1: none. 0 or -errno, without text.
  */
 int pf_resident_count(struct pf_resident *resident, int fd, int region, uint64_t offset, const void *addr,
 		      uint64_t size, uint32_t *ret_pages);

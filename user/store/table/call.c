@@ -107,6 +107,15 @@ static void wait(struct pf_table *table, struct pf_call *call)
 	pf_assert(is_done(call)); /* the heir's too: it took the list, or found that somebody had, under the lock */
 }
 
+/* What the owner of @call, which is done, does without the lock. */
+static int end(struct pf_table *table, const struct pf_call *call)
+{
+	if (call->result < 0)
+		return pf_error(call->result, "%s", call->words);
+	pf_txn_pace(table->store);
+	return call->result;
+}
+
 int pf_table_call(struct pf_table *table, int (*run)(struct pf_table *table, void *arg), void *arg)
 {
 	struct pf_call call;
@@ -116,7 +125,7 @@ int pf_table_call(struct pf_table *table, int (*run)(struct pf_table *table, voi
 		if (call.result < 0) /* others may fail in the meantime */
 			memcpy(call.words, pf_error_text(), sizeof(call.words));
 		unlock_served(table);
-		return call.result < 0 ? pf_error(call.result, "%s", call.words) : call.result;
+		return end(table, &call);
 	}
 	call.run = run;
 	call.arg = arg;
@@ -126,5 +135,5 @@ int pf_table_call(struct pf_table *table, int (*run)(struct pf_table *table, voi
 		;
 	if (!spin(table, &call))
 		wait(table, &call);
-	return call.result < 0 ? pf_error(call.result, "%s", call.words) : call.result;
+	return end(table, &call);
 }

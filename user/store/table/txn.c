@@ -118,7 +118,8 @@ int pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket)
 	for (unsigned i = 0; i < tw->count; i++)
 		pf_ws_commit(tw->tables[i]);
 	tw_unlock(tw);
-	pf_txn_pace(tw->tables[0]->store);
+	if (!tw->held)
+		pf_txn_pace(tw->tables[0]->store);
 	return 0;
 }
 
