@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How fast this machine's time stamp counter is, which is also that of an emulated processor.
 
-A guest that measures it itself does so in a few ms against an emulated timer. On a loaded host that comes out wrong by up to
-five times, and from then on the guest's clock and its timers run at different speeds: timers seem to be silent for half a
-minute, and watchdogs bark. So it is told, by the kernel's parameter tsc_early_khz.
+A guest that measures it itself does so in a few ms against an emulated timer. On a loaded host that is wrong by up to
+five times, and from then on the guest's clock and its timers run at different speeds: timers seem to be silent for
+half a minute, and watchdogs bark. So it is told, by the kernel's parameter tsc_early_khz.
 """
 
 import ctypes

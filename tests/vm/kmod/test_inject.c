@@ -8,11 +8,11 @@
  *   module's own and those of the kernel on its behalf. Each call is made with n = 1, 2, ... until n is more than it
  *   makes. A call that met a failure may succeed (there was a second way), or return an errno that says so. After it
  * all is closed; no region may be left, and in the end the module works and counts as ever. What leaks without a region
- *   is found by kmemleak after the module is gone, what is used after it was freed by KASAN.
+ *   is found by kmemleak after the module is gone, what is used after it was freed by KASAN. Loading the module is left
+ *   out: the kernel itself warns where it has no memory for a module's tracepoints (event_define_fields()).
  */
 #include <setjmp.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -22,7 +22,6 @@
 #define DATA "inject.data"
 #define SIZE (4 * SLICE)
 #define PAGES (SIZE / PAGE)
-#define MODULE "/lib/modules/pinfold.ko"
 #define DEBUG "/sys/kernel/debug/"
 #define REGIONS DEBUG "pinfold/regions"
 /* No call makes as many. */
@@ -525,35 +524,6 @@ TEST_F_TIMEOUT(inject, at_random, LIMIT)
 	TH_LOG("%d of %d rounds ended early", errors, ROUNDS);
 	EXPECT_GT(errors, 0);
 	EXPECT_LT(errors, ROUNDS);
-}
-
-/* The module's own beginning. That of debugfs may fail without harm. */
-TEST_F_TIMEOUT(inject, load, LIMIT)
-{
-	struct state *s = &self->s;
-	int module = open(MODULE, O_RDONLY | O_CLOEXEC), loads = 0, n;
-
-	ASSERT_GE(module, 0);
-	close(s->device);
-	ASSERT_EQ(syscall(SYS_delete_module, "pinfold", O_NONBLOCK), 0);
-	for (n = 1; n < CALLS_MAX; n++) {
-		int left, r;
-
-		ASSERT_EQ(fail_after(s, (unsigned int)n), 0);
-		r = (int)syscall(SYS_finit_module, module, "", 0) ? -errno : 0;
-		left = fail_left(s);
-		EXPECT_TRUE(!r || is_excuse(r)) TH_LOG("allocation %d: %s", n, strerror(-r));
-		loads += !r;
-		if (left)
-			break;
-		if (!r)
-			ASSERT_EQ(syscall(SYS_delete_module, "pinfold", O_NONBLOCK), 0);
-	}
-	TH_LOG("%d allocations, %d of them can be done without", n - 1, loads - 1);
-	EXPECT_GE(n, 20);
-	close(module);
-	s->device = open(DEVICE, O_RDWR | O_CLOEXEC);
-	EXPECT_GE(s->device, 0);
 }
 
 TEST_HARNESS_MAIN
