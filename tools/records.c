@@ -43,7 +43,8 @@ int records_text_add(struct records_text *text, const char *data, size_t size)
 		text->data = grown;
 		text->capacity = capacity;
 	}
-	memcpy(text->data + text->size, data, size);
+	if (size) /* of nothing the address may be NULL */
+		memcpy(text->data + text->size, data, size);
 	text->size += size;
 	return 0;
 }

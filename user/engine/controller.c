@@ -334,11 +334,11 @@ int pf_controller_start(struct pinfold *pf)
 	r = pf_control_listen(pf);
 	if (r)
 		pf_log(pf, PINFOLD_LOG_WARNING, "no control socket: %s", pf_error_text());
+	pf->controlled = true;
+	pinfold_controller_turn(pf); /* the board is complete before anyone can look */
 	r = announce(pf);
 	if (r)
 		goto err_control;
-	pf->controlled = true;
-	pinfold_controller_turn(pf); /* the board is complete before anyone can look */
 	r = pthread_create(&pf->controller, NULL, controller_main, pf);
 	if (r) {
 		r = pf_error(-r, "cannot start the controller thread: %s", strerror(r));

@@ -150,7 +150,7 @@ static int chain_extend(struct pf_table *table, struct place *place)
 	r = pf_slot_alloc(table, PF_CLASS_LINE, &loc);
 	if (r == 0)
 		r = pf_ws_line(table, loc, place->bucket, true, &index);
-	if (r < 0)
+	if (r)
 		return r;
 	fresh = line_dirty(table, index);
 	last = line_dirty(table, place->chain[place->length - 1]);

@@ -223,7 +223,7 @@ static int replaces(struct finish *finish, const struct pf_build_entry *b, const
 		r = record_at(finish->build, a->loc, old);
 	if (r == 0)
 		r = record_at(finish->build, b->loc, fresh);
-	if (r < 0)
+	if (r)
 		return r;
 	if (pf_record_key_size(old->sizes) != pf_record_key_size(fresh->sizes) ||
 	    memcmp(old->data, fresh->data, pf_record_key_size(old->sizes)) != 0)
@@ -333,7 +333,7 @@ static int partition_emit(struct finish *finish, struct sorter *sorter, uint32_t
 	int r;
 
 	r = sorter_reserve(finish, sorter, end - begin, count);
-	if (r < 0)
+	if (r)
 		return r;
 	memset(sorter->first, 0, (end - begin + 2) * sizeof(*sorter->first));
 	for (uint64_t i = 0; i < count; i++)

@@ -122,6 +122,7 @@ static void job_run(struct pf_build *build)
 	struct pf_build_job *job = build->jobs;
 	int r = build->error;
 
+	pf_assert(job);
 	build->jobs = job->next;
 	if (!build->jobs)
 		build->jobs_last = &build->jobs;

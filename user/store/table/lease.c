@@ -306,7 +306,7 @@ int pf_leases_foreach(struct pf_leases *leases, uint64_t node, pinfold_lease_fn 
 
 	if (r == 0)
 		r = pf_cursor_open(leases->table, &cursor);
-	if (r < 0)
+	if (r)
 		return r;
 	while ((r = pf_cursor_next(cursor, &record)) > 0) {
 		const uint8_t *key = record.key;

@@ -323,7 +323,7 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 
 int pf_lookup_long(struct pf_table *table, struct pf_lookup *lookup)
 {
-	struct pf_line line, again;
+	struct pf_line line, again = { 0 };
 	uint64_t bucket, link;
 	uint16_t version;
 	unsigned depth;

@@ -237,7 +237,7 @@ static int heaps_read(struct pf_table *table)
 		if (r < 0)
 			return r;
 		r = heap_header_read(table, &extent, &header);
-		if (r < 0)
+		if (r)
 			return r;
 		if (header.index != --expected)
 			return pf_error(-EUCLEAN, "table %s: file %u, offset %llu: heap extent %u where %u belongs",
