@@ -192,7 +192,7 @@ int records_jsonl_take(struct records *records, const char *line, size_t size)
 
 static int jsonl_next(struct records *records)
 {
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	do {
@@ -285,7 +285,7 @@ static int deb822_take(struct records *records, size_t size)
 static int deb822_next(struct records *records)
 {
 	struct records_place place = {0, 1};
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	records->key.size = records->value.size = 0;

@@ -320,9 +320,9 @@ static int sorter_reserve(struct finish *finish, struct sorter *sorter, size_t b
 		sorter->entry_capacity = entries + entries / 8 + 1;
 		sorter->entries = malloc(sorter->entry_capacity * sizeof(*sorter->entries));
 	}
-	return sorter->first && sorter->entries ?
-		       0 :
-		       pf_error(-ENOMEM, "table %s: no memory to sort", finish->table->name);
+	if (!sorter->first || !sorter->entries)
+		return pf_error(-ENOMEM, "table %s: no memory to sort", finish->table->name);
+	return 0;
 }
 
 /* Emits partition @index: buckets [begin, end). */

@@ -78,7 +78,7 @@ int pf_catalog_extents(struct pf_store *store, enum pinfold_object_kind kind, ui
 	if (!tables)
 		return -EINVAL;
 	r = disk_get(tables, &id, disk);
-	if (r < 0)
+	if (r)
 		return r;
 	if (capacity > disk->extent_count)
 		capacity = disk->extent_count;

@@ -18,7 +18,7 @@ int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *ext
 	uint8_t *block;
 	int r = 0;
 
-	crcs = malloc(count * sizeof(*crcs));
+	crcs = calloc(count, sizeof(*crcs));
 	block = malloc(PF_CHECKSUM_BLOCK);
 	if (!crcs || !block)
 		r = pf_error(-ENOMEM, "checksums: no memory");
@@ -28,7 +28,7 @@ int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *ext
 			crcs[i] = pf_crc32c(block, PF_CHECKSUM_BLOCK);
 	}
 	free(block);
-	if (r < 0) {
+	if (r) {
 		free(crcs);
 		return r;
 	}

@@ -104,6 +104,7 @@ int pf_get_beside(struct pf_table *table, const void *key, size_t key_size,
 	lookup.key_size = key_size;
 	lookup.ret_value = ret_value;
 	lookup.capacity = capacity;
+	lookup.size = 0;
 	lookup.buffer = NULL;
 	pf_epoch_enter();
 	r = get_guarded(table, &lookup);

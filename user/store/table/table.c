@@ -200,7 +200,7 @@ static int heap_header_read(struct pf_table *table, const struct pinfold_extent 
 	int r;
 
 	r = pf_read_at(table->store, extent, 0, &header, sizeof(header));
-	if (r < 0)
+	if (r)
 		return r;
 	crc = header.crc;
 	header.crc = 0;
