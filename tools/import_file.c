@@ -190,6 +190,13 @@ static int fail_input(struct importing *run)
 	return CLI_FAILURE;
 }
 
+static int stopped(struct importing *run)
+{
+	(void)mark_set(run);
+	return cli_fail(run->cli, "%s: stopped at line %llu: the same command goes on there", run->options->path,
+			(unsigned long long)run->mark.line + 1);
+}
+
 static int records_take(struct importing *run)
 {
 	int r;
@@ -198,14 +205,13 @@ static int records_take(struct importing *run)
 		r = take(run);
 		if (r)
 			break;
-		if (cli_stopped) {
-			(void)mark_set(run);
-			return cli_fail(run->cli, "%s: stopped at line %llu: the same command goes on there",
-					run->options->path, (unsigned long long)run->mark.line + 1);
-		}
+		if (cli_stopped)
+			return stopped(run);
 	}
 	if (r == -ECANCELED)
 		return CLI_FAILURE;
+	if (r < 0 && cli_stopped) /* the signal ended the read of the next record */
+		return stopped(run);
 	return r < 0 ? fail_input(run) : CLI_OK;
 }
 
