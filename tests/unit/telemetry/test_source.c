@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "kselftest_harness.h"
+#include "need_bpf.h"
 #include "telemetry/telemetry.h"
 
 #ifndef MADV_POPULATE_READ
@@ -73,12 +74,6 @@ FIXTURE_TEARDOWN(source)
 	munmap(self->map, FILE_BYTES);
 	close(self->fd);
 }
-
-#define NEED_BPF() \
-	do { \
-		if (strcmp(self->info.source, "bpf:range") && strcmp(self->info.source, "bpf:fexit")) \
-			SKIP(return, "no exact source here: %s", self->info.missing); \
-	} while (0)
 
 static struct pinfold_slot total(const struct pf_telemetry *telemetry)
 {

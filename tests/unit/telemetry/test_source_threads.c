@@ -18,6 +18,7 @@
 #include "../bpf/probe.h"
 #include "base/error.h"
 #include "kselftest_harness.h"
+#include "need_bpf.h"
 #include "telemetry/telemetry.h"
 
 #define FILE_BYTES (1ull << 30)
@@ -64,12 +65,6 @@ FIXTURE_TEARDOWN(threads)
 	munmap(self->map, FILE_BYTES);
 	close(self->fd);
 }
-
-#define NEED_BPF() \
-	do { \
-		if (strcmp(self->info.source, "bpf:range") && strcmp(self->info.source, "bpf:fexit")) \
-			SKIP(return, "no exact source here: %s", self->info.missing); \
-	} while (0)
 
 struct toucher {
 	pthread_t thread;
