@@ -11,7 +11,7 @@
  * suffice, and as soon as they stay untouched there are more, four times as many each turn. While misses
  * elsewhere hold the readers up for milliseconds, as after a hot set has moved, touches may cost a hundredth of
  * that: then all pins can be asked at once whether they are still in use. A slice with an untouched sample, or one
- * that is in doubt since a scan took its samples, is a suspect and gets a further one each turn.
+ * that is in doubt since a scan took its samples, is a suspect: it is asked again before others are.
  * A pin that is young needs none: the misses that earned it are its evidence. So after a move the pins of old are
  * asked, and the readers of the new ones are left alone.
  *
@@ -36,6 +36,8 @@
 #define PINNED_HITS_MAX 2.0
 /* ... or, while misses elsewhere hold the readers up, a hundredth of what those cost, at 2 us a sample. */
 #define PINNED_HITS_PER_STALL (0.01 / 2e-6)
+/* Stall per second that is no more than a scan's few faults out of order. */
+#define STALL_BLIP 0.02
 /* Untouched samples of a suspect that are enough. */
 #define SUSPECT_SAMPLES 4
 /* A pin is a suspect until it is believed so much to be in use. */
@@ -101,9 +103,14 @@ static uint64_t place_suspects(struct pf_telemetry *telemetry, uint64_t budget)
 	return placed;
 }
 
+static double harmless_hits(double stall_per_s)
+{
+	return PINNED_HITS_MAX + PINNED_HITS_PER_STALL * fmax(0, stall_per_s - STALL_BLIP);
+}
+
 double pf_pinned_sample_rate(double rate, double hits_per_s, double stall_per_s, uint64_t majors)
 {
-	const double harmless = PINNED_HITS_MAX + PINNED_HITS_PER_STALL * stall_per_s;
+	const double harmless = harmless_hits(stall_per_s);
 
 	if (majors > PINNED_MAJORS_MAX)
 		return fmax(rate * PINNED_RATE_FALL, PINNED_HITS_MAX);
@@ -141,22 +148,20 @@ void pf_place_samples(struct pf_telemetry *telemetry, double dt_s)
 {
 	double most = CREDIT_S * telemetry->sample_rate_per_s;
 	uint64_t budget, pinned_budget, resident_budget, placed;
+	const double stall = telemetry->heat.turn_stall_s / dt_s;
 
 	/* silence tells nothing where nobody was asked */
-	if (telemetry->pinned_asked)
-		telemetry->pinned_rate = pf_pinned_sample_rate(telemetry->pinned_rate, telemetry->pinned_hits / dt_s,
-							       telemetry->heat.turn_stall_s / dt_s,
-							       telemetry->pinned_majors);
+	telemetry->pinned_rate = telemetry->pinned_asked ?
+		pf_pinned_sample_rate(telemetry->pinned_rate, telemetry->pinned_hits / dt_s, stall,
+				      telemetry->pinned_majors) : harmless_hits(stall);
 	telemetry->pinned_rate = fmin(fmax(telemetry->pinned_rate, PINNED_HITS_MAX), telemetry->sample_rate_per_s);
 	telemetry->sample_credit += dt_s * telemetry->sample_rate_per_s;
 	if (telemetry->sample_credit > most)
 		telemetry->sample_credit = most;
 	budget = (uint64_t)telemetry->sample_credit;
 	pinned_budget = (uint64_t)fmin((double)budget, ceil(telemetry->pinned_rate * dt_s));
-	placed = place_suspects(telemetry, budget);
-	placed += place_round(telemetry, true, SAMPLES_PINNED,
-			      pinned_budget < budget - placed ? pinned_budget : budget - placed,
-			      &telemetry->pinned_cursor);
+	placed = place_suspects(telemetry, pinned_budget);
+	placed += place_round(telemetry, true, SAMPLES_PINNED, pinned_budget - placed, &telemetry->pinned_cursor);
 	telemetry->pinned_asked = placed;
 	/* The rest is kept for the moment when pins fall silent. */
 	resident_budget = (uint64_t)ceil(RESIDENT_SHARE * telemetry->sample_rate_per_s * dt_s);
