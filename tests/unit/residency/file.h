@@ -96,6 +96,15 @@ static inline int test_load(const struct pf_range *range)
 	return pf_populate(range);
 }
 
+/**
+ * Loads, and locks where that is allowed: other tests' need of memory, or a host that pages out what it thinks cold,
+ * would else take a page now and then.
+ */
+static inline int test_hold(const struct pf_range *range)
+{
+	return mlock(range->addr, range->size) ? test_load(range) : 0;
+}
+
 /** Resident pages by mincore alone. */
 static inline size_t test_resident(struct test_file *file, size_t offset, size_t size)
 {

@@ -38,7 +38,7 @@ TEST_F(query, agrees_with_mincore_and_brings_nothing_in)
 		size_t at = (size_t)rand_r(&seed) % (SIZE / page), n = (size_t)rand_r(&seed) % 200 + 1;
 		struct pf_range part = pf_range_part(&self->range, at * page, n * page);
 
-		ASSERT_EQ(0, test_load(&part));
+		ASSERT_EQ(0, test_hold(&part));
 		pages = test_resident(&self->file, 0, SIZE);
 		ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 		EXPECT_EQ(pages * page, residency.resident);
@@ -87,7 +87,7 @@ TEST_F(query, counts_nodes_of_mapped_pages)
 	struct pinfold_residency residency;
 	uint64_t sum = 0;
 
-	ASSERT_EQ(0, test_load(&part));
+	ASSERT_EQ(0, test_hold(&part));
 	ASSERT_EQ(0, pf_residency_query(&self->range, &residency));
 	EXPECT_EQ(pf_node_count(), residency.node_count);
 	if (residency.node_bytes[0] == UINT64_MAX)

@@ -114,7 +114,7 @@ TEST_F(scan, of_a_hot_file_is_in_place)
 	size_t size, index;
 	uint64_t offset;
 
-	ASSERT_EQ(0, test_load(&range));
+	ASSERT_EQ(0, test_hold(&range));
 	out = scan_all(&self->file, &range, 1, variant->flags, variant->depth, SIZE, 0);
 	EXPECT_EQ(0, out.result);
 	EXPECT_EQ(SIZE, out.bytes);
@@ -139,10 +139,10 @@ TEST_F(scan, of_mixed_dirty_and_scattered_pages_is_exact)
 
 	TH_LOG("seed %u", seed);
 	part = test_range(&self->file, 5 * MIB + 3 * page, 2 * MIB);
-	ASSERT_EQ(0, test_load(&part));
+	ASSERT_EQ(0, test_hold(&part));
 	for (int i = 0; i < 300; i++) { /* crumbs */
 		part = test_range(&self->file, (size_t)rand_r(&seed) % (SIZE / page) * page, page);
-		ASSERT_EQ(0, test_load(&part));
+		ASSERT_EQ(0, test_hold(&part));
 	}
 	for (size_t i = 0; i < 512; i++)
 		changed[i] = 0x5555aaaa5555aaaaull;
