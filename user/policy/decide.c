@@ -340,7 +340,7 @@ static void tune_advice(struct pf_policy *policy, struct pf_slice_state *state, 
  * Whether random misses in slices that have readahead are dear and many. Only this turn's count: most slices
  * lose their readahead by their first miss.
  */
-static bool misses_are_dear(const struct pf_policy *policy, const struct pf_snapshot *snapshot)
+static bool misses_are_dear(const struct pf_policy *policy, const struct pf_snapshot *snapshot, float *ret_touches)
 {
 	float stall = 0, touches = 0;
 
@@ -353,7 +353,28 @@ static bool misses_are_dear(const struct pf_policy *policy, const struct pf_snap
 		stall += sane(view->turn_random_stall_rate);
 		touches += sane(view->turn_random_rate);
 	}
+	*ret_touches = touches;
 	return stall >= PF_EXPLORE_STALL && stall >= PF_EXPLORE_COST_S * touches;
+}
+
+/*
+ * Whether readahead would only hold readers up: where all data is read alike there is nothing to pin, and too little in
+ * each slice to tell it apart, but the store as a whole is read many times as fast without.
+ */
+static bool exploring_pays(const struct pf_policy *policy, const struct pf_snapshot *snapshot)
+{
+	float touches = 0, random = 0, all = 0;
+
+	for (uint64_t i = 0; i < snapshot->slice_count; i++) {
+		const struct pf_slice_view *view = &snapshot->slices[i];
+
+		if (pf_state_find(policy, view->file_id, view->index)->pinned)
+			continue;
+		touches += sane(view->random_rate);
+		random += sane(view->random_stall_rate);
+		all += sane(view->stall_rate);
+	}
+	return touches >= PF_EXPLORE_GAIN * policy->explore_touches && all - random <= PF_EXPLORE_SCAN * random;
 }
 
 /* Whether readahead is off everywhere in this turn. */
@@ -366,10 +387,15 @@ static bool explore(struct pf_policy *policy, const struct pf_snapshot *snapshot
 		    (policy->candidates_wait &&
 		     policy->now_ms < pf_time_add(policy->explore_since_ms, PF_EXPLORE_MAX_MS)))
 			return true;
+		if (exploring_pays(policy, snapshot)) {
+			policy->explore_futile = 0;
+			return true;
+		}
 		policy->explore_since_ms = 0;
 		policy->explore_next_ms = pf_time_add(policy->now_ms, PF_EXPLORE_EVERY_MS << policy->explore_futile);
 	}
-	if (policy->now_ms < policy->explore_next_ms || !misses_are_dear(policy, snapshot))
+	if (policy->now_ms < policy->explore_next_ms ||
+	    !misses_are_dear(policy, snapshot, &policy->explore_touches))
 		return false;
 	policy->explore_since_ms = policy->now_ms;
 	policy->explore_until_ms = pf_time_add(policy->now_ms, PF_EXPLORE_MS);

@@ -33,6 +33,8 @@
 #define PF_EXPLORE_EVERY_MS 5000u    /* ... and not again before; twice as long after each that found nothing, ... */
 #define PF_EXPLORE_FUTILE_MAX 4u     /* ... so many times */
 #define PF_EXPLORE_KEEP 0.0003f      /* random stall that keeps a slice without readahead afterwards */
+#define PF_EXPLORE_GAIN 4.0f         /* it goes on while there are so many times as many random touches as before it ... */
+#define PF_EXPLORE_SCAN 0.1f         /* ... and scans stall for no more than this part of what random touches do */
 #define PF_ADVISED_MAX 16384u        /* slices; each may split the mapping in three (vm.max_map_count is 65530) */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */
 #define PF_BACKOFF_SHIFT_MAX 10u
@@ -105,6 +107,7 @@ struct pf_policy {
 	uint64_t pinned_count, folded_bytes, refused_count;
 	uint32_t advised_count;           /* not counting explored ones, which are few runs */
 	uint64_t explore_since_ms, explore_until_ms, explore_next_ms;
+	float explore_touches;            /* random ones per second when it began */
 	uint32_t explore_futile;          /* explorations in a row after which there was nothing to pin */
 	bool candidates_wait;             /* the last turn's limit, not the budget, kept hot slices from being pinned */
 	struct pf_spend spend;

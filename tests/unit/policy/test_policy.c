@@ -539,6 +539,24 @@ TEST_F(policy, explorations_that_find_nothing_become_rare)
 	EXPECT_EQ(10 + 1, turns_to_explore(self->w));
 }
 
+TEST_F(policy, an_exploration_goes_on_while_it_pays)
+{
+	self->w->budget.advice_allowed = true;
+	for (uint32_t i = 0; i < 50; i++)
+		misses(self->w, i, 0.5, 0.02);
+	ASSERT_EQ(1, turns_to_explore(self->w));
+	for (uint32_t i = 0; i < self->w->snapshot.slice_count; i++)
+		stalls(self->w, i, 0.0002, 0); /* 25 touches a second were held up; so many more are not */
+	for (int t = 0; t < 50; t++) {
+		ASSERT_TURN(self->w, 500);
+		ASSERT_EQ(0, self->w->decision_count) TH_LOG("turn %d", t);
+	}
+	for (uint32_t i = 0; i < 5; i++)
+		stalls(self->w, i, 0.0002, 0.0005); /* a scan begins */
+	ASSERT_TURN(self->w, 500);
+	EXPECT_EQ(self->w->snapshot.slice_count, world_count(self->w, PF_ACTION_ADVISE_NORMAL));
+}
+
 TEST_F(policy, a_pin_out_of_use_is_replaced_at_once)
 {
 	for (uint32_t i = 0; i < 40; i++)
