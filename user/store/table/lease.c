@@ -298,7 +298,7 @@ int pf_lease_get(struct pf_leases *leases, const void *actor, size_t actor_size,
 int pf_leases_foreach(struct pf_leases *leases, uint64_t node, pinfold_lease_fn fn, void *ctx)
 {
 	struct pinfold_record record;
-	struct pf_lease_disk disk;
+	struct pf_lease_disk disk = {0};
 	struct pinfold_lease lease;
 	struct pf_cursor *cursor;
 	uint64_t now_ms;
