@@ -3,17 +3,18 @@
  * bench_commit - records of 256 bytes updated by compare-and-swap, or with --leases actor leases renewed by their
  * tokens with other data; every write changes every word of the value.
  *
- *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement
- *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at
- *each write, and against what the device could do: flushes per second of a bare loop that writes as many bytes per
- *          flush as 100 updates take in the journal, times 100
+ *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement.
+ *          With --rate they come at that rate whatever the store does, all that are due go together, at most
+ *--in-flight, and the time is counted from when each was due sync   acknowledged when durable, 100 in flight: against
+ *LMDB with sync, against RocksDB with its log flushed at each write, and against what the device could do: flushes per
+ *second of a bare loop that writes as many bytes per flush as 100 updates take in the journal, times 100
  *
  * Each record has one thread that updates it, so all stores find the expected value; each checks it. The
  * competitors run with the number of threads that suits them best, which is looked for first. Runs of all sides
  * follow each other, pair after pair, in one process, each on its own files in one directory.
  *
  *	bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N] [--in-flight N]
- *	             [--figure async|sync] [--leases] [--json]
+ *	             [--figure async|sync] [--rate N] [--leases] [--json]
  */
 #include "commit.h"
 
@@ -36,6 +37,7 @@ struct bench {
 	struct commit_params params;
 	const struct commit_store *ours;
 	unsigned threads, in_flight;
+	uint64_t rate; /* offered per second, in async mode; 0: as fast as they are acknowledged */
 	bool async, sync, json;
 };
 
@@ -51,6 +53,7 @@ struct side {
 	const struct commit_store *store;
 	void *db;
 	unsigned threads, batch;
+	double interval_ns; /* between two updates of a thread; 0: as fast as they are acknowledged */
 	struct worker *workers;
 	uint64_t records;
 	double rate[PAIRS_MAX], us[3][PAIRS_MAX];
@@ -140,6 +143,32 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
+/* Updates come at their own rate; what is due goes together. */
+static void *worker_run_paced(void *arg)
+{
+	struct worker *worker = arg;
+	const double interval_ns = worker->side->interval_ns;
+	const uint64_t begin_ns = bench_now_ns();
+
+	while (!atomic_load_explicit(worker->stop, memory_order_relaxed)) {
+		const double due_ns = (double)worker->done * interval_ns;
+		double passed_ns, count;
+
+		do {
+			passed_ns = (double)(bench_now_ns() - begin_ns);
+		} while (passed_ns < due_ns);
+		count = (passed_ns - due_ns) / interval_ns + 1;
+		worker->batch->count = count < worker->side->batch ? (unsigned)count : worker->side->batch;
+		batch_fill(worker);
+		worker->side->store->update(worker->side->db, worker->batch);
+		passed_ns = (double)(bench_now_ns() - begin_ns);
+		for (unsigned i = 0; i < worker->batch->count; i++)
+			hist_add(worker->hist, (uint64_t)(passed_ns - due_ns - i * interval_ns), 1);
+		worker->done += worker->batch->count;
+	}
+	return NULL;
+}
+
 static void side_run(struct side *side, double seconds, struct outcome *ret_outcome)
 {
 	struct bench_hist *all = calloc(1, sizeof(*all));
@@ -154,7 +183,8 @@ static void side_run(struct side *side, double seconds, struct outcome *ret_outc
 		side->workers[i].stop = &stop;
 		side->workers[i].done = 0;
 		memset(side->workers[i].hist, 0, sizeof(*side->workers[i].hist));
-		if (pthread_create(&threads[i], NULL, worker_run, &side->workers[i]) != 0)
+		if (pthread_create(&threads[i], NULL, side->interval_ns > 0 ? worker_run_paced : worker_run,
+				   &side->workers[i]) != 0)
 			bench_die("bench_commit: cannot start a thread");
 	}
 	usleep((useconds_t)(seconds * 1e6));
@@ -358,6 +388,8 @@ static void figure_async(const struct bench *bench, struct bench_json *json)
 	struct side side;
 
 	side_open(bench, &side, bench->ours, bench->threads, bench->in_flight / bench->threads, false);
+	if (bench->rate)
+		side.interval_ns = 1e9 * bench->threads / (double)bench->rate;
 	for (unsigned i = 0; i < bench->params.pairs; i++)
 		side_note(&side, i, bench->params.seconds);
 	side_close(bench, &side);
@@ -422,7 +454,7 @@ static const struct option options[] = {
 	{ "seconds", required_argument, NULL, 't' }, { "pairs", required_argument, NULL, 'p' },
 	{ "threads", required_argument, NULL, 'n' }, { "in-flight", required_argument, NULL, 'i' },
 	{ "figure", required_argument, NULL, 'f' },  { "leases", no_argument, NULL, 'l' },
-	{ "json", no_argument, NULL, 'j' },
+	{ "json", no_argument, NULL, 'j' },	     { "rate", required_argument, NULL, 'R' },
 	{ 0 },
 };
 
@@ -453,12 +485,14 @@ static void parse(int argc, char **argv, struct bench *bench)
 			bench->async = strcmp(optarg, "sync") != 0;
 			bench->sync = strcmp(optarg, "async") != 0;
 			break;
+		case 'R': bench->rate = number(optarg, 1, 1u << 30); break;
 		case 'l': bench->ours = &commit_lease; break;
 		case 'j': bench->json = true; break;
 		default:
 			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
 				  "N]\n"
-				  "                    [--in-flight N] [--figure async|sync] [--leases] [--json]");
+				  "                    [--in-flight N] [--figure async|sync] [--rate N] [--leases] "
+				  "[--json]");
 		}
 	}
 	if (!(bench->params.seconds >= 0.1 && bench->params.seconds <= 3600))
