@@ -308,7 +308,7 @@ struct sorter {
 	size_t bucket_capacity, entry_capacity;
 };
 
-static int sorter_reserve(struct finish *finish, struct sorter *sorter, size_t buckets, size_t entries)
+static bool sorter_reserve(struct sorter *sorter, size_t buckets, size_t entries)
 {
 	if (buckets + 2 > sorter->bucket_capacity) {
 		free(sorter->first);
@@ -320,9 +320,7 @@ static int sorter_reserve(struct finish *finish, struct sorter *sorter, size_t b
 		sorter->entry_capacity = entries + entries / 8 + 1;
 		sorter->entries = malloc(sorter->entry_capacity * sizeof(*sorter->entries));
 	}
-	if (!sorter->first || !sorter->entries)
-		return pf_error(-ENOMEM, "table %s: no memory to sort", finish->table->name);
-	return 0;
+	return sorter->first && sorter->entries;
 }
 
 /* Emits partition @index: buckets [begin, end). */
@@ -330,11 +328,10 @@ static int partition_emit(struct finish *finish, struct sorter *sorter, uint32_t
 {
 	const struct pf_build_entry *from = finish->sorted + finish->start[index];
 	uint64_t count = finish->start[index + 1] - finish->start[index];
-	int r;
+	int r = 0;
 
-	r = sorter_reserve(finish, sorter, end - begin, count);
-	if (r)
-		return r;
+	if (!sorter_reserve(sorter, end - begin, count))
+		return pf_error(-ENOMEM, "table %s: no memory to sort", finish->table->name);
 	memset(sorter->first, 0, (end - begin + 2) * sizeof(*sorter->first));
 	for (uint64_t i = 0; i < count; i++)
 		sorter->first[pf_bucket_place(from[i].hash, finish->bucket_count) - begin + 2]++;

@@ -229,7 +229,7 @@ static int heaps_read(struct pf_table *table)
 	struct pinfold_extent extent = table->header.heap_last;
 	uint32_t expected = table->header.heap_count;
 	struct pf_heap_header header = {0};
-	struct pf_piece *piece;
+	struct pf_piece *piece = NULL;
 	int r;
 
 	while (expected > 0 && !pf_piece_at(table, pf_extent_loc(table->store, &extent))) {
