@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bulk.c - a file into a store, and all of it read again. cc bulk.c -lpinfold; ./a.out DIRECTORY FILE
+ * bulk.c - a file into a store, and all of it read again.
+ *
+ *	cc bulk.c $(pkg-config --cflags --libs pinfold); ./a.out DIRECTORY FILE
  *
  * Each line "KEY VALUE" of FILE becomes a record, and the file itself an object. Neither passes the journal. Killed
  * at any moment, the same command goes on; and nothing is seen of a table or an object before it is whole.
  */
+#include <errno.h>
 #include <pinfold.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +18,6 @@
 #define EXTENTS_MAX 64
 
 static const struct pinfold_object_id whole = { .kind = PINFOLD_OBJECT_BLOB, .name = "input" };
-
-static int fail(const char *what, int r)
-{
-	fprintf(stderr, "bulk: %s: %s\n", what, strerror(-r));
-	return r;
-}
 
 /* The mark, which the store keeps beside the records, says where the input goes on after a crash. */
 static int load_records(struct pinfold_table *table, FILE *file, const char *name)
@@ -36,7 +33,7 @@ static int load_records(struct pinfold_table *table, FILE *file, const char *nam
 		return r;
 	printf("records before: %llu\n", (unsigned long long)mark.records);
 	if (fseek(file, (long)mark.offset, SEEK_SET) != 0)
-		r = -1;
+		r = -errno;
 	while (r == 0 && (size = getline(&line, &capacity, file)) > 0) {
 		size_t key_size = strcspn(line, " \n"), skip = key_size + (line[key_size] == ' ');
 		const struct pinfold_record record = { line, key_size, line + skip, (size_t)size - skip };
@@ -48,6 +45,8 @@ static int load_records(struct pinfold_table *table, FILE *file, const char *nam
 			r = pinfold_import_mark(import, &mark);
 	}
 	free(line);
+	if (r == 0 && ferror(file))
+		r = -EIO;
 	if (r == 0)
 		return pinfold_import_end(import);
 	pinfold_import_stop(import);
@@ -61,14 +60,14 @@ static int load_object(struct pinfold *pf, FILE *file)
 	struct pinfold_object object = { .extents = extents, .lifetime = PINFOLD_LIFETIME_LONG_LIVED };
 	char *piece = aligned_alloc(4096, PIECE);
 	size_t n;
-	int r = piece ? 0 : -1;
+	int r = piece ? 0 : -ENOMEM;
 
 	rewind(file);
 	while (r == 0 && (n = fread(piece, 1, PIECE, file)) > 0) {
 		uint64_t offset = object.size % EXTENT;
 
 		if (offset == 0 && object.extent_count == EXTENTS_MAX)
-			r = -1;
+			r = -EFBIG;
 		else if (offset == 0)
 			r = pinfold_extent_alloc(pf, EXTENT, 0, &extents[object.extent_count++]);
 		if (r == 0)
@@ -76,6 +75,8 @@ static int load_object(struct pinfold *pf, FILE *file)
 		object.size += n;
 	}
 	free(piece);
+	if (r == 0 && ferror(file))
+		r = -EIO;
 	if (r == 0)
 		r = pinfold_bulk_flush(pf, extents, object.extent_count);
 	return r < 0 ? r : pinfold_object_create(pf, &whole, &object, true);
@@ -144,7 +145,7 @@ int main(int argc, char **argv)
 	r = pinfold_table_open(pf, "lines", PINFOLD_TABLE_CREATE, &table);
 	if (r < 0 || (r = load_records(table, file, argv[2])) < 0 || (r = load_object(pf, file)) < 0 ||
 	    (r = scan_object(pf)) < 0 || (r = scan_records(table)) < 0)
-		fail(pinfold_errmsg(pf), r);
+		fprintf(stderr, "bulk: %s: %s: %s\n", argv[2], strerror(-r), pinfold_errmsg(pf));
 	fclose(file);
 	return pinfold_close(pf) < 0 || r < 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* embed.c - a program with a durable, zero-copy store inside. cc embed.c -lpinfold; ./a.out DIRECTORY */
+/* embed.c - a durable, zero-copy store inside. cc embed.c $(pkg-config --cflags --libs pinfold); ./a.out DIRECTORY */
 #include <pinfold.h>
 #include <stdio.h>
 

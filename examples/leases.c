@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * leases.c - a lease server on a Unix socket: one thread, hundreds of requests in flight, no answer before it is
- *durable.
+ * durable.
  *
  *	leases serve DIRECTORY SOCKET
  *	leases ask SOCKET acquire|steal ACTOR NODE TTL_MS      prints: granted TOKEN
@@ -151,7 +151,7 @@ static int serve(struct pinfold *pf, struct pinfold_leases *leases, int listener
 				if (read(durable, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
 					return -1;
 			} else if (fd == listener) {
-				event.data.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+				event.data.fd = accept(listener, NULL, NULL);
 				epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
 			} else if (begun - answered < FLIGHTS) { /* else they wait in the socket */
 				receive(fd, flight);

@@ -53,6 +53,13 @@ PINFOLD_API int pinfold_extent_alloc(struct pinfold *pf, uint64_t size, uint32_t
 				     struct pinfold_extent *ret_extent);
 
 /**
+ * Gives back an extent that was not published, such as after a load that failed. Readers inside an epoch keep their
+ * pointers; the space is used again later. Any thread. -EPERM: it is published (pinfold_txn_drop()); -ESTALE: it is
+ * gone already; -ENOMEM.
+ */
+PINFOLD_API int pinfold_extent_free(struct pinfold *pf, const struct pinfold_extent *extent);
+
+/**
  * Writes into an extent that is not yet published, past the journal (bulk
  * load). Not durable until pinfold_bulk_flush(). -EPERM if it is published.
  */

@@ -19,6 +19,12 @@ int pinfold_extent_alloc(struct pinfold *pf, uint64_t size, uint32_t flags, stru
 	return pf_extent_alloc(pf->store, size, flags, ret_extent);
 }
 
+int pinfold_extent_free(struct pinfold *pf, const struct pinfold_extent *extent)
+{
+	REQUIRE(pf && extent);
+	return pf_extent_free(pf->store, extent);
+}
+
 int pinfold_bulk_write(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		       size_t size)
 {

@@ -63,6 +63,31 @@ TEST_F(store, range_and_stale_references_are_refused)
 	EXPECT_EQ(-ESTALE, pinfold_read_at(self->pf, &extent, 0, &got, 8));
 }
 
+TEST_F(store, an_unpublished_extent_is_given_back)
+{
+	struct pinfold_store_stats before, after;
+	struct pinfold_extent extent, published;
+	struct pinfold_txn *txn;
+	const void *ptr;
+
+	ASSERT_EQ(0, pinfold_store_stat(self->pf, &before));
+	ASSERT_EQ(0, pinfold_extent_alloc(self->pf, 4 * MIB, 0, &extent));
+	ASSERT_EQ(0, pinfold_txn_begin(self->pf, &txn));
+	ASSERT_EQ(0, pinfold_txn_publish(txn, &extent));
+	ASSERT_EQ(0, pinfold_extent_free(self->pf, &extent));
+	EXPECT_EQ(-ESTALE, pinfold_extent_ptr(self->pf, &extent, &ptr));
+	EXPECT_EQ(-ESTALE, pinfold_extent_free(self->pf, &extent));
+	/* A transaction that named it before cannot happen any more. */
+	EXPECT_EQ(-ESTALE, pinfold_txn_commit(txn));
+	ASSERT_EQ(0, pinfold_checkpoint(self->pf));
+	ASSERT_EQ(0, pinfold_store_stat(self->pf, &after));
+	EXPECT_EQ(before.published_bytes, after.published_bytes);
+	ASSERT_EQ(0, fill_extent(self->pf, 2 * MIB, 0, &published));
+	EXPECT_EQ(-EPERM, pinfold_extent_free(self->pf, &published));
+	EXPECT_NE(NULL, strstr(pinfold_errmsg(self->pf), "is published"));
+	EXPECT_EQ(-EINVAL, pinfold_extent_free(self->pf, NULL));
+}
+
 TEST_F(store, truncated_file_is_an_error_not_a_signal)
 {
 	struct pinfold_guard guard;
