@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+from still import Watch
+
 OUTPUT_BYTES_MAX = 8 << 20
 
 
@@ -67,7 +69,7 @@ class Running:
         self.tmpdir = tempfile.mkdtemp(prefix="t", dir=scratch)
         self.log = os.path.join(self.tmpdir, "..", os.path.basename(self.tmpdir) + ".log")
         self.timeout, self.timed_out, self.left_behind = timeout, False, []
-        self.start = time.monotonic()
+        self.start, self.watch = time.monotonic(), Watch()
         with open(self.log, "wb") as out:
             # A file, not a pipe: a grandchild that lives on cannot block the reader.
             self.proc = subprocess.Popen(cmd, env=dict(env, TMPDIR=self.tmpdir), cwd=workdir, stdin=subprocess.DEVNULL,
@@ -75,7 +77,7 @@ class Running:
 
     def poll(self):
         status = self.proc.poll()
-        if status is None and time.monotonic() - self.start < self.timeout:
+        if self.watch.look() < self.timeout and status is None:
             return False
         self.timed_out = status is None
         if not self.timed_out:
