@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * extent.c - extents: allocation, life, bulk load.
+ * extent.c - extents: allocation and life.
  *
  *	FREE --alloc--> UNPUBLISHED --publish, ordered--> PUBLISHED
  *	  ^                 | free                           | drop, ordered
@@ -128,6 +128,17 @@ int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *e
 	uint64_t cell;
 
 	return cell_of_extent(store, extent, &file, &cell);
+}
+
+int pf_extent_readable(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_file *file;
+	uint64_t cell;
+	int r = cell_of_extent(store, extent, &file, &cell);
+
+	if (__builtin_expect(r == 0 && pf_cell_state(cell) == PF_GRANULE_UNPUBLISHED, 0))
+		r = pf_bulk_settle(store, extent);
+	return r;
 }
 
 static int take(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file,
@@ -349,6 +360,7 @@ void pf_extent_published(struct pf_store *store, const struct pinfold_extent *ex
 		memory_order_release);
 	store->published_bytes += extent->len;
 	pthread_mutex_unlock(&store->alloc_lock);
+	pf_bulk_forget(store, extent);
 	atomic_fetch_add(&store->layout_version, 1);
 }
 
@@ -369,6 +381,7 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
 
 	if (!item)
 		return pf_error(-ENOMEM, "no memory to free an extent");
+	pf_bulk_close(store, extent);
 	pthread_mutex_lock(&store->lock); /* so that no transaction that names it is ordered afterwards */
 	r = cell_of_extent(store, extent, &file, &cell);
 	if (r == 0 && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
@@ -377,6 +390,7 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
 	if (r == 0)
 		pf_extent_dropped(store, extent, item, atomic_load(&store->ordered_lsn));
 	pthread_mutex_unlock(&store->lock);
+	pf_bulk_forget(store, extent);
 	if (r != 0) /* else the quarantine has it */
 		free(item);
 	return r;
@@ -434,15 +448,12 @@ int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
 
 /* ---- bulk load ---- */
 
-/* The file of an extent that may be bulk-written at [@offset, @offset + @size). */
-static int bulk_check(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
-		      struct pf_file **ret_file)
+int pf_extent_bulk_check(const struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+			 size_t size, struct pf_file **ret_file)
 {
 	uint64_t cell;
-	int r = pf_writable(store);
+	int r = cell_of_extent(store, extent, ret_file, &cell);
 
-	if (r == 0)
-		r = cell_of_extent(store, extent, ret_file, &cell);
 	if (r != 0)
 		return r;
 	if (pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
@@ -452,59 +463,6 @@ static int bulk_check(struct pf_store *store, const struct pinfold_extent *exten
 		return pf_error(-ERANGE, "bulk write of %zu bytes at %llu into an extent of %u", size,
 				(unsigned long long)offset, extent->len);
 	return 0;
-}
-
-static int bulk_write(struct pf_store *store, const struct pf_file *file, int fd, uint64_t at, const void *data,
-		      size_t size)
-{
-	ssize_t n = pf_io_pwrite(fd, data, size, at);
-
-	if (n < 0 || (size_t)n < size)
-		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir,
-				file->name, (unsigned long long)at, n, size);
-	return 0;
-}
-
-int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
-		  size_t size)
-{
-	struct pf_file *file;
-	int r = bulk_check(store, extent, offset, size, &file);
-
-	return r ? r : bulk_write(store, file, file->fd, extent->offset + offset, data, size);
-}
-
-/* -1: there is none. */
-static int direct_fd(struct pf_store *store, struct pf_file *file)
-{
-	int fd = atomic_load(&file->direct_fd), none = -1;
-
-	if (fd != -1)
-		return fd >= 0 ? fd : -1;
-	fd = pf_io_open(store->dirfd, file->name, O_WRONLY | O_DIRECT, 0);
-	if (!atomic_compare_exchange_strong(&file->direct_fd, &none, fd >= 0 ? fd : -2)) { /* somebody was faster */
-		if (fd >= 0)
-			close(fd);
-		return none >= 0 ? none : -1;
-	}
-	return fd >= 0 ? fd : -1;
-}
-
-int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
-			 const void *data, size_t size)
-{
-	struct pf_file *file;
-	int fd, r = bulk_check(store, extent, offset, size, &file);
-
-	if (r)
-		return r;
-	fd = direct_fd(store, file);
-	if (fd >= 0 && ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE == 0) {
-		r = bulk_write(store, file, fd, extent->offset + offset, data, size);
-		if (r != -EINVAL) /* the device's blocks may be larger than ours */
-			return r;
-	}
-	return bulk_write(store, file, file->fd, extent->offset + offset, data, size);
 }
 
 int pf_file_flush(struct pf_store *store, struct pf_file *file)
@@ -536,22 +494,4 @@ int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *e
 	int r = cell_of_extent(store, extent, &file, &cell);
 
 	return r < 0 ? r : pf_file_sync_zeroed(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
-}
-
-int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count)
-{
-	int r = pf_writable(store);
-
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		struct pf_file *file;
-		uint64_t cell;
-		bool done = false;
-
-		r = cell_of_extent(store, &extents[i], &file, &cell);
-		for (size_t k = 0; r == 0 && !done && k < i; k++)
-			done = extents[k].file_id == extents[i].file_id;
-		if (r == 0 && !done)
-			r = pf_file_flush(store, file);
-	}
-	return r;
 }

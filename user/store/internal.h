@@ -8,7 +8,8 @@
  *   super_lock   the superblock image and its two copies
  *   lock         the commit order: pending list, LSNs, journal positions, poison
  *   alloc_lock   buddies, cells being changed, quarantine
- * A bucket's spinlock nests inside any of them. None of lock, alloc_lock and the
+ *   bulk->lock   what is being loaded
+ * A bucket's spinlock nests inside any of them. None of lock, alloc_lock, bulk->lock and the
  * spinlocks is ever held across a system call that may wait for the device.
  *
  * THREADS: committers flush for each other (whoever comes first leads, see
@@ -18,6 +19,7 @@
 #define PF_STORE_INTERNAL_H
 
 #include "store/buddy.h"
+#include "store/bulk.h"
 #include "store/format.h"
 #include "store/io.h"
 #include "store/store.h"
@@ -220,6 +222,7 @@ struct pf_store {
 	uint64_t capacity;     /* of the ring, bytes */
 	struct pf_io_ring *ring;
 	char io_refused[160];  /* of io_uring and its modes: what was done without, and why */
+	struct pf_bulk *bulk;  /* what is being loaded; NULL in a read-only store */
 
 	/* commit order: lock */
 	pthread_mutex_t lock;
