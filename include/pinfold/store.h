@@ -64,7 +64,8 @@ PINFOLD_API int pinfold_extent_alloc(struct pinfold *pf, uint64_t size, uint32_t
  *
  * -EPERM if it is published; -ERANGE beyond its end; -ENOMEM; -EROFS; or the
  * error of an earlier write to @extent: that is not tried again, and is the
- * answer to all writes to the extent, to its flush and its publication: it is free again when the store is opened again.
+ * answer to all writes to the extent, to its flush and its publication: it is free again when the store is opened
+ * again.
  */
 PINFOLD_API int pinfold_bulk_write(struct pinfold *pf, const struct pinfold_extent *extent,
 				   uint64_t offset, const void *data, size_t size);

@@ -22,6 +22,7 @@
 #include "store/bulk.h"
 #include "store/format.h"
 #include "store/io.h"
+#include "store/space.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -71,6 +72,7 @@ struct pf_file {
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
 	_Atomic uint64_t
 		*zeroed_at; /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
+	uint8_t *ready; /* by granule: whether it is free, zero, and has blocks; alloc_lock */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */
@@ -308,10 +310,6 @@ void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *exte
 		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
-/** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
-int pf_file_flush(struct pf_store *store, struct pf_file *file);
-/** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
 
 /* ---- log.c. lock held unless said otherwise ---- */
 enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT };

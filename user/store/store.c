@@ -365,6 +365,7 @@ int pf_store_close(struct pf_store *store)
 		pf_bulk_stop(store);
 		r = pf_store_checkpoint(store);
 		pf_threads_stop(store);
+		pf_space_give_back(store);
 		if (r == 0)
 			r = pf_super_update(store, &store->applied_point, true);
 	}
