@@ -60,13 +60,27 @@ PINFOLD_API int pinfold_extent_alloc(struct pinfold *pf, uint64_t size, uint32_t
 PINFOLD_API int pinfold_extent_free(struct pinfold *pf, const struct pinfold_extent *extent);
 
 /**
- * Writes into an extent that is not yet published, past the journal (bulk
- * load). Not durable until pinfold_bulk_flush(). -EPERM if it is published.
+ * Writes @size bytes to @offset (of any alignment) of an extent that is not yet
+ * published, past the journal (bulk load). @data is copied and stays the
+ * caller's. The call does not wait for the device, except for room: what it
+ * took is written behind it, past the page cache where the filesystem can, and
+ * is durable after pinfold_bulk_flush(). Calls one behind another, in whichever
+ * sizes, are gathered; where two overlap the later one wins. Reading,
+ * pinfold_extent_ptr() included, waits for what was written before; a pointer
+ * from before shows it only after a flush. Any thread.
+ *
+ * -EPERM if it is published; -ERANGE beyond its end; -ENOMEM; -EROFS; or the
+ * error of an earlier write to @extent: that is not tried again, and is the
+ * answer to all writes to the extent, to its flush and its publication; pinfold_extent_free() gives it back.
  */
 PINFOLD_API int pinfold_bulk_write(struct pinfold *pf, const struct pinfold_extent *extent,
 				   uint64_t offset, const void *data, size_t size);
 
-/** Makes all bulk writes to @extents durable; publish them afterwards. */
+/**
+ * Makes all bulk writes to the @count @extents durable; publish them
+ * afterwards. The error of the first write that failed, if one did: then
+ * nothing was flushed. A flush that fails makes the store read-only (-EIO, then -EROFS). Any thread.
+ */
 PINFOLD_API int pinfold_bulk_flush(struct pinfold *pf, const struct pinfold_extent *extents, size_t count);
 
 /** Calls @fn for each allocated extent in (file, offset) order until it returns non-zero, which is returned. */

@@ -30,7 +30,7 @@ int pinfold_extent_ptr(struct pinfold *pf, const struct pinfold_extent *extent, 
 	int r;
 
 	REQUIRE(pf && extent && ret_ptr);
-	r = pf_extent_check(pf->store, extent);
+	r = pf_extent_readable(pf->store, extent);
 	if (r)
 		return r;
 	*ret_ptr = pf_extent_addr(pf->base, pf->file_size, extent);
@@ -87,7 +87,7 @@ struct pf_range pf_range_of(struct pinfold *pf, uint32_t file_id, uint64_t offse
 /* @size bytes at @offset lie in @extent, and the extent is what it was. */
 static int check_range(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset, uint64_t size)
 {
-	int r = pf_extent_check(pf->store, extent);
+	int r = pf_extent_readable(pf->store, extent);
 
 	if (r)
 		return r;
@@ -191,7 +191,7 @@ int pinfold_scan_open(struct pinfold *pf, const struct pinfold_extent *extents, 
 	scan->pf = pf;
 	scan->extent_count = count;
 	for (size_t i = 0; i < count; i++) {
-		r = pf_extent_check(pf->store, &extents[i]);
+		r = pf_extent_readable(pf->store, &extents[i]);
 		if (r)
 			goto out;
 		scan->extents[i] = extents[i];

@@ -74,6 +74,11 @@ void pf_buddy_free_run(struct pf_buddy *buddy, uint32_t first, uint32_t end)
 	}
 }
 
+bool pf_buddy_widen(struct pf_buddy *buddy, uint32_t granule, uint32_t order)
+{
+	return order < PF_ORDER_MAX && !(granule & (1u << order)) && take_if_free(buddy, order, (granule >> order) + 1);
+}
+
 bool pf_buddy_alloc(struct pf_buddy *buddy, uint32_t order, uint32_t *ret_granule)
 {
 	for (uint32_t from = order; from <= PF_ORDER_MAX; from++) {

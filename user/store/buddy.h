@@ -23,6 +23,8 @@ void pf_buddy_done(struct pf_buddy *buddy);
 void pf_buddy_free(struct pf_buddy *buddy, uint32_t granule, uint32_t order);
 /** Frees [@first, @end), as aligned blocks. */
 void pf_buddy_free_run(struct pf_buddy *buddy, uint32_t first, uint32_t end);
+/** Takes the upper buddy of the taken block of @order at @granule, which make one of @order + 1. False: it cannot. */
+bool pf_buddy_widen(struct pf_buddy *buddy, uint32_t granule, uint32_t order);
 /** Takes the lowest free block of the smallest sufficient order. False: none. */
 bool pf_buddy_alloc(struct pf_buddy *buddy, uint32_t order, uint32_t *ret_granule);
 

@@ -143,6 +143,7 @@ static void file_free(struct pf_file *file)
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
 	free(file->zeroed_at);
+	free(file->ready);
 	free(file);
 }
 
@@ -195,7 +196,8 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
 	atomic_store(&file->zeroed, 1);
 	file->zeroed_at = calloc(store->granules_per_file, sizeof(*file->zeroed_at));
-	r = file->cells && file->zeroed_at ? pf_buddy_init(&file->buddy, store->granules_per_file)
+	file->ready = calloc(store->granules_per_file, sizeof(*file->ready));
+	r = file->cells && file->zeroed_at && file->ready ? pf_buddy_init(&file->buddy, store->granules_per_file)
 			: pf_error(-ENOMEM, "no memory for %s", file->name);
 	if (r == 0)
 		r = map_file(store, file);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * extent.c - extents: allocation, life, bulk load.
+ * extent.c - extents: allocation and life.
  *
  *	FREE --alloc--> UNPUBLISHED --publish, ordered--> PUBLISHED
  *	  ^                 | free                           | drop, ordered
@@ -20,11 +20,8 @@
 #include "base/error.h"
 #include "store/internal.h"
 
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state,
 		   uint32_t order, uint32_t flags, uint32_t gen)
@@ -130,27 +127,27 @@ int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *e
 	return cell_of_extent(store, extent, &file, &cell);
 }
 
-static int take(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file,
-		uint32_t *ret_granule)
+int pf_extent_readable(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	struct pf_file *file;
+	uint64_t cell;
+	int r = cell_of_extent(store, extent, &file, &cell);
+
+	if (__builtin_expect(r == 0 && pf_cell_state(cell) == PF_GRANULE_UNPUBLISHED, 0))
+		r = pf_bulk_settle(store, extent);
+	return r;
+}
+
+static int take(struct pf_store *store, uint32_t order, struct pf_space *ret_space)
 {
 	uint32_t count = atomic_load(&store->file_count);
-	int r = -ENOSPC;
+	bool taken = false;
 
 	pthread_mutex_lock(&store->alloc_lock);
-	for (uint32_t id = 0; id < count; id++) {
-		struct pf_file *file = store->files[id];
-		uint32_t granule;
-
-		if (!pf_buddy_alloc(&file->buddy, order, &granule))
-			continue;
-		/* not yet UNPUBLISHED: nobody may refer to it before it is zero */
-		*ret_file = file;
-		*ret_granule = granule;
-		r = 0;
-		break;
-	}
+	for (uint32_t id = 0; !taken && id < count; id++) /* not UNPUBLISHED: nobody may refer to it before it is zero */
+		taken = pf_space_take(store, store->files[id], order, ret_space);
 	pthread_mutex_unlock(&store->alloc_lock);
-	return r;
+	return taken ? 0 : -ENOSPC;
 }
 
 /* Whether releasing what waits in quarantine could help. */
@@ -164,12 +161,11 @@ static bool quarantine_waits(struct pf_store *store)
 	return waits;
 }
 
-static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, struct pf_file **ret_file,
-			uint32_t *ret_granule)
+static int take_or_grow(struct pf_store *store, uint32_t order, struct pf_space *ret_space)
 {
 	for (;;) {
 		uint32_t count = atomic_load(&store->file_count);
-		int r = take(store, order, flags, ret_file, ret_granule);
+		int r = take(store, order, ret_space);
 
 		if (r == 0)
 			return 0;
@@ -186,7 +182,7 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 			if (!pf_epoch_inside())
 				rcu_barrier(); /* the grace periods that have ended are seen */
 			pf_quarantine_release(store, atomic_load(&store->checkpoint_lsn));
-			if (take(store, order, flags, ret_file, ret_granule) == 0)
+			if (take(store, order, ret_space) == 0)
 				return 0;
 			if (pf_epoch_inside() && quarantine_waits(store))
 				return pf_error(-EDEADLK,
@@ -201,49 +197,11 @@ static int take_or_grow(struct pf_store *store, uint32_t order, uint32_t flags, 
 	}
 }
 
-/*
- * Whether the granules hold no data, and none that a crash could bring back: they are a hole or unwritten, and every
- * zeroing that may have made them so is durable. Until the first flush since the file was opened nobody knows
- * what an earlier process left unflushed.
- */
-static bool durably_empty(const struct pf_file *file, uint32_t granule, uint32_t order)
-{
-	const uint64_t sync = atomic_load(&file->zeroed_sync), begin = (uint64_t)granule << PF_GRANULE_SHIFT;
-	off_t data;
-
-	if (sync == 0)
-		return false;
-	for (uint32_t i = 0; i < 1u << order; i++)
-		if (atomic_load(&file->zeroed_at[granule + i]) > sync)
-			return false;
-	data = lseek(file->read_fd, (off_t)begin, SEEK_DATA);
-	return data < 0 ? errno == ENXIO : (uint64_t)data >= begin + (PF_GRANULE_SIZE << order);
-}
-
-/* *ret_number: a flush of the file that begins from now on covers all zeroings up to this one. */
-static int zero_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size,
-		      uint64_t *ret_number)
-{
-	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE, offset, size);
-
-	if (r == -EOPNOTSUPP) {
-		r = pf_io_fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
-		if (r == 0)
-			r = pf_io_fallocate(file->fd, 0, offset, size);
-	}
-	if (r < 0)
-		return pf_error(r, "%s/%s: offset %llu: cannot allocate %llu bytes: %s", store->dir, file->name,
-				(unsigned long long)offset, (unsigned long long)size, strerror(-r));
-	*ret_number = atomic_fetch_add(&file->zeroed, 1) + 1;
-	return 0;
-}
-
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent)
 {
-	uint32_t order = 0, granule, gen;
-	uint64_t zeroed = 0;
+	struct pf_space space;
+	uint32_t order = 0, gen;
 	struct pf_file *file;
-	bool empty;
 	int r = pf_writable(store);
 
 	if (r < 0)
@@ -257,29 +215,23 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 		return pf_error(-EINVAL, "extent flags 0x%x; known: 0x%x", flags, PINFOLD_EXTENT_FLAGS_ALL);
 	while (PF_GRANULE_SIZE << order < size)
 		order++;
-	r = take_or_grow(store, order, flags, &file, &granule);
+	r = take_or_grow(store, order, &space);
+	if (r == 0)
+		r = pf_space_zero(store, &space);
 	if (r < 0)
 		return r;
-	empty = durably_empty(file, granule, order);
-	r = zero_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT, PF_GRANULE_SIZE << order, &zeroed);
+	file = space.file;
 	pthread_mutex_lock(&store->alloc_lock);
-	if (r < 0) {
-		pf_buddy_free(&file->buddy, granule, order);
-	} else {
-		gen = pf_cell_gen(atomic_load(&file->cells[granule])) + 1;
-		gen += gen == 0; /* 0 means never */
-		for (uint32_t i = 0; i < 1u << order; i++)
-			atomic_store_explicit(&file->zeroed_at[granule + i], empty ? 0 : zeroed, memory_order_relaxed);
-		atomic_store_explicit(&file->cells[granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen),
-				      memory_order_release);
-		*ret_extent = extent_of(file, granule, atomic_load(&file->cells[granule]));
-		store->extent_count++;
-		store->allocated_bytes += PF_GRANULE_SIZE << order;
-	}
+	gen = pf_cell_gen(atomic_load(&file->cells[space.granule])) + 1;
+	gen += gen == 0; /* 0 means never */
+	atomic_store_explicit(&file->cells[space.granule], pf_cell_make(PF_GRANULE_UNPUBLISHED, order, flags, gen),
+			      memory_order_release);
+	*ret_extent = extent_of(file, space.granule, atomic_load(&file->cells[space.granule]));
+	store->extent_count++;
+	store->allocated_bytes += PF_GRANULE_SIZE << order;
 	pthread_mutex_unlock(&store->alloc_lock);
-	if (r == 0)
-		atomic_fetch_add(&store->layout_version, 1);
-	return r;
+	atomic_fetch_add(&store->layout_version, 1);
+	return 0;
 }
 
 /* ---- quarantine ---- */
@@ -349,6 +301,7 @@ void pf_extent_published(struct pf_store *store, const struct pinfold_extent *ex
 		memory_order_release);
 	store->published_bytes += extent->len;
 	pthread_mutex_unlock(&store->alloc_lock);
+	pf_bulk_forget(store, extent);
 	atomic_fetch_add(&store->layout_version, 1);
 }
 
@@ -369,6 +322,7 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
 
 	if (!item)
 		return pf_error(-ENOMEM, "no memory to free an extent");
+	pf_bulk_close(store, extent);
 	pthread_mutex_lock(&store->lock); /* so that no transaction that names it is ordered afterwards */
 	r = cell_of_extent(store, extent, &file, &cell);
 	if (r == 0 && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
@@ -377,6 +331,7 @@ int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent)
 	if (r == 0)
 		pf_extent_dropped(store, extent, item, atomic_load(&store->ordered_lsn));
 	pthread_mutex_unlock(&store->lock);
+	pf_bulk_forget(store, extent);
 	if (r != 0) /* else the quarantine has it */
 		free(item);
 	return r;
@@ -434,15 +389,12 @@ int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
 
 /* ---- bulk load ---- */
 
-/* The file of an extent that may be bulk-written at [@offset, @offset + @size). */
-static int bulk_check(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
-		      struct pf_file **ret_file)
+int pf_extent_bulk_check(const struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
+			 size_t size, struct pf_file **ret_file)
 {
 	uint64_t cell;
-	int r = pf_writable(store);
+	int r = cell_of_extent(store, extent, ret_file, &cell);
 
-	if (r == 0)
-		r = cell_of_extent(store, extent, ret_file, &cell);
 	if (r != 0)
 		return r;
 	if (pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED)
@@ -454,81 +406,6 @@ static int bulk_check(struct pf_store *store, const struct pinfold_extent *exten
 	return 0;
 }
 
-static int bulk_write(struct pf_store *store, const struct pf_file *file, int fd, uint64_t at, const void *data,
-		      size_t size)
-{
-	ssize_t n = pf_io_pwrite(fd, data, size, at);
-
-	if (n < 0 || (size_t)n < size)
-		return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: wrote %zd of %zu bytes", store->dir,
-				file->name, (unsigned long long)at, n, size);
-	return 0;
-}
-
-int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
-		  size_t size)
-{
-	struct pf_file *file;
-	int r = bulk_check(store, extent, offset, size, &file);
-
-	return r ? r : bulk_write(store, file, file->fd, extent->offset + offset, data, size);
-}
-
-/* -1: there is none. */
-static int direct_fd(struct pf_store *store, struct pf_file *file)
-{
-	int fd = atomic_load(&file->direct_fd), none = -1;
-
-	if (fd != -1)
-		return fd >= 0 ? fd : -1;
-	fd = pf_io_open(store->dirfd, file->name, O_WRONLY | O_DIRECT, 0);
-	if (!atomic_compare_exchange_strong(&file->direct_fd, &none, fd >= 0 ? fd : -2)) { /* somebody was faster */
-		if (fd >= 0)
-			close(fd);
-		return none >= 0 ? none : -1;
-	}
-	return fd >= 0 ? fd : -1;
-}
-
-int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
-			 const void *data, size_t size)
-{
-	struct pf_file *file;
-	int fd, r = bulk_check(store, extent, offset, size, &file);
-
-	if (r)
-		return r;
-	fd = direct_fd(store, file);
-	if (fd >= 0 && ((uintptr_t)data | offset | size) % PF_BLOCK_SIZE == 0) {
-		r = bulk_write(store, file, fd, extent->offset + offset, data, size);
-		if (r != -EINVAL) /* the device's blocks may be larger than ours */
-			return r;
-	}
-	return bulk_write(store, file, file->fd, extent->offset + offset, data, size);
-}
-
-int pf_file_flush(struct pf_store *store, struct pf_file *file)
-{
-	uint64_t zeroed = atomic_load(&file->zeroed), seen;
-	int r = pf_io_fdatasync(file->fd);
-
-	if (r < 0) {
-		pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
-		return pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r));
-	}
-	seen = atomic_load(&file->zeroed_sync);
-	while (seen < zeroed && !atomic_compare_exchange_weak(&file->zeroed_sync, &seen, zeroed))
-		;
-	return 0;
-}
-
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule)
-{
-	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed_at[granule]))
-		return 0;
-	return pf_file_flush(store, file);
-}
-
 int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *extent)
 {
 	struct pf_file *file;
@@ -536,22 +413,4 @@ int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *e
 	int r = cell_of_extent(store, extent, &file, &cell);
 
 	return r < 0 ? r : pf_file_sync_zeroed(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
-}
-
-int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count)
-{
-	int r = pf_writable(store);
-
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		struct pf_file *file;
-		uint64_t cell;
-		bool done = false;
-
-		r = cell_of_extent(store, &extents[i], &file, &cell);
-		for (size_t k = 0; r == 0 && !done && k < i; k++)
-			done = extents[k].file_id == extents[i].file_id;
-		if (r == 0 && !done)
-			r = pf_file_flush(store, file);
-	}
-	return r;
 }

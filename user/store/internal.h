@@ -8,7 +8,8 @@
  *   super_lock   the superblock image and its two copies
  *   lock         the commit order: pending list, LSNs, journal positions, poison
  *   alloc_lock   buddies, cells being changed, quarantine
- * A bucket's spinlock nests inside any of them. None of lock, alloc_lock and the
+ *   bulk->lock   what is being loaded
+ * A bucket's spinlock nests inside any of them. None of lock, alloc_lock, bulk->lock and the
  * spinlocks is ever held across a system call that may wait for the device.
  *
  * THREADS: committers flush for each other (whoever comes first leads, see
@@ -18,8 +19,10 @@
 #define PF_STORE_INTERNAL_H
 
 #include "store/buddy.h"
+#include "store/bulk.h"
 #include "store/format.h"
 #include "store/io.h"
+#include "store/space.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -69,6 +72,7 @@ struct pf_file {
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
 	_Atomic uint64_t
 		*zeroed_at; /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
+	uint8_t *ready; /* by granule: whether it is free, zero, and has blocks; alloc_lock */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
 	struct pf_buddy buddy;        /* alloc_lock */
@@ -220,6 +224,7 @@ struct pf_store {
 	uint64_t capacity;     /* of the ring, bytes */
 	struct pf_io_ring *ring;
 	char io_refused[160];  /* of io_uring and its modes: what was done without, and why */
+	struct pf_bulk *bulk;  /* what is being loaded; NULL in a read-only store */
 
 	/* commit order: lock */
 	pthread_mutex_t lock;
@@ -305,10 +310,6 @@ void pf_extent_dropped(struct pf_store *store, const struct pinfold_extent *exte
 		       uint64_t lsn);
 /** Frees quarantined extents that a checkpoint at @lsn and their grace period have passed. */
 void pf_quarantine_release(struct pf_store *store, uint64_t lsn);
-/** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
-int pf_file_flush(struct pf_store *store, struct pf_file *file);
-/** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
 
 /* ---- log.c. lock held unless said otherwise ---- */
 enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT };

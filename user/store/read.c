@@ -86,7 +86,7 @@ int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint
 	int r;
 
 	pf_epoch_enter(); /* an extent that is live now keeps its bytes until we leave */
-	r = pf_extent_check(store, extent);
+	r = pf_extent_readable(store, extent);
 	if (r == 0 && (offset > extent->len || size > extent->len - offset))
 		r = pf_error(-ERANGE, "read of %zu bytes at %llu from an extent of %u", size,
 			     (unsigned long long)offset, extent->len);

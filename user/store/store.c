@@ -70,6 +70,7 @@ static int store_new(const char *dir, const struct pinfold_config *config, struc
 static void store_free(struct pf_store *store)
 {
 	pf_threads_stop(store);
+	pf_bulk_stop(store);
 	rcu_barrier(); /* callbacks that point into the store have run */
 	pf_log_done(store);
 	while (store->quarantine) {
@@ -270,6 +271,8 @@ static int open_for_writing(struct pf_store *store)
 	open_ring(store);
 	set_points(store, &end);
 	r = pf_log_init(store);
+	if (r == 0)
+		r = pf_bulk_start(store);
 	if (r < 0)
 		return r;
 	store->super.epoch++;
@@ -359,8 +362,10 @@ int pf_store_close(struct pf_store *store)
 	if (!store)
 		return 0;
 	if (!store->read_only) {
+		pf_bulk_stop(store);
 		r = pf_store_checkpoint(store);
 		pf_threads_stop(store);
+		pf_space_give_back(store);
 		if (r == 0)
 			r = pf_super_update(store, &store->applied_point, true);
 	}

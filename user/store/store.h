@@ -91,17 +91,27 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
 /** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
+/** As pf_extent_check(), and what was bulk-written to it can be read. May wait for the device. */
+int pf_extent_readable(struct pf_store *store, const struct pinfold_extent *extent);
 /** Makes durable that the unpublished @extent was zero when it was allocated: its publication will not wait for it. */
 int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *extent);
 int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx);
 int pf_bulk_write(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		  size_t size);
+/** @buf is not looked at any more; @r is 0, or the error, whose text is the calling thread's. Any thread; no lock. */
+typedef void (*pf_bulk_done_fn)(void *ctx, void *buf, int r);
 /**
- * As pf_bulk_write(), past the page cache where filesystem and alignment (4096 bytes, of all three) allow: nothing is
- * copied, nothing evicted, and the device's own speed is seen.
+ * As pf_bulk_write(), of bytes that are not copied: @buf is the store's until @done says otherwise. On failure it is
+ * the caller's and @done is not called. Buffer, offset and size in whole blocks go past the page cache.
  */
-int pf_bulk_write_direct(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset,
-			 const void *data, size_t size);
+int pf_bulk_hand_over(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, void *buf,
+		      size_t size, pf_bulk_done_fn done, void *ctx);
+#define PF_BULK_BLOCK 65536u
+/**
+ * CRC32C of each block of PF_BULK_BLOCK bytes of the unpublished @extent, as far as they follow from what was written:
+ * @ret_known says which do. Waits for what is being written.
+ */
+int pf_bulk_sums(struct pf_store *store, const struct pinfold_extent *extent, uint32_t *ret_crcs, bool *ret_known);
 int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, size_t count);
 
 static inline const void *pf_extent_addr(const void *base, uint64_t file_size, const struct pinfold_extent *extent)

@@ -200,6 +200,14 @@ static bool writes_last(const struct pf_txn *txn, const struct pinfold_extent *e
 	return txn->ref_count > 0 && ref->kind == PF_REF_WRITE && same_extent(&ref->extent, extent);
 }
 
+static bool unpublished(const struct pf_store *store, const struct pinfold_extent *extent)
+{
+	const struct pf_file *file = pf_file_get(store, extent->file_id);
+
+	return pf_cell_state(pf_cell_load(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT))) ==
+	       PF_GRANULE_UNPUBLISHED;
+}
+
 int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64_t offset, const void *data,
 		 size_t size)
 {
@@ -213,7 +221,9 @@ int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64
 				(unsigned long long)offset, extent->len);
 	if (size == 0)
 		return 0;
-	if (!known)
+	if (!known && unpublished(txn->store, extent))
+		r = pf_bulk_settle_foreign(txn->store, extent);
+	if (r == 0 && !known)
 		r = add_ref(txn, extent, PF_REF_WRITE);
 	if (r < 0)
 		return r;
@@ -255,6 +265,8 @@ int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
 	uint32_t flags;
 	int r = expect_state(txn->store, extent, PF_GRANULE_UNPUBLISHED, &flags);
 
+	if (r == 0)
+		r = pf_bulk_settle(txn->store, extent);
 	if (r == 0)
 		r = pf_file_sync_zeroed(txn->store, txn->store->files[extent->file_id],
 					(uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
@@ -344,6 +356,8 @@ static int check_refs(const struct pf_txn *txn)
 			r = expect_state(txn->store, &ref->extent,
 					 ref->kind == PF_REF_DROP ? PF_GRANULE_PUBLISHED : PF_GRANULE_UNPUBLISHED,
 					 NULL);
+		if (r == 0 && ref->kind == PF_REF_PUBLISH)
+			r = pf_bulk_settled(txn->store, &ref->extent);
 		for (uint32_t k = 0; r == 0 && ref->kind != PF_REF_WRITE && k < i; k++)
 			if (txn->refs[k].kind == ref->kind && same_extent(&txn->refs[k].extent, &ref->extent))
 				r = pf_error(-EINVAL, "extent %u:%llu: named twice", ref->extent.file_id,

@@ -264,7 +264,7 @@ int pf_build_begin(struct pf_table *table, struct pf_build **ret_build)
 		return pf_error(-ENOMEM, "table %s: no memory for an import", table->name);
 	build->table = table;
 	build->group_last = &build->group;
-	build->jobs_last = &build->jobs;
+	build->groups_last = &build->groups;
 	build->entry_max = pf_build_entries_max ? pf_build_entries_max :
 						  memory / MEMORY_SHARE / (2 * sizeof(struct pf_build_entry));
 	pthread_mutex_lock(&table->lock);

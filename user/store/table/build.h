@@ -3,11 +3,12 @@
  * build.h - a table's extents built beside it: what the files build*.c share, and import.c uses.
  *
  * DESIGN: records go into heap extents that nobody knows yet, chunk by chunk of up to 2 MiB, in the order in which they
- * come; threads write the chunks. Of each record its hash and place are kept in memory. When pf_build_group_bytes
- * have come and an extent is full, the extents so far are flushed and published, with the import's mark, by one
- * transaction: a crash loses at most a group. In the end the index is sorted by bucket, the lines are written one after
- * another into new segments, and one transaction publishes those, sets the counts and ends the import. Extents of
- * overflow lines hold nothing else and come with the index: what an import that is resumed finds are records.
+ * come; the store's writers (store/bulk.c) write the chunks. Of each record its hash and place are kept in memory. When
+ * pf_build_group_bytes have come and an extent is full, the extents so far are flushed and published, with the import's
+ * mark, by one transaction: a crash loses at most a group. In the end the index is sorted by bucket, the lines are
+ * written one after another into new segments, and one transaction publishes those, sets the counts and ends the
+ * import. Extents of overflow lines hold nothing else and come with the index: what an import that is resumed finds are
+ * records.
  *
  *  1. Until then no line leads to a record: readers see an empty table. Its header says that it is being built, and
  *     other changes are refused.
@@ -62,21 +63,16 @@ struct pf_build_block {
 	struct pf_build_entry entries[PF_BUILD_BLOCK];
 };
 
-/** What the writer does, in order. */
-struct pf_build_job {
-	struct pf_build_job *next;
-	struct pinfold_extent extent;
-	uint64_t offset;
-	uint8_t *buf; /* given back to the pool; NULL: a group is to be published */
-	size_t size;
-	struct pf_build_extent *group;
+/** What is to be published together, in order. */
+struct pf_build_group {
+	struct pf_build_group *next;
+	struct pf_build_extent *list;
 	struct pinfold_import_mark mark;
 };
 
 /* A chunk has this part of what its class took in a group, so that what is left empty when the group ends is less. */
 #define PF_CHUNK_PARTS 8u
 #define PF_BUILD_BUFFERS 16u
-#define PF_BUILD_WRITERS 2u
 struct pf_build {
 	struct pf_table *table;
 	struct pf_build_chunk chunk[PF_CLASS_COUNT];
@@ -92,16 +88,15 @@ struct pf_build {
 	uint32_t resumed_heaps; /* heap extents that an earlier build has published, and those before */
 	struct pf_table_counts counts;
 
-	/* the writers */
-	pthread_t threads[PF_BUILD_WRITERS];
-	unsigned thread_count;
+	pthread_t publisher;
+	bool publisher_runs; /* else whoever waits publishes */
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t wake, done;
-	struct pf_build_job *jobs, **jobs_last;
+	struct pf_build_group *groups, **groups_last;
 	uint8_t *pool[PF_BUILD_BUFFERS];
 	unsigned pooled, made;
-	unsigned busy; /* jobs being done */
-	bool stop;
+	unsigned writing; /* buffers that the store has */
+	bool publishing, stop;
 	int error;
 	char words[PF_ERROR_MAX];
 };
@@ -132,9 +127,9 @@ int pf_build_write(struct pf_build *build, const struct pinfold_extent *extent, 
 		   size_t size);
 /** Hands the group over, to be published with the mark. */
 int pf_build_group_publish(struct pf_build *build);
-/** Waits until all jobs are done: the error of any. */
+/** Waits until all is written and published: the error of any. */
 int pf_build_writer_wait(struct pf_build *build);
-/** Nothing more is written; waits for what is under way. @error and the text of now become everything's answer. */
+/** Nothing more is published; waits for what is under way. @error and the text of now become everything's answer. */
 void pf_build_writer_fail(struct pf_build *build, int error);
 /** Headers and bitmaps of the extents in @list. */
 int pf_build_headers_write(struct pf_store *store, const struct pf_build_extent *list);

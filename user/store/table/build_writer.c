@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * build_writer.c - the threads that write what is built, and publish groups.
+ * build_writer.c - chunks to the store's writers, and the thread that publishes groups.
  *
- * Two write, so that the device always has something to do; a group is published when all that was to be written
- * before is, and others go on meanwhile. Buffers go round: whoever fills them waits when all are with the writers, so
- * the device sets the pace and memory stays bounded. After an error nothing more is written; it is the answer to
- * everything.
+ * A group is published when its extents are durable; others are filled and written meanwhile. Buffers go round:
+ * whoever fills them waits when all are with the writers, so the device sets the pace and memory stays bounded. After
+ * an error nothing more is published; it is the answer to everything.
  */
 #include "store/table/build.h"
 
@@ -77,85 +76,72 @@ void pf_build_extents_free(struct pf_table *table, struct pf_build_extent *list,
 	}
 }
 
-static int group_publish(struct pf_table *table, struct pf_build_job *job)
+static int group_publish(struct pf_table *table, struct pf_build_group *group)
 {
 	pinfold_ticket ticket;
 	struct pf_tw tw;
 	int r;
 
-	r = group_flush(table->store, job->group);
+	r = group_flush(table->store, group->list);
 	if (r == 0)
 		r = pf_tw_begin(table->tables, &table, 1, &tw);
 	if (r < 0) {
-		pf_build_extents_free(table, job->group, false);
+		pf_build_extents_free(table, group->list, false);
 		return r;
 	}
-	r = pf_build_attach(table, job->group);
-	table->header.import.mark = job->mark;
+	r = pf_build_attach(table, group->list);
+	table->header.import.mark = group->mark;
 	/* a rollback frees the extents that were attached; the others are free when the store is closed */
 	if (r < 0)
 		pf_tw_abort(&tw);
 	else
 		r = pf_tw_commit(&tw, &ticket);
-	pf_build_extents_free(table, job->group, true);
+	pf_build_extents_free(table, group->list, true);
 	return r;
 }
 
-/* ---- jobs ---- */
+/* ---- the publisher ---- */
 
-static int job_do(struct pf_build *build, struct pf_build_job *job)
+static void error_note(struct pf_build *build, int error)
 {
-	if (!job->buf)
-		return group_publish(build->table, job);
-	return pf_bulk_write_direct(build->table->store, &job->extent, job->offset, job->buf, job->size);
-}
-
-/* Whether the first job can be done now. lock held. */
-static bool job_ready(const struct pf_build *build)
-{
-	return build->jobs && (build->jobs->buf || build->busy == 0);
-}
-
-/* lock held; let go inside. */
-static void job_run(struct pf_build *build)
-{
-	struct pf_build_job *job = build->jobs;
-	int r = build->error;
-
-	pf_assert(job);
-	build->jobs = job->next;
-	if (!build->jobs)
-		build->jobs_last = &build->jobs;
-	build->busy++;
-	pthread_mutex_unlock(&build->lock);
-	if (r == 0)
-		r = job_do(build, job);
-	else if (!job->buf)
-		pf_build_extents_free(build->table, job->group, false);
-	pthread_mutex_lock(&build->lock);
-	build->busy--;
-	if (r < 0 && build->error == 0) {
-		build->error = r;
+	if (build->error == 0) {
+		build->error = error;
 		strcpy(build->words, pf_error_text());
 	}
-	if (job->buf && build->pooled < PF_BUILD_BUFFERS)
-		build->pool[build->pooled++] = job->buf;
-	else
-		free(job->buf);
-	free(job);
-	pthread_cond_broadcast(&build->done);
-	if (build->jobs) /* a group may have waited for us */
-		pthread_cond_broadcast(&build->wake);
 }
 
-static void *writer(void *arg)
+/* Publishes the first group. lock held; let go inside. */
+static void group_run(struct pf_build *build)
+{
+	struct pf_build_group *group = build->groups;
+	int r = build->error;
+
+	pf_assert(group);
+	build->groups = group->next;
+	if (!build->groups)
+		build->groups_last = &build->groups;
+	build->publishing = true;
+	pthread_mutex_unlock(&build->lock);
+	if (r == 0)
+		r = group_publish(build->table, group);
+	else
+		pf_build_extents_free(build->table, group->list, false);
+	free(group);
+	pthread_mutex_lock(&build->lock);
+	build->publishing = false;
+	if (r < 0)
+		error_note(build, r);
+	pthread_cond_broadcast(&build->done);
+}
+
+static void *publisher(void *arg)
 {
 	struct pf_build *build = arg;
 
 	pthread_mutex_lock(&build->lock);
-	while (!build->stop || build->jobs) {
-		if (job_ready(build))
-			job_run(build);
+	while (!build->stop || build->groups) {
+		if (build->groups)
+			group_run(build);
 		else
 			pthread_cond_wait(&build->wake, &build->lock);
 	}
@@ -173,9 +159,7 @@ int pf_build_writer_start(struct pf_build *build)
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (build->thread_count < PF_BUILD_WRITERS &&
-	       pthread_create(&build->threads[build->thread_count], NULL, writer, build) == 0)
-		build->thread_count++; /* without any, whoever waits writes */
+	build->publisher_runs = pthread_create(&build->publisher, NULL, publisher, build) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return 0;
 }
@@ -187,11 +171,13 @@ void pf_build_writer_stop(struct pf_build *build)
 	if (build->error == 0)
 		build->error = -ECANCELED; /* what is still to be done is not */
 	pthread_cond_broadcast(&build->wake);
-	while (build->thread_count == 0 && build->jobs)
-		job_run(build);
+	while (!build->publisher_runs && build->groups)
+		group_run(build);
+	while (build->writing > 0)
+		pthread_cond_wait(&build->done, &build->lock);
 	pthread_mutex_unlock(&build->lock);
-	while (build->thread_count > 0)
-		pthread_join(build->threads[--build->thread_count], NULL);
+	if (build->publisher_runs)
+		pthread_join(build->publisher, NULL);
 	while (build->pooled > 0)
 		free(build->pool[--build->pooled]);
 	pthread_cond_destroy(&build->wake);
@@ -202,10 +188,7 @@ void pf_build_writer_stop(struct pf_build *build)
 void pf_build_writer_fail(struct pf_build *build, int error)
 {
 	pthread_mutex_lock(&build->lock);
-	if (build->error == 0) {
-		build->error = error;
-		strcpy(build->words, pf_error_text());
-	}
+	error_note(build, error);
 	pthread_mutex_unlock(&build->lock);
 	(void)pf_build_writer_wait(build);
 }
@@ -215,13 +198,29 @@ static int failed(const struct pf_build *build)
 	return build->error < 0 ? pf_error(build->error, "%s", build->words) : 0;
 }
 
-/* One job done by somebody. lock held. */
+/* Something is done by somebody. lock held. */
 static void progress(struct pf_build *build)
 {
-	if (build->thread_count > 0)
+	if (build->publisher_runs || !build->groups)
 		pthread_cond_wait(&build->done, &build->lock);
 	else
-		job_run(build);
+		group_run(build);
+}
+
+static bool under_way(const struct pf_build *build)
+{
+	return build->groups || build->publishing || build->writing > 0;
+}
+
+/* ---- chunks ---- */
+
+/* lock held. */
+static void buffer_put(struct pf_build *build, uint8_t *buf)
+{
+	if (build->pooled < PF_BUILD_BUFFERS)
+		build->pool[build->pooled++] = buf;
+	else
+		free(buf);
 }
 
 int pf_build_buffer(struct pf_build *build, uint8_t **ret_buf)
@@ -234,7 +233,7 @@ int pf_build_buffer(struct pf_build *build, uint8_t **ret_buf)
 		buf = aligned_alloc(4096, PF_CHUNK_BYTES);
 		build->made += buf != NULL;
 	}
-	while (!buf && build->pooled == 0 && build->error == 0 && (build->jobs || build->busy))
+	while (!buf && build->pooled == 0 && build->error == 0 && under_way(build))
 		progress(build);
 	if (!buf && build->pooled > 0)
 		buf = build->pool[--build->pooled];
@@ -254,40 +253,48 @@ int pf_build_buffer(struct pf_build *build, uint8_t **ret_buf)
 	return r;
 }
 
-static int enqueue(struct pf_build *build, struct pf_build_job *job)
+static void chunk_written(void *ctx, void *buf, int r)
 {
-	int r;
+	struct pf_build *build = ctx;
 
 	pthread_mutex_lock(&build->lock);
-	*build->jobs_last = job;
-	build->jobs_last = &job->next;
-	pthread_cond_signal(&build->wake);
-	r = failed(build);
+	build->writing--;
+	buffer_put(build, buf);
+	if (r < 0)
+		error_note(build, r);
+	pthread_cond_broadcast(&build->done);
 	pthread_mutex_unlock(&build->lock);
-	return r;
 }
 
 int pf_build_write(struct pf_build *build, const struct pinfold_extent *extent, uint64_t offset, uint8_t *buf,
 		   size_t size)
 {
-	struct pf_build_job *job = calloc(1, sizeof(*job));
+	int r;
 
-	if (!job) {
-		free(buf);
-		return pf_error(-ENOMEM, "table %s: no memory", build->table->name);
-	}
-	*job = (struct pf_build_job){ .extent = *extent, .offset = offset, .buf = buf, .size = size };
-	return enqueue(build, job);
+	pthread_mutex_lock(&build->lock);
+	r = failed(build);
+	if (r < 0)
+		buffer_put(build, buf);
+	else
+		build->writing++;
+	pthread_mutex_unlock(&build->lock);
+	if (r < 0)
+		return r;
+	r = pf_bulk_hand_over(build->table->store, extent, offset, buf, size, chunk_written, build);
+	if (r < 0)
+		chunk_written(build, buf, r);
+	return r;
 }
 
 int pf_build_group_publish(struct pf_build *build)
 {
-	struct pf_build_job *job = calloc(1, sizeof(*job));
+	struct pf_build_group *group = calloc(1, sizeof(*group));
+	int r;
 
-	if (!job)
+	if (!group)
 		return pf_error(-ENOMEM, "table %s: no memory", build->table->name);
-	job->group = build->group;
-	job->mark = build->mark;
+	group->list = build->group;
+	group->mark = build->mark;
 	build->group = build->current = NULL;
 	build->group_last = &build->group;
 	build->group_bytes = 0;
@@ -295,7 +302,13 @@ int pf_build_group_publish(struct pf_build *build)
 		build->chunk[class].used_before = build->chunk[class].used;
 		build->chunk[class].used = 0;
 	}
-	return enqueue(build, job);
+	pthread_mutex_lock(&build->lock);
+	*build->groups_last = group;
+	build->groups_last = &group->next;
+	pthread_cond_signal(&build->wake);
+	r = failed(build);
+	pthread_mutex_unlock(&build->lock);
+	return r;
 }
 
 int pf_build_writer_wait(struct pf_build *build)
@@ -303,7 +316,7 @@ int pf_build_writer_wait(struct pf_build *build)
 	int r;
 
 	pthread_mutex_lock(&build->lock);
-	while (build->jobs || build->busy)
+	while (under_way(build))
 		progress(build);
 	r = failed(build);
 	pthread_mutex_unlock(&build->lock);

@@ -279,7 +279,7 @@ static int crcs_make(struct pf_store *store, const struct pinfold_object *object
 	if (!crcs)
 		return pf_error(-ENOMEM, "catalog: no memory");
 	for (size_t i = 0; r == 0 && i < object->extent_count; i++)
-		r = pf_checksum_compute(store, &object->extents[i], &crcs[i]);
+		r = pf_checksum_take(store, &object->extents[i], &crcs[i]);
 	if (r < 0) {
 		crcs_free(crcs, object->extent_count);
 		return r;

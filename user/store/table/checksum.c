@@ -2,7 +2,8 @@
 /*
  * checksum.c - optional CRC32C of each 64 KiB of an object's extents.
  *
- * Made when the object is created, from what was bulk-loaded; an extent that a
+ * Taken while the data is bulk-loaded, and recorded when the object is created; only blocks that were written in
+ * parts and out of order, and extents that a transaction wrote to, are read back for it. An extent that a
  * transaction changes later loses them (pf_catalog_extent_written()). Verify compares.
  */
 #include "store/table/internal.h"
@@ -12,28 +13,41 @@
 _Static_assert(PINFOLD_EXTENT_MAX / PF_CHECKSUM_BLOCK * sizeof(uint32_t) <= PINFOLD_VALUE_MAX,
 	       "the checksums of the largest extent fit a record");
 
-int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs)
+/* Of what is there; with @writing, of what was written, as far as the store knows that. */
+static int compute(struct pf_store *store, const struct pinfold_extent *extent, bool writing, uint32_t **ret_crcs)
 {
 	uint32_t count = extent->len / PF_CHECKSUM_BLOCK, *crcs;
 	uint8_t *block;
+	bool *known;
 	int r = 0;
 
 	crcs = calloc(count, sizeof(*crcs));
+	known = calloc(count, sizeof(*known));
 	block = malloc(PF_CHECKSUM_BLOCK);
-	if (!crcs || !block)
+	if (!crcs || !known || !block)
 		r = pf_error(-ENOMEM, "checksums: no memory");
+	else if (writing)
+		r = pf_bulk_sums(store, extent, crcs, known);
 	for (uint32_t i = 0; r == 0 && i < count; i++) {
+		if (known[i])
+			continue;
 		r = pf_read_at(store, extent, (uint64_t)i * PF_CHECKSUM_BLOCK, block, PF_CHECKSUM_BLOCK);
 		if (r == 0)
 			crcs[i] = pf_crc32c(block, PF_CHECKSUM_BLOCK);
 	}
 	free(block);
+	free(known);
 	if (r) {
 		free(crcs);
 		return r;
 	}
 	*ret_crcs = crcs;
 	return 0;
+}
+
+int pf_checksum_take(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs)
+{
+	return compute(store, extent, true, ret_crcs);
 }
 
 int pf_catalog_extent_written(struct pf_store *store, const struct pinfold_extent *extent)
@@ -77,7 +91,7 @@ static int record_verify(struct pf_verify *verify, const struct pinfold_record *
 				  extent.file_id, (unsigned long long)extent.offset);
 		return 0;
 	}
-	r = pf_checksum_compute(verify->tables->store, &now, &crcs);
+	r = compute(verify->tables->store, &now, false, &crcs);
 	if (r) {
 		pf_verify_problem(verify, &now, 0, "cannot be read: %s", pf_error_text());
 		return 0;

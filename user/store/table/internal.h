@@ -439,9 +439,9 @@ enum pf_own_table { PF_OWN_CATALOG, PF_OWN_EXTENTS, PF_OWN_CONNECTIONS, PF_OWN_C
 int pf_own_table(struct pf_tables *tables, enum pf_own_table which, bool create, struct pf_table **ret_table);
 
 /* checksum.c */
-#define PF_CHECKSUM_BLOCK 65536u
+#define PF_CHECKSUM_BLOCK PF_BULK_BLOCK
 /** CRC32C of each 64 KiB of @extent; *ret_crcs has extent->len / PF_CHECKSUM_BLOCK of them. Owned by the caller. */
-int pf_checksum_compute(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs);
+int pf_checksum_take(struct pf_store *store, const struct pinfold_extent *extent, uint32_t **ret_crcs);
 
 /* lease.c */
 /** Remembers lease time and frees the handles; before the tables are freed. */
