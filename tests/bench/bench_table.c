@@ -159,7 +159,7 @@ static const struct option options[] = {
 	{"grow-to", required_argument, NULL, 'g'}, {"figure", required_argument, NULL, 'f'},
 	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
 	{"json", no_argument, NULL, 'j'},          {"rate", required_argument, NULL, 'R'},
-	{"keys", required_argument, NULL, 'K'},
+	{"keys", required_argument, NULL, 'K'},    {"verbose", no_argument, NULL, 'v'},
 	{0},
 };
 
@@ -207,12 +207,13 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'K': bench->choice = choice_of(optarg); break;
 		case 'e': bench->engine = true; break;
 		case 'k': bench->keep = true; break;
+		case 'v': bench->verbose = true; break;
 		case 'j': *ret_json = true; break;
 		default:
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
 				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
 				  "                   [--keys uniform|zipf|misses]\n"
-				  "                   [--figure NAME]... [--engine] [--keep] [--json]");
+				  "                   [--figure NAME]... [--engine] [--keep] [--json] [--verbose]");
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

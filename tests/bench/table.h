@@ -40,6 +40,7 @@ struct table_bench {
 	unsigned pairs, threads, batch;
 	int choice;       /* the only one of enum table_choice that gets make; < 0: all */
 	bool engine;      /* with telemetry and controller */
+	bool verbose;     /* says of each long put when it was (CLOCK_MONOTONIC), to find it in a trace */
 	bool keep;        /* leave the data, use what an earlier run left */
 	struct table_figure figures[TABLE_FIGURES_MAX];
 	unsigned figure_count;

@@ -104,7 +104,7 @@ struct pf_group {
 	uint64_t end_lsn;
 	uint64_t pos, number;
 	uint64_t node_begin, node_end; /* of its nodes, as node_head counts */
-	uint64_t ring_end;  /* ring_head behind it */
+	uint64_t room;      /* that it may take of that memory; none of a large one */
 	uint32_t txn_count, large_nodes;
 	bool large;         /* one transaction, in the large area */
 };
@@ -117,11 +117,10 @@ struct pf_group {
 #define PF_SMALL_NODES (1u << 13)
 
 struct pf_log {
-	uint8_t *data;                 /* ring, then the large area */
+	uint8_t *data;                 /* of the groups, then the large area */
 	struct pf_node *nodes;         /* PF_RING_NODES, then the large area's */
-	uint64_t ring_size, large_size, large_ready, large_nodes, large_nodes_ready;
-	uint64_t ring_head, ring_tail; /* endless counts of bytes: taken, and applied */
-	uint64_t node_head, node_tail;
+	uint64_t groups_size, large_size, large_ready, large_nodes, large_nodes_ready;
+	uint64_t node_head, node_tail; /* endless counts: taken, and applied */
 	struct pf_group group[PF_GROUPS];
 	uint64_t opened, sealed, written, applied; /* endless counts of groups */
 	uint64_t pending_bytes;        /* ordered, not taken by a leader */
