@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -38,6 +39,8 @@
 #define LONELY_NS 200000u
 /* Milliseconds without work after which the flusher sleeps until it is woken. */
 #define QUIET_TURNS 20u
+/* How much less of a processor a checkpoint gets than whoever submits, where nobody waits for it. */
+#define CHECKPOINT_NICE 5
 /* Longest write: the count of an io_uring request is an int. */
 #define WRITE_MAX (1u << 30)
 
@@ -290,12 +293,32 @@ static uint64_t flush_time(const struct pf_store *store)
 	return 0;
 }
 
+/*
+ * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
+ * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
+ * real-time threads stays what it is. @less: and of two that want the same processor, it gets less. Not for the
+ * flusher: whoever is faster than it has to wait for it.
+ */
+static void be_patient(const struct pf_store *store, int less)
+{
+	struct sched_param param;
+	int policy;
+
+	if (store->config.sync == PINFOLD_SYNC_SYNC || pthread_getschedparam(pthread_self(), &policy, &param) != 0 ||
+	    policy != SCHED_OTHER)
+		return;
+	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
+	if (less)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + less);
+}
+
 static void *flusher(void *arg)
 {
 	struct pf_store *store = arg;
 
 	unsigned quiet = 0;
 
+	be_patient(store, 0);
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		uint64_t when = flush_time(store);
@@ -331,6 +354,9 @@ static void *checkpointer(void *arg)
 {
 	struct pf_store *store = arg;
 
+	be_patient(store, CHECKPOINT_NICE);
+	if (store->config.sync != PINFOLD_SYNC_SYNC)
+		pf_log_fault_in(store);
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		if (!store->checkpoint_wanted || atomic_load(&store->poisoned)) {
@@ -344,21 +370,6 @@ static void *checkpointer(void *arg)
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;
-}
-
-/*
- * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
- * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
- * real-time threads stays what it is.
- */
-static void be_patient(const struct pf_store *store, pthread_t thread)
-{
-	struct sched_param param;
-	int policy;
-
-	if (store->config.sync != PINFOLD_SYNC_SYNC && pthread_getschedparam(thread, &policy, &param) == 0 &&
-	    policy == SCHED_OTHER)
-		pthread_setschedparam(thread, SCHED_BATCH, &param);
 }
 
 int pf_threads_start(struct pf_store *store)
@@ -375,8 +386,6 @@ int pf_threads_start(struct pf_store *store)
 		r = -pthread_create(&store->checkpointer, NULL, checkpointer, store);
 		if (r == 0) {
 			store->threads_running = true;
-			be_patient(store, store->flusher);
-			be_patient(store, store->checkpointer);
 			pthread_setname_np(store->flusher, "pinfold-flush");
 			pthread_setname_np(store->checkpointer, "pinfold-ckpt");
 		} else {

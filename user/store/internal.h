@@ -314,6 +314,11 @@ enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT }
 
 int pf_log_init(struct pf_store *store);
 void pf_log_done(struct pf_store *store);
+/**
+ * Has the groups' memory there before it is needed: a large page takes milliseconds to make on some machines, and who
+ * came to it first would wait for it. Until the store is being closed. lock not held.
+ */
+void pf_log_fault_in(struct pf_store *store);
 /** Whether @txn may be appended, or what has to happen first. */
 enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn);
 /** Appends @txn, whose record is sealed and ends at @end_lsn. There is room. */

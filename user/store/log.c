@@ -24,9 +24,15 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* A gap for which those behind it are left alone. */
 #define EARLY_ROOM (4ull << 20)
 #define GROUPS_SIZE_MIN (8ull << 20)
+/* Made at once, a large page if the kernel has one. */
+#define FAULT_STEP (2ull << 20)
 /* In async mode: room comes back group by group, so that whoever waits for it waits for little. */
 #define ASYNC_GROUP_MAX (2 * PF_ASYNC_BATCH)
 /* Longest wait of a committer in async mode that finds room. */
@@ -47,6 +53,14 @@ static void *reserve(uint64_t size)
 	return at;
 }
 
+/* Has memory there from @at on; without it, whoever comes there first does. */
+static bool fault_in(const struct pf_log *log, uint64_t at)
+{
+	uint64_t step = log->groups_size - at < FAULT_STEP ? log->groups_size - at : FAULT_STEP;
+
+	return madvise(log->data + at, step, MADV_POPULATE_WRITE) == 0;
+}
+
 int pf_log_init(struct pf_store *store)
 {
 	struct pf_log *log = &store->log;
@@ -63,7 +77,29 @@ int pf_log_init(struct pf_store *store)
 		return pf_error(-ENOMEM, "no memory for the log");
 	log->large_ready = PF_BLOCK_SIZE;
 	madvise(log->data, log->groups_size, MADV_HUGEPAGE);
+	if (store->config.sync != PINFOLD_SYNC_SYNC) /* the rest follows: pf_log_fault_in() */
+		fault_in(log, 0);
 	return 0;
+}
+
+/* Whether the store is being closed. */
+static bool store_ends(struct pf_store *store)
+{
+	bool stop;
+
+	pthread_mutex_lock(&store->lock);
+	stop = store->stop;
+	pthread_mutex_unlock(&store->lock);
+	return stop;
+}
+
+void pf_log_fault_in(struct pf_store *store)
+{
+	const struct pf_log *log = &store->log;
+
+	for (uint64_t at = 0; at < log->groups_size && !store_ends(store); at += FAULT_STEP)
+		if (!fault_in(log, at))
+			return;
 }
 
 void pf_log_done(struct pf_store *store)
