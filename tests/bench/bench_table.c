@@ -5,6 +5,9 @@
  *   get      gets per second and thread, records in memory      get >= 5 x mdb_get, batched >= 12 x,
  *            (uniform, zipf, absent keys; 1 and 2 threads),     misses no slower than hits
  *            beside a bare hash of the same records
+ *   put      single puts over records that are there,            against mdb_put and RocksDB, nobody waiting for
+ *            async mode                                         the device
+ *   beside   gets beside one thread that puts                     against gets alone, and LMDB's in the same way
  *   grow     single puts into an empty table, async mode        no put above 5 ms that the device does not
  *                                                              explain; space <= 1.3 x payload at rest
  *   import   filling an empty table                              >= 3 x LMDB's append in one transaction
@@ -147,6 +150,8 @@ static const struct {
 	void (*run)(struct table_bench *bench);
 } parts[] = {
 	{"get", table_run_get},
+	{"put", table_run_put},
+	{"beside", table_run_beside},
 	{"grow", table_run_grow},
 	{"import", table_run_import},
 	{"load", table_run_load},

@@ -99,7 +99,7 @@ static void ask_ahead(const struct run *run, uint64_t i)
 {
 	const struct pf_node *node = node_at(run, i);
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
-	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+	const uint32_t size = pf_node_size(atomic_load_explicit(&node->data, memory_order_relaxed));
 
 	__builtin_prefetch(pf_page_of(run->store, at >> PF_PAGE_SHIFT), 1);
 	for (uint32_t k = 0; k < size && k < AHEAD_MAX; k += 64)
@@ -109,12 +109,11 @@ static void ask_ahead(const struct run *run, uint64_t i)
 static void store_node(struct run *run, const struct pf_node *node)
 {
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint64_t data = atomic_load_explicit(&node->data, memory_order_relaxed);
 
 	if (at < run->begin || at >= run->end)
 		note_file(run, at);
-	pf_words_store(run->store->rw_base + at,
-		       run->store->log.data + atomic_load_explicit(&node->data, memory_order_relaxed),
-		       atomic_load_explicit(&node->size, memory_order_relaxed));
+	pf_words_store(run->store->rw_base + at, run->store->log.data + pf_node_data(data), pf_node_size(data));
 }
 
 /*

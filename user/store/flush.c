@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -41,6 +42,9 @@
 #define QUIET_TURNS 20u
 /* How much less of a processor a checkpoint gets than whoever submits, where nobody waits for it. */
 #define CHECKPOINT_NICE 5
+#define NICE_MAX 19
+/* Of whoever is patient. Kernels before 6.12 have slices of one length. */
+#define SLICE_NS 500000u
 /* Longest write: the count of an io_uring request is an int. */
 #define WRITE_MAX (1u << 30)
 
@@ -296,20 +300,29 @@ static uint64_t flush_time(const struct pf_store *store)
 /*
  * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
  * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
- * real-time threads stays what it is. @less: and of two that want the same processor, it gets less. Not for the
- * flusher: whoever is faster than it has to wait for it.
+ * real-time threads stays what it is. What one of them has to catch up with when it gets a processor is some slices of
+ * its own, or a tick if that is more, and whoever submits waits as long: so slices are short. @less: and of two that
+ * want the same processor, it gets less. Not for the flusher: whoever is faster than it has to wait for it.
  */
 static void be_patient(const struct pf_store *store, int less)
 {
+	struct { /* as the kernel knows it: libraries name it only since lately */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attr = { .size = sizeof(attr), .policy = SCHED_BATCH, .runtime = SLICE_NS };
 	struct sched_param param;
 	int policy;
 
 	if (store->config.sync == PINFOLD_SYNC_SYNC || pthread_getschedparam(pthread_self(), &policy, &param) != 0 ||
 	    policy != SCHED_OTHER)
 		return;
-	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
-	if (less)
-		setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + less);
+	attr.nice = getpriority(PRIO_PROCESS, 0) + less;
+	if (attr.nice > NICE_MAX)
+		attr.nice = NICE_MAX;
+	syscall(SYS_sched_setattr, 0, &attr, 0u); /* without, it is only less patient */
 }
 
 static void *flusher(void *arg)

@@ -83,10 +83,21 @@ struct pf_file {
 struct pf_node {
 	_Atomic uint64_t lsn;  /* end of its transaction */
 	_Atomic uint64_t at;   /* its first byte in the arena */
-	_Atomic uint64_t data; /* and in the log */
-	_Atomic uint32_t size;
+	_Atomic uint64_t data; /* and in the log, and how many: pf_node_data(), pf_node_size() */
 	_Atomic uint32_t next; /* the one before it in its bucket; its lsn tells whether it still is */
+	_Atomic uint32_t other; /* as next, the first that is of another page */
 };
+
+/* Parts of pages are small. */
+#define PF_NODE_SIZE_BITS 16
+static inline uint64_t pf_node_data(uint64_t data)
+{
+	return data >> PF_NODE_SIZE_BITS;
+}
+static inline uint32_t pf_node_size(uint64_t data)
+{
+	return data & ((1u << PF_NODE_SIZE_BITS) - 1);
+}
 
 /**
  * Pages with equal hash: the newest of their nodes. What readers look at first is in struct pf_page_state: the
@@ -270,6 +281,8 @@ int pf_store_check_empty(struct pf_store *store);
 /* ---- datafile.c ---- */
 /** Opens all data files that exist; at least @expected must. */
 int pf_files_open(struct pf_store *store, uint32_t expected);
+/** What is applied from now on comes in no order. */
+void pf_files_replayed(struct pf_store *store);
 /** Creates, maps and adds the next data file. grow_lock taken inside. -ENOSPC at max_mapped_size. */
 int pf_file_add(struct pf_store *store, uint32_t seen_count);
 /** Writes a new file @file_id into the directory under its final name. @root: with the root extent published in it. */
