@@ -24,7 +24,8 @@
 #include <string.h>
 
 /* Transactions between two looks at the clock, and the time after which whoever nobody waits for lets others run: the
- * scheduler would take the processor from it only at a tick, and a committer that waits for one would wait for ticks. */
+ * scheduler would take the processor from it only at a tick, and a committer that waits for one would wait for ticks.
+ */
 #define CLOCK_EVERY 64u
 #define YIELD_NS 500000u
 

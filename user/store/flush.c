@@ -40,8 +40,9 @@
 #define LONELY_NS 200000u
 /* Milliseconds without work after which the flusher sleeps until it is woken. */
 #define QUIET_TURNS 20u
-/* How much less of a processor a checkpoint gets than whoever submits, where nobody waits for it. */
-#define CHECKPOINT_NICE 5
+/* How much less of a processor the threads get than whoever submits, where nobody waits for them: who is too fast for
+ * them is told to pause (log.c) and is not kept from its processor. */
+#define LESS_NICE 5
 #define NICE_MAX 19
 /* Of whoever is patient. Kernels before 6.12 have slices of one length. */
 #define SLICE_NS 500000u
@@ -301,10 +302,9 @@ static uint64_t flush_time(const struct pf_store *store)
  * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
  * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
  * real-time threads stays what it is. What one of them has to catch up with when it gets a processor is some slices of
- * its own, or a tick if that is more, and whoever submits waits as long: so slices are short. @less: and of two that
- * want the same processor, it gets less. Not for the flusher: whoever is faster than it has to wait for it.
+ * its own, or a tick if that is more, and whoever submits waits as long: so slices are short.
  */
-static void be_patient(const struct pf_store *store, int less)
+static void be_patient(const struct pf_store *store)
 {
 	struct { /* as the kernel knows it: libraries name it only since lately */
 		uint32_t size, policy;
@@ -319,7 +319,7 @@ static void be_patient(const struct pf_store *store, int less)
 	if (store->config.sync == PINFOLD_SYNC_SYNC || pthread_getschedparam(pthread_self(), &policy, &param) != 0 ||
 	    policy != SCHED_OTHER)
 		return;
-	attr.nice = getpriority(PRIO_PROCESS, 0) + less;
+	attr.nice = getpriority(PRIO_PROCESS, 0) + LESS_NICE;
 	if (attr.nice > NICE_MAX)
 		attr.nice = NICE_MAX;
 	syscall(SYS_sched_setattr, 0, &attr, 0u); /* without, it is only less patient */
@@ -331,7 +331,7 @@ static void *flusher(void *arg)
 
 	unsigned quiet = 0;
 
-	be_patient(store, 0);
+	be_patient(store);
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		uint64_t when = flush_time(store);
@@ -367,7 +367,7 @@ static void *checkpointer(void *arg)
 {
 	struct pf_store *store = arg;
 
-	be_patient(store, CHECKPOINT_NICE);
+	be_patient(store);
 	if (store->config.sync != PINFOLD_SYNC_SYNC)
 		pf_log_fault_in(store);
 	pthread_mutex_lock(&store->lock);

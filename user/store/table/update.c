@@ -125,7 +125,8 @@ void pf_update_ask_record(const struct pf_table *table, const struct pinfold_cha
 
 	if (!pf_line_place(table, pf_bucket_place(hash, table->header.counts.bucket_count), &loc))
 		return;
-	/* what is not in the mapping is not there to be looked at: its page may never have been, and a fault is no hint */
+	/* what is not in the mapping is not there to be looked at: its page may never have been, and a fault is no hint
+	 */
 	if (pf_state_pending(table->pages, pf_page_state(table->pages, loc)))
 		return;
 	entry = ((const struct pf_line *)(table->base + loc))->entry;
