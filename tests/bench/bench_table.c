@@ -5,6 +5,9 @@
  *   get      gets per second and thread, records in memory      get >= 5 x mdb_get, batched >= 12 x,
  *            (uniform, zipf, absent keys; 1 and 2 threads),     misses no slower than hits
  *            beside a bare hash of the same records
+ *   put      single puts over records that are there,            against mdb_put and RocksDB, nobody waiting for
+ *            async mode                                         the device
+ *   beside   gets beside one thread that puts                     against gets alone, and LMDB's in the same way
  *   grow     single puts into an empty table, async mode        no put above 5 ms that the device does not
  *                                                              explain; space <= 1.3 x payload at rest
  *   import   filling an empty table                              >= 3 x LMDB's append in one transaction
@@ -147,6 +150,8 @@ static const struct {
 	void (*run)(struct table_bench *bench);
 } parts[] = {
 	{"get", table_run_get},
+	{"put", table_run_put},
+	{"beside", table_run_beside},
 	{"grow", table_run_grow},
 	{"import", table_run_import},
 	{"load", table_run_load},
@@ -159,7 +164,7 @@ static const struct option options[] = {
 	{"grow-to", required_argument, NULL, 'g'}, {"figure", required_argument, NULL, 'f'},
 	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
 	{"json", no_argument, NULL, 'j'},          {"rate", required_argument, NULL, 'R'},
-	{"keys", required_argument, NULL, 'K'},
+	{"keys", required_argument, NULL, 'K'},    {"verbose", no_argument, NULL, 'v'},
 	{0},
 };
 
@@ -207,12 +212,13 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'K': bench->choice = choice_of(optarg); break;
 		case 'e': bench->engine = true; break;
 		case 'k': bench->keep = true; break;
+		case 'v': bench->verbose = true; break;
 		case 'j': *ret_json = true; break;
 		default:
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
 				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
 				  "                   [--keys uniform|zipf|misses]\n"
-				  "                   [--figure NAME]... [--engine] [--keep] [--json]");
+				  "                   [--figure NAME]... [--engine] [--keep] [--json] [--verbose]");
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

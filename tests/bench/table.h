@@ -35,11 +35,12 @@ struct table_bench {
 	const char *dir;
 	uint64_t records; /* of get, put and import */
 	uint64_t grow_to;
-	double rate;      /* of growth, puts per second; 0: as fast as they are taken */
+	double rate;      /* of growth and beside gets, puts per second; 0: not said */
 	double seconds;   /* of each timed run */
 	unsigned pairs, threads, batch;
 	int choice;       /* the only one of enum table_choice that gets make; < 0: all */
 	bool engine;      /* with telemetry and controller */
+	bool verbose;     /* says of each long put when it was (CLOCK_MONOTONIC), to find it in a trace */
 	bool keep;        /* leave the data, use what an earlier run left */
 	struct table_figure figures[TABLE_FIGURES_MAX];
 	unsigned figure_count;
@@ -110,9 +111,14 @@ uint64_t table_lmdb_count(struct table_lmdb *lmdb);
 void table_lmdb_append(struct table_lmdb *lmdb, uint64_t count, uint64_t step);
 /** Puts records of the numbers at @numbers, @batch per transaction. */
 void table_lmdb_put(struct table_lmdb *lmdb, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
+/** One record of TABLE_VALUE bytes, in a transaction of its own. */
+void table_lmdb_put_one(struct table_lmdb *lmdb, const uint8_t *key, const void *value);
+void table_lmdb_sync(struct table_lmdb *lmdb);
 /** Gets, in one read transaction of its own; returns how many were found with the right value, less those wrong. */
 struct table_lmdb_reader;
 struct table_lmdb_reader *table_lmdb_reader(struct table_lmdb *lmdb);
+/** From now on it sees what is committed now. */
+void table_lmdb_reader_renew(struct table_lmdb_reader *reader);
 void table_lmdb_reader_end(struct table_lmdb_reader *reader);
 size_t table_lmdb_get(struct table_lmdb_reader *reader, const struct table_want *wants, size_t count);
 /** Bytes that the environment takes on disk. */
@@ -131,6 +137,13 @@ void table_store_close(struct table_store *store);
 uint64_t table_store_count(struct table_store *store);
 /** Puts records of the numbers at @numbers, @batch per transaction. */
 void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
+/** One record of TABLE_VALUE bytes. */
+void table_store_put_one(struct table_store *store, const uint8_t *key, const void *value);
+/** Until all is durable and in the data files' pages; settle: and those are written. */
+void table_store_sync(struct table_store *store);
+void table_store_settle(struct table_store *store);
+/** Both with records 0 .. @records - 1, unless they have as many already. */
+void table_fill(struct table_store *store, struct table_lmdb *lmdb, uint64_t records);
 size_t table_store_get(struct table_store *store, const struct table_want *wants, size_t count);
 /** The same through pinfold_table_get_batch(), @batch keys a call. */
 size_t table_store_get_batch(struct table_store *store, const struct table_want *wants, size_t count, size_t batch);
@@ -138,6 +151,17 @@ size_t table_store_get_batch(struct table_store *store, const struct table_want 
 void table_clear(const char *dir);
 /** Bytes allocated on disk to the files in @dir and below. */
 uint64_t table_disk_bytes(const char *dir);
+
+/* ---- table_rocksdb.c, or table_none.c ---- */
+
+struct table_rocksdb;
+/** With records 0 .. @records - 1. Dies if it cannot; NULL: built without. */
+struct table_rocksdb *table_rocksdb_open(const char *dir, uint64_t records);
+void table_rocksdb_close(struct table_rocksdb *rocksdb);
+/** One record of TABLE_VALUE bytes, into the log and not flushed. */
+void table_rocksdb_put_one(struct table_rocksdb *rocksdb, const uint8_t *key, const void *value);
+/** Until what was put is in files. */
+void table_rocksdb_settle(struct table_rocksdb *rocksdb);
 
 /* ---- table_bare.c: the least that a get can be ---- */
 
@@ -153,6 +177,8 @@ size_t table_bare_get_batch(const struct table_bare *bare, const struct table_wa
 
 void table_run_get(struct table_bench *bench);
 void table_run_grow(struct table_bench *bench);
+void table_run_put(struct table_bench *bench);
+void table_run_beside(struct table_bench *bench);
 void table_run_import(struct table_bench *bench);
 void table_run_load(struct table_bench *bench);
 

@@ -135,30 +135,6 @@ static void misses_against_hits(struct table_bench *bench, unsigned threads)
 	}
 }
 
-static void fill(struct run *run)
-{
-	uint64_t records = run->bench->records, *numbers;
-	const size_t chunk = 1 << 16;
-
-	if (table_lmdb_count(run->lmdb) != records)
-		table_lmdb_append(run->lmdb, records, run->step);
-	if (table_store_count(run->store) == records)
-		return;
-	numbers = malloc(chunk * sizeof(*numbers));
-	if (!numbers)
-		bench_die("out of memory");
-	for (uint64_t at = 0; at < records; at += chunk) {
-		size_t n = records - at < chunk ? (size_t)(records - at) : chunk;
-
-		for (size_t i = 0; i < n; i++)
-			numbers[i] = 2 * (at + i);
-		table_store_put(run->store, numbers, n, 1000, run->step);
-	}
-	free(numbers);
-	if (pinfold_sync(run->store->pf) < 0 || pinfold_checkpoint(run->store->pf) < 0)
-		bench_die("pinfold: %s", pinfold_errmsg(run->store->pf));
-}
-
 /* All records once, in order: pages in memory, translations made. */
 static void warm(struct run *run)
 {
@@ -192,7 +168,7 @@ void table_run_get(struct table_bench *bench)
 	}
 	table_store_open(&store, bench, "get-store", PINFOLD_SYNC_ASYNC, !bench->keep);
 	run.store = &store;
-	fill(&run);
+	table_fill(run.store, run.lmdb, bench->records);
 	run.bare = table_bare_open(bench->dir, bench->records, run.step);
 	warm(&run);
 	for (unsigned choice = 0; choice < TABLE_CHOICES; choice++)

@@ -158,6 +158,13 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 		if (device_time(probe, &growth->stalls[i]) + STALL_NS >= ns)
 			continue;
 		unexplained++;
+		if (bench->verbose)
+			fprintf(stderr,
+				"put of %.1f ms until %.6f s, of it %.1f ms without a processor; writes meanwhile %.1f "
+				"ms\n",
+				(double)ns / 1e6, (double)growth->stalls[i].to / 1e9,
+				(double)growth->stalls[i].runnable / 1e6,
+				(double)device_time(probe, &growth->stalls[i]) / 1e6);
 		runnable += growth->stalls[i].runnable + STALL_NS >= ns;
 		if (ns > longest)
 			longest = ns;

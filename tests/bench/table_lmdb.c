@@ -92,6 +92,21 @@ void table_lmdb_put(struct table_lmdb *lmdb, const uint64_t *numbers, size_t cou
 	}
 }
 
+void table_lmdb_put_one(struct table_lmdb *lmdb, const uint8_t *key, const void *value)
+{
+	MDB_val k = {TABLE_KEY, (void *)(uintptr_t)key}, v = {TABLE_VALUE, (void *)(uintptr_t)value};
+	MDB_txn *txn;
+
+	check(mdb_txn_begin(lmdb->env, NULL, 0, &txn), "begin");
+	check(mdb_put(txn, lmdb->dbi, &k, &v, 0), "put");
+	check(mdb_txn_commit(txn), "commit");
+}
+
+void table_lmdb_sync(struct table_lmdb *lmdb)
+{
+	check(mdb_env_sync(lmdb->env, 1), "sync");
+}
+
 struct table_lmdb_reader *table_lmdb_reader(struct table_lmdb *lmdb)
 {
 	struct table_lmdb_reader *reader = calloc(1, sizeof(*reader));
@@ -101,6 +116,12 @@ struct table_lmdb_reader *table_lmdb_reader(struct table_lmdb *lmdb)
 	reader->lmdb = lmdb;
 	check(mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &reader->txn), "begin");
 	return reader;
+}
+
+void table_lmdb_reader_renew(struct table_lmdb_reader *reader)
+{
+	mdb_txn_reset(reader->txn);
+	check(mdb_txn_renew(reader->txn), "renew");
 }
 
 void table_lmdb_reader_end(struct table_lmdb_reader *reader)

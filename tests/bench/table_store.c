@@ -102,6 +102,46 @@ void table_store_put(struct table_store *store, const uint64_t *numbers, size_t 
 	free(data);
 }
 
+void table_store_put_one(struct table_store *store, const uint8_t *key, const void *value)
+{
+	check(store, pinfold_table_put(store->table, key, TABLE_KEY, value, TABLE_VALUE), "put");
+}
+
+void table_store_sync(struct table_store *store)
+{
+	check(store, pinfold_sync(store->pf), "sync");
+}
+
+void table_store_settle(struct table_store *store)
+{
+	table_store_sync(store);
+	check(store, pinfold_checkpoint(store->pf), "checkpoint");
+}
+
+void table_fill(struct table_store *store, struct table_lmdb *lmdb, uint64_t records)
+{
+	const uint64_t step = table_step(records);
+	const size_t chunk = 1 << 16;
+	uint64_t *numbers;
+
+	if (table_lmdb_count(lmdb) != records)
+		table_lmdb_append(lmdb, records, step);
+	if (table_store_count(store) == records)
+		return;
+	numbers = malloc(chunk * sizeof(*numbers));
+	if (!numbers)
+		bench_die("out of memory");
+	for (uint64_t at = 0; at < records; at += chunk) {
+		size_t n = records - at < chunk ? (size_t)(records - at) : chunk;
+
+		for (size_t i = 0; i < n; i++)
+			numbers[i] = 2 * (at + i);
+		table_store_put(store, numbers, n, 1000, step);
+	}
+	free(numbers);
+	table_store_settle(store);
+}
+
 static inline size_t value_right(const uint8_t *value, size_t size, const struct table_want *want)
 {
 	uint64_t word;

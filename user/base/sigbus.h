@@ -96,6 +96,18 @@ fault:
 }
 #endif
 
+/** Has the page at @at translated for reading; a hint. An I/O error is no signal. */
+static inline void pf_sigbus_touch(const void *at)
+{
+#ifdef PF_SIGBUS_LOADS
+	uint64_t word;
+
+	(void)pf_sigbus_load_8((const void *)((uintptr_t)at & ~(uintptr_t)7), &word);
+#else
+	(void)at; /* whoever reads there has it translated */
+#endif
+}
+
 /** Installs the handler, once per process. Any thread. 0 or -errno of sigaction(). */
 int pf_sigbus_install(void);
 

@@ -12,6 +12,7 @@
  *  4. A page whose blocks cannot be read answers with SIGBUS: that poisons the store,
  *     and what is durable but not applied stays visible through the overlay.
  */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/sigbus.h"
 #include "base/words.h"
@@ -19,7 +20,14 @@
 #include "store/protect.h"
 #include "store/record.h"
 
+#include <sched.h>
 #include <string.h>
+
+/* Transactions between two looks at the clock, and the time after which whoever nobody waits for lets others run: the
+ * scheduler would take the processor from it only at a tick, and a committer that waits for one would wait for ticks.
+ */
+#define CLOCK_EVERY 64u
+#define YIELD_NS 500000u
 
 /* Nodes, and bytes of each, that are asked for before they are stored. */
 #define AHEAD 6u
@@ -62,6 +70,8 @@ struct run {
 	uint32_t mask;                     /* node i stands at nodes[i & mask] */
 	uint64_t begin, end;               /* of the file of the part stored last, in the arena: they come in runs */
 	volatile uint64_t first, last;     /* nodes of the transaction at work: a fault must not leave sequences odd */
+	uint64_t yielded;                  /* when others were let run */
+	uint32_t turns;
 };
 
 static const struct pf_node *node_at(const struct run *run, uint64_t i)
@@ -90,7 +100,7 @@ static void ask_ahead(const struct run *run, uint64_t i)
 {
 	const struct pf_node *node = node_at(run, i);
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
-	const uint32_t size = atomic_load_explicit(&node->size, memory_order_relaxed);
+	const uint32_t size = pf_node_size(atomic_load_explicit(&node->data, memory_order_relaxed));
 
 	__builtin_prefetch(pf_page_of(run->store, at >> PF_PAGE_SHIFT), 1);
 	for (uint32_t k = 0; k < size && k < AHEAD_MAX; k += 64)
@@ -100,24 +110,40 @@ static void ask_ahead(const struct run *run, uint64_t i)
 static void store_node(struct run *run, const struct pf_node *node)
 {
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint64_t data = atomic_load_explicit(&node->data, memory_order_relaxed);
 
 	if (at < run->begin || at >= run->end)
 		note_file(run, at);
-	pf_words_store(run->store->rw_base + at,
-		       run->store->log.data + atomic_load_explicit(&node->data, memory_order_relaxed),
-		       atomic_load_explicit(&node->size, memory_order_relaxed));
+	pf_words_store(run->store->rw_base + at, run->store->log.data + pf_node_data(data), pf_node_size(data));
 }
 
 /*
  * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end
  * first, is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
+ * And has it translated for readers: later it may be locked, for as long as it takes to allocate the blocks of
+ * thousands of pages, and a reader's first fault, or that of a put that looks at a line, would wait for that.
  */
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
-	volatile uint8_t *at = run->store->rw_base + atomic_load_explicit(&node->at, memory_order_relaxed);
+	const uint64_t place = atomic_load_explicit(&node->at, memory_order_relaxed);
+	volatile uint8_t *at = run->store->rw_base + place;
 	const uint8_t byte = *at;
 
 	*at = byte;
+	pf_sigbus_touch(run->store->base + place);
+}
+
+static void let_run(struct run *run)
+{
+	uint64_t now;
+
+	if (run->store->config.sync == PINFOLD_SYNC_SYNC || ++run->turns % CLOCK_EVERY)
+		return;
+	now = pf_clock_ns();
+	if (now - run->yielded < YIELD_NS)
+		return;
+	sched_yield();
+	run->yielded = now;
 }
 
 /* Several nodes may share a state: the first makes it odd, the first of the way back even. */
@@ -158,6 +184,7 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 		}
 		run->last = first;
 		sequences_turn(run, first, last, false);
+		let_run(run);
 	}
 	if (run->end)
 		note_change(run->store->files[run->begin / run->store->file_size]);
@@ -165,7 +192,8 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 
 int pf_apply_group(struct pf_store *store, const struct pf_group *group)
 {
-	struct run run = { .store = store, .nodes = store->log.nodes, .mask = PF_RING_NODES - 1 };
+	struct run run = { .store = store, .nodes = store->log.nodes, .mask = PF_RING_NODES - 1,
+			   .yielded = pf_clock_ns() };
 	sigjmp_buf env;
 	void *prev;
 

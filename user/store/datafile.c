@@ -105,6 +105,21 @@ int pf_arena_reserve(struct pf_store *store)
 	return 0;
 }
 
+/*
+ * Commits come in no order. Reading ahead for one that finds its page absent would bring, or make, 8 MiB for 4 KiB,
+ * which takes a processor for 20 ms and lets nobody else have it. Replay, before, mostly does go through in order.
+ */
+static void expect_no_order(struct pf_store *store, uint32_t file_id)
+{
+	madvise(store->rw_base + file_id * store->file_size, store->file_size, MADV_RANDOM);
+}
+
+void pf_files_replayed(struct pf_store *store)
+{
+	for (uint32_t id = 0; id < atomic_load(&store->file_count); id++)
+		expect_no_order(store, id);
+}
+
 static int map_file(struct pf_store *store, struct pf_file *file)
 {
 	static const int advice[] = {
@@ -120,6 +135,8 @@ static int map_file(struct pf_store *store, struct pf_file *file)
 			return pf_error(-errno, "%s/%s: cannot map for applying: %s", store->dir, file->name,
 					strerror(errno));
 		madvise(store->rw_base + at, store->file_size, MADV_DONTDUMP);
+		if (store->log.data)
+			expect_no_order(store, file->id);
 	}
 	if (!(store->mapper.map && store->mapper.map(store->mapper.ctx, file->id, file->read_fd, store->base + at,
 						     store->file_size) == 0) &&

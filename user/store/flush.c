@@ -29,6 +29,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -38,6 +40,12 @@
 #define LONELY_NS 200000u
 /* Milliseconds without work after which the flusher sleeps until it is woken. */
 #define QUIET_TURNS 20u
+/* How much less of a processor the threads get than whoever submits, where nobody waits for them: who is too fast for
+ * them is told to pause (log.c) and is not kept from its processor. */
+#define LESS_NICE 5
+#define NICE_MAX 19
+/* Of whoever is patient. Kernels before 6.12 have slices of one length. */
+#define SLICE_NS 500000u
 /* Longest write: the count of an io_uring request is an int. */
 #define WRITE_MAX (1u << 30)
 
@@ -290,12 +298,40 @@ static uint64_t flush_time(const struct pf_store *store)
 	return 0;
 }
 
+/*
+ * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
+ * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
+ * real-time threads stays what it is. What one of them has to catch up with when it gets a processor is some slices of
+ * its own, or a tick if that is more, and whoever submits waits as long: so slices are short.
+ */
+static void be_patient(const struct pf_store *store)
+{
+	struct { /* as the kernel knows it: libraries name it only since lately */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attr = { .size = sizeof(attr), .policy = SCHED_BATCH, .runtime = SLICE_NS };
+	struct sched_param param;
+	int policy;
+
+	if (store->config.sync == PINFOLD_SYNC_SYNC || pthread_getschedparam(pthread_self(), &policy, &param) != 0 ||
+	    policy != SCHED_OTHER)
+		return;
+	attr.nice = getpriority(PRIO_PROCESS, 0) + LESS_NICE;
+	if (attr.nice > NICE_MAX)
+		attr.nice = NICE_MAX;
+	syscall(SYS_sched_setattr, 0, &attr, 0u); /* without, it is only less patient */
+}
+
 static void *flusher(void *arg)
 {
 	struct pf_store *store = arg;
 
 	unsigned quiet = 0;
 
+	be_patient(store);
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		uint64_t when = flush_time(store);
@@ -331,6 +367,9 @@ static void *checkpointer(void *arg)
 {
 	struct pf_store *store = arg;
 
+	be_patient(store);
+	if (store->config.sync != PINFOLD_SYNC_SYNC)
+		pf_log_fault_in(store);
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		if (!store->checkpoint_wanted || atomic_load(&store->poisoned)) {
@@ -344,21 +383,6 @@ static void *checkpointer(void *arg)
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;
-}
-
-/*
- * Where nobody waits for them the threads take no processor from those who submit, while another is idle or until the
- * next tick: what they do per group would stand in the way of some tens of submissions. One that was started among
- * real-time threads stays what it is.
- */
-static void be_patient(const struct pf_store *store, pthread_t thread)
-{
-	struct sched_param param;
-	int policy;
-
-	if (store->config.sync != PINFOLD_SYNC_SYNC && pthread_getschedparam(thread, &policy, &param) == 0 &&
-	    policy == SCHED_OTHER)
-		pthread_setschedparam(thread, SCHED_BATCH, &param);
 }
 
 int pf_threads_start(struct pf_store *store)
@@ -375,8 +399,6 @@ int pf_threads_start(struct pf_store *store)
 		r = -pthread_create(&store->checkpointer, NULL, checkpointer, store);
 		if (r == 0) {
 			store->threads_running = true;
-			be_patient(store, store->flusher);
-			be_patient(store, store->checkpointer);
 			pthread_setname_np(store->flusher, "pinfold-flush");
 			pthread_setname_np(store->checkpointer, "pinfold-ckpt");
 		} else {

@@ -87,10 +87,21 @@ struct pf_file {
 struct pf_node {
 	_Atomic uint64_t lsn;  /* end of its transaction */
 	_Atomic uint64_t at;   /* its first byte in the arena */
-	_Atomic uint64_t data; /* and in the log */
-	_Atomic uint32_t size;
+	_Atomic uint64_t data; /* and in the log, and how many: pf_node_data(), pf_node_size() */
 	_Atomic uint32_t next; /* the one before it in its bucket; its lsn tells whether it still is */
+	_Atomic uint32_t other; /* as next, the first that is of another page */
 };
+
+/* Parts of pages are small. */
+#define PF_NODE_SIZE_BITS 16
+static inline uint64_t pf_node_data(uint64_t data)
+{
+	return data >> PF_NODE_SIZE_BITS;
+}
+static inline uint32_t pf_node_size(uint64_t data)
+{
+	return data & ((1u << PF_NODE_SIZE_BITS) - 1);
+}
 
 /**
  * Pages with equal hash: the newest of their nodes. What readers look at first is in struct pf_page_state: the
@@ -108,7 +119,7 @@ struct pf_group {
 	uint64_t end_lsn;
 	uint64_t pos, number;
 	uint64_t node_begin, node_end; /* of its nodes, as node_head counts */
-	uint64_t ring_end;  /* ring_head behind it */
+	uint64_t room;      /* that it may take of that memory; none of a large one */
 	uint32_t txn_count, large_nodes;
 	bool large;         /* one transaction, in the large area */
 };
@@ -121,11 +132,10 @@ struct pf_group {
 #define PF_SMALL_NODES (1u << 13)
 
 struct pf_log {
-	uint8_t *data;                 /* ring, then the large area */
+	uint8_t *data;                 /* of the groups, then the large area */
 	struct pf_node *nodes;         /* PF_RING_NODES, then the large area's */
-	uint64_t ring_size, large_size, large_ready, large_nodes, large_nodes_ready;
-	uint64_t ring_head, ring_tail; /* endless counts of bytes: taken, and applied */
-	uint64_t node_head, node_tail;
+	uint64_t groups_size, large_size, large_ready, large_nodes, large_nodes_ready;
+	uint64_t node_head, node_tail; /* endless counts: taken, and applied */
 	struct pf_group group[PF_GROUPS];
 	uint64_t opened, sealed, written, applied; /* endless counts of groups */
 	uint64_t pending_bytes;        /* ordered, not taken by a leader */
@@ -276,6 +286,8 @@ int pf_store_check_empty(struct pf_store *store);
 /* ---- datafile.c ---- */
 /** Opens all data files that exist; at least @expected must. */
 int pf_files_open(struct pf_store *store, uint32_t expected);
+/** What is applied from now on comes in no order. */
+void pf_files_replayed(struct pf_store *store);
 /** Creates, maps and adds the next data file. grow_lock taken inside. -ENOSPC at max_mapped_size. */
 int pf_file_add(struct pf_store *store, uint32_t seen_count);
 /** Writes a new file @file_id into the directory under its final name. @root: with the root extent published in it. */
@@ -316,6 +328,11 @@ enum pf_room { PF_ROOM_THERE, PF_ROOM_FLUSH, PF_ROOM_APPLY, PF_ROOM_CHECKPOINT }
 
 int pf_log_init(struct pf_store *store);
 void pf_log_done(struct pf_store *store);
+/**
+ * Has the groups' memory there before it is needed: a large page takes milliseconds to make on some machines, and who
+ * came to it first would wait for it. Until the store is being closed. lock not held.
+ */
+void pf_log_fault_in(struct pf_store *store);
 /** Whether @txn may be appended, or what has to happen first. */
 enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn);
 /** Appends @txn, whose record is sealed and ends at @end_lsn. There is room. */

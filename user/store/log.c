@@ -4,17 +4,17 @@
  * nodes that lead readers to their bytes.
  *
  * DESIGN: a committer copies its record once, behind the others of the open group; the leader writes a group from
- * where it stands. Memory is a ring of bytes and a ring of nodes, so a commit allocates nothing, and what is applied is
- * given back by moving two counts. A group does not run over the ring's end: it is closed there and the next one begins
- * at the ring's start. A transaction that is too large for the ring has an area of its own behind it, for one at a
- * time, and is a group of its own.
+ * where it stands. Memory is an area of bytes and a ring of nodes, so a commit allocates nothing, and what is applied
+ * is given back by moving a count. A group begins in the lowest gap between those that are not applied that has room
+ * enough, and grows at most to that gap's end: nothing is lost behind it, and the caches hold the first few MiB. A
+ * transaction that is too large has an area of its own behind the groups', for one at a time, and is a group of its
+ * own.
  *
  *  1. Groups are opened, sealed, written and applied in order; at most one is open, and it is the last.
  *  2. Memory of a group is used again only after it was applied, that is, after the sequences of its pages moved:
  *     a reader that has meanwhile copied other bytes finds out. The memory itself stays mapped until the store is
  * closed, as does a block behind each area: whatever page-sized part a confused reader copies is there.
  *  3. Bytes behind pos that a group may still take were found free in the journal before each append.
- *  4. A ring that is far from full goes back to its start as soon as there is room: the caches hold its first few MiB.
  */
 #include "base/error.h"
 #include "base/words.h"
@@ -24,9 +24,15 @@
 #include <sys/mman.h>
 #include <time.h>
 
-/* Room at the ring's start for which the rest of it is left alone. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* A gap for which those behind it are left alone. */
 #define EARLY_ROOM (4ull << 20)
-#define RING_MIN (8ull << 20)
+#define GROUPS_SIZE_MIN (8ull << 20)
+/* Made at once, a large page if the kernel has one. */
+#define FAULT_STEP (2ull << 20)
 /* In async mode: room comes back group by group, so that whoever waits for it waits for little. */
 #define ASYNC_GROUP_MAX (2 * PF_ASYNC_BATCH)
 /* Longest wait of a committer in async mode that finds room. */
@@ -47,23 +53,53 @@ static void *reserve(uint64_t size)
 	return at;
 }
 
+/* Has memory there from @at on; without it, whoever comes there first does. */
+static bool fault_in(const struct pf_log *log, uint64_t at)
+{
+	uint64_t step = log->groups_size - at < FAULT_STEP ? log->groups_size - at : FAULT_STEP;
+
+	return madvise(log->data + at, step, MADV_POPULATE_WRITE) == 0;
+}
+
 int pf_log_init(struct pf_store *store)
 {
 	struct pf_log *log = &store->log;
 	uint64_t ring_nodes = PF_RING_NODES * sizeof(*log->nodes);
 
-	log->ring_size = 2 * store->pending_max > RING_MIN ? 2 * store->pending_max : RING_MIN;
+	log->groups_size = 2 * store->pending_max > GROUPS_SIZE_MIN ? 2 * store->pending_max : GROUPS_SIZE_MIN;
 	log->large_size = round_up(pf_record_max(store)) + 2 * PF_BLOCK_SIZE;
 	log->large_nodes = 2ull * PF_TXN_RANGES_MAX + (log->large_size >> PF_PAGE_SHIFT);
-	log->data = reserve(log->ring_size + log->large_size);
+	log->data = reserve(log->groups_size + log->large_size);
 	log->nodes = reserve(ring_nodes + log->large_nodes * sizeof(*log->nodes));
 	if (!log->data || !log->nodes ||
-	    mprotect(log->data, log->ring_size + PF_BLOCK_SIZE, PROT_READ | PROT_WRITE) != 0 ||
+	    mprotect(log->data, log->groups_size + PF_BLOCK_SIZE, PROT_READ | PROT_WRITE) != 0 ||
 	    mprotect(log->nodes, ring_nodes, PROT_READ | PROT_WRITE) != 0)
 		return pf_error(-ENOMEM, "no memory for the log");
 	log->large_ready = PF_BLOCK_SIZE;
-	madvise(log->data, log->ring_size, MADV_HUGEPAGE);
+	madvise(log->data, log->groups_size, MADV_HUGEPAGE);
+	if (store->config.sync != PINFOLD_SYNC_SYNC) /* the rest follows: pf_log_fault_in() */
+		fault_in(log, 0);
 	return 0;
+}
+
+/* Whether the store is being closed. */
+static bool store_ends(struct pf_store *store)
+{
+	bool stop;
+
+	pthread_mutex_lock(&store->lock);
+	stop = store->stop;
+	pthread_mutex_unlock(&store->lock);
+	return stop;
+}
+
+void pf_log_fault_in(struct pf_store *store)
+{
+	const struct pf_log *log = &store->log;
+
+	for (uint64_t at = 0; at < log->groups_size && !store_ends(store); at += FAULT_STEP)
+		if (!fault_in(log, at))
+			return;
 }
 
 void pf_log_done(struct pf_store *store)
@@ -71,7 +107,7 @@ void pf_log_done(struct pf_store *store)
 	struct pf_log *log = &store->log;
 
 	if (log->data)
-		munmap(log->data, log->ring_size + log->large_size);
+		munmap(log->data, log->groups_size + log->large_size);
 	if (log->nodes)
 		munmap(log->nodes, (PF_RING_NODES + log->large_nodes) * sizeof(*log->nodes));
 	log->data = NULL;
@@ -92,39 +128,56 @@ uint64_t pf_log_head_pos(const struct pf_store *store)
 	return store->head_pos + (group ? pf_group_size(group->bytes) : 0);
 }
 
-/* Bytes of the ring that lie free in one piece from @head on. */
-static uint64_t ring_room(const struct pf_log *log, uint64_t head)
-{
-	uint64_t to_end = log->ring_size - head % log->ring_size, unused = log->ring_size - (head - log->ring_tail);
-
-	return to_end < unused ? to_end : unused;
-}
-
 /* Whether @txn can be appended to the open group. */
 static bool joins(const struct pf_store *store, const struct pf_group *group, const struct pf_txn *txn)
 {
 	const uint64_t limit = store->config.sync == PINFOLD_SYNC_ASYNC ? ASYNC_GROUP_MAX : store->pending_max;
 
 	return group && !txn->large && group->bytes + txn->length <= limit &&
-	       pf_group_size(group->bytes + txn->length) <= ring_room(&store->log, store->log.ring_head);
+	       pf_group_size(group->bytes + txn->length) <= group->room;
 }
 
-/* Where a group would begin in the ring that @need bytes fit into, if the open one were sealed. */
-static bool ring_place(const struct pf_log *log, uint64_t need, uint64_t *ret_head)
+/* The gap from @start on: up to the next group that is not applied, or the end. 0: @start is within one. */
+static uint64_t gap_at(const struct pf_log *log, uint64_t start)
 {
-	const struct pf_group *group = open_group(log);
-	uint64_t head = log->ring_head + (group ? pf_group_size(group->bytes) : 0), used = head - log->ring_tail;
-	uint64_t in_lap = head % log->ring_size, rest = log->ring_size - in_lap;
+	uint64_t end = log->groups_size;
 
-	if (used > log->ring_size)
-		return false;
-	if (in_lap && (need > rest || (in_lap >= EARLY_ROOM && used + EARLY_ROOM <= in_lap))) {
-		head += rest;
-		if (head - log->ring_tail > log->ring_size)
-			return false;
+	for (uint64_t i = log->applied; i < log->opened; i++) {
+		const struct pf_group *group = &log->group[i % PF_GROUPS];
+
+		if (group->large || group->start + pf_group_size(group->bytes) <= start)
+			continue;
+		if (group->start <= start)
+			return 0;
+		if (group->start < end)
+			end = group->start;
 	}
-	*ret_head = head;
-	return need <= ring_room(log, head);
+	return end - start;
+}
+
+/* Where the next group begins that @need bytes fit into, if the open one is sealed; false: nowhere. */
+static bool place(const struct pf_log *log, uint64_t need, uint64_t *ret_start, uint64_t *ret_room)
+{
+	const uint64_t wanted = need > EARLY_ROOM ? need : EARLY_ROOM;
+	uint64_t start = 0, room = gap_at(log, 0);
+
+	for (uint64_t i = log->applied; i < log->opened; i++) {
+		const struct pf_group *group = &log->group[i % PF_GROUPS];
+		const uint64_t end = group->start + pf_group_size(group->bytes);
+		uint64_t gap;
+
+		if (group->large || end >= log->groups_size)
+			continue;
+		gap = gap_at(log, end);
+		/* the lowest of those that suffice, or else the largest */
+		if (gap >= wanted ? room < wanted || end < start : gap > room) {
+			start = end;
+			room = gap;
+		}
+	}
+	*ret_start = start;
+	*ret_room = room;
+	return room >= need;
 }
 
 enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
@@ -132,7 +185,7 @@ enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
 	const struct pf_log *log = &store->log;
 	const struct pf_group *group = open_group(log);
 	const uint64_t size = pf_group_size(txn->length);
-	uint64_t end = store->head_pos, head;
+	uint64_t end = store->head_pos, start, room;
 	const bool join = joins(store, group, txn);
 
 	if (join)
@@ -149,7 +202,8 @@ enum pf_room pf_log_room(const struct pf_store *store, const struct pf_txn *txn)
 		return PF_ROOM_APPLY;
 	if (join)
 		return PF_ROOM_THERE;
-	return log->opened - log->applied < PF_GROUPS && ring_place(log, size, &head) ? PF_ROOM_THERE : PF_ROOM_APPLY;
+	return log->opened - log->applied < PF_GROUPS && place(log, size, &start, &room) ? PF_ROOM_THERE :
+										    PF_ROOM_APPLY;
 }
 
 /*
@@ -165,15 +219,17 @@ void pf_log_pace_set(struct pf_store *store)
 	uint64_t over = 0; /* of 1024: how far beyond the half; of the journal beyond three quarters */
 	uint64_t bytes = 0;
 
-	/* not from head to tail: a ring that goes back to its start early leaves room unused between them */
 	for (uint64_t i = log->applied; i < log->opened; i++)
 		bytes += log->group[i % PF_GROUPS].large ? 0 : log->group[i % PF_GROUPS].bytes;
 	if (nodes > PF_RING_NODES / 2)
 		over = (nodes - PF_RING_NODES / 2) * 2048 / PF_RING_NODES;
 	if (groups > PF_GROUPS / 2 && over < (groups - PF_GROUPS / 2) * 2048 / PF_GROUPS)
 		over = (groups - PF_GROUPS / 2) * 2048 / PF_GROUPS;
-	if (bytes > log->ring_size / 2 && over < (bytes - log->ring_size / 2) * 2048 / log->ring_size)
-		over = (bytes - log->ring_size / 2) * 2048 / log->ring_size;
+	if (bytes > log->groups_size / 2 && over < (bytes - log->groups_size / 2) * 2048 / log->groups_size)
+		over = (bytes - log->groups_size / 2) * 2048 / log->groups_size;
+	if (log->pending_bytes > store->pending_max / 2 &&
+	    over < (log->pending_bytes - store->pending_max / 2) * 2048 / store->pending_max)
+		over = (log->pending_bytes - store->pending_max / 2) * 2048 / store->pending_max;
 	if (used > 3 * quarter && over < (used - 3 * quarter) * 1024 / quarter)
 		over = (used - 3 * quarter) * 1024 / quarter;
 	if (over > 1024)
@@ -189,9 +245,6 @@ static void seal(struct pf_store *store)
 	struct pf_log *log = &store->log;
 	struct pf_group *group = open_group(log);
 
-	if (!group->large)
-		log->ring_head += pf_group_size(group->bytes);
-	group->ring_end = log->ring_head;
 	group->node_end = log->node_head;
 	store->head_pos += pf_group_size(group->bytes);
 	log->sealed++;
@@ -200,16 +253,18 @@ static void seal(struct pf_store *store)
 static struct pf_group *open_new(struct pf_store *store, const struct pf_txn *txn)
 {
 	struct pf_log *log = &store->log;
+	uint64_t start = log->groups_size, room = 0;
 	struct pf_group *group;
 	bool there = true;
 
 	if (open_group(log))
 		seal(store);
 	if (!txn->large)
-		there = ring_place(log, pf_group_size(txn->length), &log->ring_head);
+		there = place(log, pf_group_size(txn->length), &start, &room);
 	pf_assert(there);
 	group = &log->group[log->opened++ % PF_GROUPS];
-	*group = (struct pf_group){ .start = txn->large ? log->ring_size : log->ring_head % log->ring_size,
+	*group = (struct pf_group){ .start = start,
+				    .room = room,
 				    .pos = store->head_pos,
 				    .number = store->next_group++,
 				    .node_begin = log->node_head,
@@ -264,12 +319,11 @@ void pf_log_applied(struct pf_store *store)
 	struct pf_log *log = &store->log;
 	const struct pf_group *group = &log->group[log->applied++ % PF_GROUPS];
 
-	log->ring_tail = group->ring_end;
 	log->node_tail = group->node_end;
 	if (!group->large)
 		return;
 	/* gives the memory back; whoever still reads there sees zeros, and that the pages' sequences moved */
-	madvise(log->data + log->ring_size, log->large_ready, MADV_DONTNEED);
+	madvise(log->data + log->groups_size, log->large_ready, MADV_DONTNEED);
 	madvise(log->nodes + PF_RING_NODES, log->large_nodes_ready * sizeof(*log->nodes), MADV_DONTNEED);
 	log->large_busy = false;
 	log->large_lsn = 0;
@@ -315,7 +369,7 @@ static int wait_idle(struct pf_store *store)
 int pf_log_large_claim(struct pf_store *store, struct pf_txn *txn)
 {
 	struct pf_log *log = &store->log;
-	uint8_t *base = log->data + log->ring_size;
+	uint8_t *base = log->data + log->groups_size;
 	uint64_t nodes_ready;
 	int r = wait_idle(store);
 

@@ -5,7 +5,9 @@
  * DESIGN: a bucket names its newest node, a node the one before it. LSNs along the way only fall, so it ends where
  * one is applied, or has been used again since (then its LSN is larger than that of the node that led to it). So
  * nothing is ever taken out: that applied_lsn moves past a node is what removes it. Whether there are any for a page
- * tells its state, with one comparison of groups.
+ * tells its state, with one comparison of groups. Some pages are in every transaction, and others in the same bucket: a
+ * node also names the first before it of another page, so who looks for one page passes the thousands of another in
+ * one step.
  *
  *  1. Nodes enter in LSN order, under the order lock. The first behind applied ones ends the way: those are used again
  * by other buckets, and with the LSN of its own transaction.
@@ -20,6 +22,27 @@
 
 #include <sched.h>
 
+/* What a node of the page of @at that follows on @next names as the first of another page. */
+static uint32_t other_of(const struct pf_store *store, uint32_t next, uint64_t at)
+{
+	const struct pf_node *node = &store->log.nodes[next], *other;
+	uint32_t index;
+	uint64_t lsn;
+
+	if (next == PF_NODE_NONE || (atomic_load_explicit(&node->at, memory_order_relaxed) ^ at) >> PF_PAGE_SHIFT)
+		return next;
+	index = atomic_load_explicit(&node->other, memory_order_relaxed);
+	if (index == PF_NODE_NONE)
+		return index;
+	other = &store->log.nodes[index];
+	lsn = atomic_load_explicit(&other->lsn, memory_order_relaxed);
+	/* it may be applied by now, and have been used again: then it ends the way as a next that is applied does */
+	return lsn > atomic_load_explicit(&store->applied_lsn, memory_order_relaxed) &&
+			       lsn <= atomic_load_explicit(&node->lsn, memory_order_relaxed) ?
+		       index :
+		       PF_NODE_NONE;
+}
+
 void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, const struct pf_part *part, uint64_t data)
 {
 	struct pf_bucket *bucket = pf_bucket_of(store, part->at >> PF_PAGE_SHIFT);
@@ -27,17 +50,16 @@ void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, con
 	const uint32_t opened = (uint32_t)store->log.opened;
 	bool first = atomic_load_explicit(&bucket->lsn, memory_order_relaxed) <=
 		     atomic_load_explicit(&store->applied_lsn, memory_order_relaxed);
+	const uint32_t next = first ? PF_NODE_NONE : atomic_load_explicit(&bucket->node, memory_order_relaxed);
 
 	/* its former LSN is smaller than any that may lead here: whoever comes on an old way sees the new one and stops
 	 */
 	atomic_store_explicit(&node->lsn, lsn, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&node->at, part->at, memory_order_relaxed);
-	atomic_store_explicit(&node->data, data, memory_order_relaxed);
-	atomic_store_explicit(&node->size, part->size, memory_order_relaxed);
-	atomic_store_explicit(&node->next,
-			      first ? PF_NODE_NONE : atomic_load_explicit(&bucket->node, memory_order_relaxed),
-			      memory_order_relaxed);
+	atomic_store_explicit(&node->data, data << PF_NODE_SIZE_BITS | part->size, memory_order_relaxed);
+	atomic_store_explicit(&node->other, other_of(store, next, part->at), memory_order_relaxed);
+	atomic_store_explicit(&node->next, next, memory_order_relaxed);
 	atomic_store_explicit(&bucket->node, index, memory_order_release);
 	atomic_store_explicit(&bucket->lsn, lsn, memory_order_release);
 	atomic_store_explicit(&pf_page_of(store, part->at >> PF_PAGE_SHIFT)->group, opened, memory_order_release);
@@ -65,7 +87,7 @@ static struct want want_of(const struct pf_store *store, uint64_t page, uint64_t
 
 struct way {
 	uint32_t index;
-	uint64_t lsn, at, data;
+	uint64_t page, lsn, at, data;
 	uint32_t size;
 };
 
@@ -74,6 +96,7 @@ static bool way_begin(const struct pf_store *store, uint64_t page, struct way *w
 {
 	const struct pf_bucket *bucket = pf_bucket_of(store, page);
 
+	way->page = page;
 	way->lsn = UINT64_MAX;
 	if (atomic_load_explicit(&bucket->lsn, memory_order_acquire) <=
 	    atomic_load_explicit(&store->applied_lsn, memory_order_acquire))
@@ -86,7 +109,7 @@ static bool way_begin(const struct pf_store *store, uint64_t page, struct way *w
 static bool way_step(const struct pf_store *store, struct way *way)
 {
 	const struct pf_node *node = &store->log.nodes[way->index];
-	uint64_t lsn;
+	uint64_t lsn, data;
 
 	if (way->index == PF_NODE_NONE)
 		return false;
@@ -95,9 +118,11 @@ static bool way_step(const struct pf_store *store, struct way *way)
 		return false;
 	way->lsn = lsn;
 	way->at = atomic_load_explicit(&node->at, memory_order_relaxed);
-	way->data = atomic_load_explicit(&node->data, memory_order_relaxed);
-	way->size = atomic_load_explicit(&node->size, memory_order_relaxed);
-	way->index = atomic_load_explicit(&node->next, memory_order_relaxed);
+	data = atomic_load_explicit(&node->data, memory_order_relaxed);
+	way->data = pf_node_data(data);
+	way->size = pf_node_size(data);
+	way->index = atomic_load_explicit(way->at >> PF_PAGE_SHIFT == way->page ? &node->next : &node->other,
+					  memory_order_relaxed);
 	return true;
 }
 

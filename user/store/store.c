@@ -275,6 +275,7 @@ static int open_for_writing(struct pf_store *store)
 		r = pf_bulk_start(store);
 	if (r < 0)
 		return r;
+	pf_files_replayed(store);
 	store->super.epoch++;
 	r = pf_super_update(store, &end, false);
 	if (r < 0)

@@ -125,6 +125,10 @@ void pf_update_ask_record(const struct pf_table *table, const struct pinfold_cha
 
 	if (!pf_line_place(table, pf_bucket_place(hash, table->header.counts.bucket_count), &loc))
 		return;
+	/* what is not in the mapping is not there to be looked at: its page may never have been, and a fault is no hint
+	 */
+	if (pf_state_pending(table->pages, pf_page_state(table->pages, loc)))
+		return;
 	entry = ((const struct pf_line *)(table->base + loc))->entry;
 	for (unsigned i = 0; i < PF_LINE_ENTRIES; i++) {
 		const uint64_t found = __atomic_load_n(&entry[i], __ATOMIC_RELAXED);
