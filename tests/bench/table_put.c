@@ -4,8 +4,8 @@
  *
  * put: one thread writes records at random, each with another value than before, one per transaction, and nobody waits
  * for the device: pinfold in async mode, LMDB with MDB_NOSYNC, RocksDB's log without sync. What a killed process leaves
- * is not the same: of the other two everything, of pinfold all but the last flush interval. Therefore its time ends only
- * when all is in the journal and in the data files' pages, durably; the others' with their last put.
+ * is not the same: of the other two everything, of pinfold all but the last flush interval. Therefore its time ends
+ * only when all is in the journal and in the data files' pages, durably; the others' with their last put.
  *
  * beside: one thread gets, another puts, at the same rate on both sides, or as fast as each store takes them. An LMDB
  * reader takes a new snapshot every CHUNK gets: with an old one the file would grow without end.
