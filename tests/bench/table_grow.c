@@ -6,7 +6,8 @@
  * measured beside it: a thread writes and flushes a block of a file of its own on the same filesystem, over and
  * over. A put of more than STALL_NS is explained if the writes that ran at the same time took as much, save STALL_NS.
  * Without --rate puts come as fast as they are taken, so the table is always behind; with it, as fast as said.
- * Of the others it is said how many only waited for a processor (/proc/thread-self/schedstat, read every few puts).
+ * Of the others it is said how many only waited for a processor (/proc/thread-self/schedstat, read every few puts), and
+ * how many came while a hypervisor had the processors (/proc/stat, read at each write of the probe).
  */
 #include "table.h"
 
@@ -26,6 +27,7 @@
 struct span {
 	uint64_t from, to;
 	uint64_t runnable; /* of it, without a processor */
+	uint64_t stolen;   /* of a probe: by the hypervisor, from all processors, until its end */
 };
 
 struct probe {
@@ -36,11 +38,26 @@ struct probe {
 	size_t count;
 };
 
+/* Nanoseconds that a hypervisor has kept from all processors; 0 where the kernel does not say. */
+static uint64_t stolen_ns(int fd)
+{
+	unsigned long long ticks = 0;
+	char text[256];
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return 0;
+	text[n] = 0;
+	if (sscanf(text, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks) != 1)
+		return 0;
+	return ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
 static void *probe_run(void *arg)
 {
 	struct probe *probe = arg;
 	char block[4096] = "";
-	int fd = open(probe->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int stat = open("/proc/stat", O_RDONLY | O_CLOEXEC), fd = open(probe->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0 || pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fsync(fd))
 		bench_die("%s: %s", probe->path, strerror(errno));
@@ -49,9 +66,12 @@ static void *probe_run(void *arg)
 
 		if (pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fdatasync(fd))
 			bench_die("%s: %s", probe->path, strerror(errno));
-		probe->spans[probe->count++] = (struct span){.from = from, .to = bench_now_ns()};
+		probe->spans[probe->count++] =
+			(struct span){.from = from, .to = bench_now_ns(), .stolen = stolen_ns(stat)};
 		usleep(PROBE_PAUSE_US);
 	}
+	if (stat >= 0)
+		close(stat);
 	close(fd);
 	unlink(probe->path);
 	return NULL;
@@ -80,6 +100,21 @@ static uint64_t device_time(const struct probe *probe, const struct span *stall)
 		if (probe->spans[i].from < stall->to && probe->spans[i].to > stall->from)
 			sum += probe->spans[i].to - probe->spans[i].from;
 	return sum;
+}
+
+/* Nanoseconds stolen between the last probe before @stall and the first after it. */
+static uint64_t stolen_time(const struct probe *probe, const struct span *stall)
+{
+	uint64_t before = 0, after = 0;
+
+	for (size_t i = 0; i < probe->count; i++) {
+		if (probe->spans[i].to <= stall->from)
+			before = probe->spans[i].stolen;
+		after = probe->spans[i].stolen;
+		if (probe->spans[i].from >= stall->to)
+			break;
+	}
+	return after - before;
 }
 
 struct growth {
@@ -129,7 +164,7 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 		bench_hist_record(&growth->hist, ns);
 		if (ns > STALL_NS && growth->stall_count < STALLS_MAX)
 			growth->stalls[growth->stall_count++] =
-				(struct span){from, from + ns, runnable_ns(fd) - waited};
+				(struct span){.from = from, .to = from + ns, .runnable = runnable_ns(fd) - waited};
 	}
 	if (fd >= 0)
 		close(fd);
@@ -149,21 +184,23 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 {
 	struct table_figure *figure = alone(bench, "puts", 0, "growth: puts above 5 ms not explained by the device");
 	struct pinfold_table_stats stats;
-	uint64_t unexplained = 0, longest = 0, device = 0, runnable = 0;
+	uint64_t unexplained = 0, longest = 0, device = 0, runnable = 0, stolen = 0;
 	double payload;
 
 	for (size_t i = 0; i < growth->stall_count; i++) {
-		uint64_t ns = growth->stalls[i].to - growth->stalls[i].from;
+		uint64_t ns = growth->stalls[i].to - growth->stalls[i].from, taken;
 
 		if (device_time(probe, &growth->stalls[i]) + STALL_NS >= ns)
 			continue;
 		unexplained++;
+		taken = stolen_time(probe, &growth->stalls[i]);
+		stolen += taken > 0 && taken + STALL_NS >= ns;
 		if (bench->verbose)
 			fprintf(stderr,
-				"put of %.1f ms until %.6f s, of it %.1f ms without a processor; writes meanwhile %.1f "
-				"ms\n",
+				"put of %.1f ms until %.6f s, of it %.1f ms without a processor; stolen %.0f ms, "
+				"writes meanwhile %.1f ms\n",
 				(double)ns / 1e6, (double)growth->stalls[i].to / 1e9,
-				(double)growth->stalls[i].runnable / 1e6,
+				(double)growth->stalls[i].runnable / 1e6, (double)taken / 1e6,
 				(double)device_time(probe, &growth->stalls[i]) / 1e6);
 		runnable += growth->stalls[i].runnable + STALL_NS >= ns;
 		if (ns > longest)
@@ -175,11 +212,9 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 	figure->none = true;
 	table_figure_add(figure, (double)unexplained, 0);
 	snprintf(figure->note, sizeof(figure->note),
-		 "%zu above 5 ms in all; %llu of the unexplained waited for a processor; longest unexplained %.1f ms; "
-		 "longest "
-		 "put %.1f ms, p99.99 %.3f ms; longest "
-		 "block write %.1f ms",
-		 growth->stall_count, (unsigned long long)runnable, (double)longest / 1e6,
+		 "%zu above 5 ms in all; %llu of the unexplained waited for a processor, %llu for a hypervisor; longest "
+		 "unexplained %.1f ms; longest put %.1f ms, p99.99 %.3f ms; longest block write %.1f ms",
+		 growth->stall_count, (unsigned long long)runnable, (unsigned long long)stolen, (double)longest / 1e6,
 		 (double)growth->hist.max_ns / 1e6, (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6,
 		 (double)device / 1e6);
 	table_figure_add(alone(bench, "1/s", 0, "growth: puts per second"),
