@@ -96,7 +96,7 @@ static int make_map(struct cli *cli, struct heatmap *ret_map)
 	int r = metric == HEATMAP_RESIDENT ? 0 : from_live(cli, ret_map);
 
 	if (r < 0)
-		return cli_fail(cli, "the process that has it open cannot be watched: %s", strerror(-r));
+		return cli_fail(cli, "cannot watch a process that may have it open: %s", strerror(-r));
 	if (r == 0) {
 		if (metric != HEATMAP_RESIDENT)
 			cli_note(cli,
@@ -180,6 +180,8 @@ static int run(struct cli *cli)
 	} else if (live_ms) {
 		count = UINT64_MAX;
 	}
+	if (output && cli->json)
+		cli_usage(cli, "--json prints to stdout: it does not go with --output");
 	cli_catch_signals();
 	for (uint64_t i = 0;; i++) {
 		const struct timespec nap = {(time_t)(live_ms / 1000), (long)(live_ms % 1000) * 1000000};
