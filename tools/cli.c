@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SECOND_SIGNAL_MS 500
 
 volatile sig_atomic_t cli_stopped;
 bool cli_line_open;
@@ -298,9 +301,17 @@ json_t *cli_json_bytes(const void *data, size_t size)
 	return text;
 }
 
+/* A second signal ends the process, if it comes later: timeout(1) sends its own twice, to the process and to its group.
+ */
 static void on_stop(int sig)
 {
-	if (cli_stopped)
+	static struct timespec first;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!cli_stopped)
+		first = now;
+	else if ((now.tv_sec - first.tv_sec) * 1000 + (now.tv_nsec - first.tv_nsec) / 1000000 >= SECOND_SIGNAL_MS)
 		_exit(128 + sig);
 	cli_stopped = 1;
 }

@@ -106,7 +106,8 @@ json_t *cli_json_real(double value);
 json_t *cli_json_bytes(const void *data, size_t size);
 json_t *cli_json_text(const char *text);
 
-/** Set by SIGINT and SIGTERM once cli_catch_signals() was called; a second signal ends the process. */
+/** Set by SIGINT and SIGTERM once cli_catch_signals() was called; a second one, half a second later or more, ends the
+ * process. */
 extern volatile sig_atomic_t cli_stopped;
 void cli_catch_signals(void);
 /** A line on stderr, progress on a terminal, is not ended yet: who prints a message there ends it first. */

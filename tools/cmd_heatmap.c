@@ -121,7 +121,7 @@ static int write_output(struct cli *cli, struct heatmap *map)
 			return cli_fail(cli, "%s: %s", output, strerror(errno));
 		r = heatmap_write_csv(map, file);
 		if (fclose(file) || r)
-			return cli_fail(cli, "%s: writing failed", output);
+			return cli_fail(cli, "%s: writing failed: %s", output, strerror(errno));
 		return CLI_OK;
 	}
 	heatmap_bin(map, HEATMAP_IMAGE_ROWS_MAX, HEATMAP_IMAGE_COLUMNS_MAX);
