@@ -11,14 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#define SECOND_SIGNAL_MS 500
+
 volatile sig_atomic_t cli_stopped;
+bool cli_line_open;
 
 static void put_prefix(const struct cli *cli)
 {
 	fflush(stdout);
-	fprintf(stderr, "pinfold %s: ", cli->command->name);
+	fprintf(stderr, "%spinfold %s: ", cli_line_open ? "\n" : "", cli->command->name);
+	cli_line_open = false;
 }
 
 int cli_fail(const struct cli *cli, const char *format, ...)
@@ -118,6 +123,12 @@ int cli_choice_arg(const struct cli *cli, const char *option, const char *arg, c
 	cli_usage(cli, "%s: '%s' is none of: %s", option, arg, all);
 }
 
+void cli_key_arg(const struct cli *cli, const char *key)
+{
+	if (!*key || strlen(key) > PINFOLD_KEY_MAX)
+		cli_usage(cli, "the key has %zu bytes: 1 to %d are allowed", strlen(key), PINFOLD_KEY_MAX);
+}
+
 /* Who has the store open for writing; 0 if that cannot be told. */
 static pid_t writer_pid(const char *dir)
 {
@@ -133,10 +144,10 @@ static pid_t writer_pid(const char *dir)
 	return pid;
 }
 
-static int fail_open(struct cli *cli, int r, const char *words)
+static int fail_open(struct cli *cli, bool creating, int r, const char *words)
 {
-	char who[48] = "another process";
 	size_t name_size = strlen(cli->store);
+	char who[64];
 	pid_t pid;
 
 	/* The library may start with the directory too: say it once. */
@@ -148,12 +159,16 @@ static int fail_open(struct cli *cli, int r, const char *words)
 	case -EBUSY:
 		pid = writer_pid(cli->store);
 		if (pid)
-			snprintf(who, sizeof(who), "process %d", (int)pid);
+			snprintf(who, sizeof(who), "process %d has it open for writing", (int)pid);
 		return cli_fail(cli,
-				"%s has it open for writing: stop it first, or use a command that works beside it "
-				"(get, ls, cat, stat, heatmap, residency, explain, pin, unpin, checkpoint): %s",
-				who, words);
+				"%s: stop it first, or use a command that works beside it "
+				"(get, ls, cat, export, stat, heatmap, residency, explain, verify, bench, pin, unpin, "
+				"checkpoint)",
+				pid ? who : words);
 	case -ENOENT:
+		if (creating)
+			return cli_fail(cli, "the directory to make it in is not there: 'mkdir -p' makes it: %s",
+					words);
 		return cli_fail(cli, "no store here: 'pinfold create %s' makes one: %s", cli->store, words);
 	case -EUCLEAN:
 		/* Only what a crash leaves is mended by opening it; damage is not. */
@@ -170,7 +185,7 @@ static int open_store(struct cli *cli, const struct pinfold_config *config, stru
 	char words[512] = "";
 	int r = pinfold_open(cli->store, config, words, sizeof(words), ret_pf);
 
-	return r ? fail_open(cli, r, words) : CLI_OK;
+	return r ? fail_open(cli, config->flags & PINFOLD_OPEN_CREATE, r, words) : CLI_OK;
 }
 
 /* The configuration of a command that opens a store, does one thing and closes it: reading all of it in would be silly.
@@ -206,14 +221,25 @@ int cli_close(struct cli *cli, struct pinfold *pf, int status)
 	return status;
 }
 
+/* That stdout failed is said once. */
+static bool stdout_failure_told;
+
 int cli_finish_stdout(struct cli *cli, int status)
 {
-	if (fflush(stdout) || ferror(stdout)) {
-		if (errno != EPIPE)
-			fprintf(stderr, "pinfold %s: writing the output: %s\n", cli->command->name, strerror(errno));
-		return CLI_FAILURE;
-	}
-	return status;
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	if (errno != EPIPE && !stdout_failure_told)
+		fprintf(stderr, "pinfold %s: writing the output: %s\n", cli->command->name, strerror(errno));
+	stdout_failure_told = true;
+	return CLI_FAILURE;
+}
+
+void cli_check_stdout(void)
+{
+	if ((!fflush(stdout) && !ferror(stdout)) || stdout_failure_told)
+		return;
+	fprintf(stderr, "pinfold: writing the output: %s\n", strerror(errno));
+	_exit(CLI_FAILURE);
 }
 
 int cli_print_json(struct cli *cli, json_t *root)
@@ -238,9 +264,23 @@ json_t *cli_json_u64(uint64_t value)
 	return json_string(text);
 }
 
+const char *cli_uuid(const uint8_t *uuid, char *buf)
+{
+	char *end = buf;
+
+	for (int i = 0; i < 16; i++)
+		end += sprintf(end, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+	return buf;
+}
+
 json_t *cli_json_real(double value)
 {
 	return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *cli_json_text(const char *text)
+{
+	return cli_json_bytes(text, strlen(text));
 }
 
 json_t *cli_json_bytes(const void *data, size_t size)
@@ -261,9 +301,17 @@ json_t *cli_json_bytes(const void *data, size_t size)
 	return text;
 }
 
+/* A second signal ends the process, if it comes later: timeout(1) sends its own twice, to the process and to its group.
+ */
 static void on_stop(int sig)
 {
-	if (cli_stopped)
+	static struct timespec first;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!cli_stopped)
+		first = now;
+	else if ((now.tv_sec - first.tv_sec) * 1000 + (now.tv_nsec - first.tv_nsec) / 1000000 >= SECOND_SIGNAL_MS)
 		_exit(128 + sig);
 	cli_stopped = 1;
 }

@@ -65,7 +65,7 @@ int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((form
 int cli_fail_call(const struct cli *cli, struct pinfold *pf, int r, const char *what);
 /** Prints "pinfold CMD: note: ..." on stderr unless --quiet. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/** Prints "pinfold CMD: ..." and how to get help; ends the process with CLI_USAGE. */
+/** Prints "pinfold CMD: ..." and how to get help; ends the process with CLI_USAGE. Not while a store is open. */
 _Noreturn void cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /** Values of an option; each ends in cli_usage() if @arg is not one or is out of range. */
@@ -74,6 +74,8 @@ uint64_t cli_duration_arg(const struct cli *cli, const char *option, const char 
 uint64_t cli_count_arg(const struct cli *cli, const char *option, const char *arg, uint64_t min, uint64_t max);
 /** The index of @arg in the NULL-terminated list @names. */
 int cli_choice_arg(const struct cli *cli, const char *option, const char *arg, const char *const *names);
+/** Operand @key of a command on records: 1 to PINFOLD_KEY_MAX bytes. */
+void cli_key_arg(const struct cli *cli, const char *key);
 
 /**
  * Opens the command's store for reading, as the configuration says, beside a writer if there is one. On failure says so
@@ -90,17 +92,26 @@ int cli_close(struct cli *cli, struct pinfold *pf, int status);
 int cli_print_json(struct cli *cli, json_t *root);
 /** Flushes stdout: a full disk or closed pipe is a failure, not a success. */
 int cli_finish_stdout(struct cli *cli, int status);
+/** At exit: the same for what no command printed, such as help. */
+void cli_check_stdout(void);
 
 /** An integer; as a string if it does not fit 63 bits. */
 json_t *cli_json_u64(uint64_t value);
+/** As text, in its usual five groups: CLI_UUID_MAX bytes at @buf, which is returned. */
+#define CLI_UUID_MAX 37
+const char *cli_uuid(const uint8_t *uuid, char *buf);
 /** A number; null if it is not finite. */
 json_t *cli_json_real(double value);
-/** A string, or {"hex": "..."} if the bytes are not UTF-8. */
+/** A string, or {"hex": "..."} if the bytes are not UTF-8. What the user named (paths, keys, objects) may be none. */
 json_t *cli_json_bytes(const void *data, size_t size);
+json_t *cli_json_text(const char *text);
 
-/** Set by SIGINT and SIGTERM once cli_catch_signals() was called; a second signal ends the process. */
+/** Set by SIGINT and SIGTERM once cli_catch_signals() was called; a second one, half a second later or more, ends the
+ * process. */
 extern volatile sig_atomic_t cli_stopped;
 void cli_catch_signals(void);
+/** A line on stderr, progress on a terminal, is not ended yet: who prints a message there ends it first. */
+extern bool cli_line_open;
 
 extern const struct command cmd_create, cmd_import, cmd_export, cmd_get, cmd_put, cmd_del, cmd_lease, cmd_ls, cmd_load,
 	cmd_cat;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CAT_BUFFER_SIZE (1u << 20)
@@ -51,7 +52,8 @@ static int write_object(struct cli *cli, struct pinfold *pf, const struct pinfol
 			r = write_all(buffer, n);
 			if (r) {
 				free(buffer);
-				return r == -EPIPE ? CLI_FAILURE : cli_fail(cli, "writing the output failed");
+				return r == -EPIPE ? CLI_FAILURE
+						   : cli_fail(cli, "writing the output: %s", strerror(-r));
 			}
 			offset += n;
 			left -= n;
@@ -67,16 +69,11 @@ static int write_object(struct cli *cli, struct pinfold *pf, const struct pinfol
 static int run(struct cli *cli)
 {
 	struct pinfold_object object = {0};
-	const char *why = "";
 	struct pinfold *pf;
 	struct name name;
 	int status, r;
 
-	if (name_parse(cli->args[1], &name, &why))
-		cli_usage(cli, "'%s': %s", cli->args[1], why);
-	if (name.is_extent)
-		cli_usage(cli, "'%s' is an extent: cat writes objects (blob:%s if that is a blob's name)", cli->args[1],
-			  cli->args[1]);
+	name_object_arg(cli, cli->args[1], &name);
 	if (cli->json)
 		cli_usage(cli, "--json: cat writes the object's own bytes; 'pinfold ls --json' describes it");
 	status = cli_open_read(cli, &pf);

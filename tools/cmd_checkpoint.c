@@ -46,7 +46,8 @@ static int run(struct cli *cli)
 	if (status)
 		return status;
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "by_live_process",
+		return cli_print_json(cli, json_pack("{s:o, s:b, s:o, s:o}", "store",
+						     cli_json_text(cli->store), "by_live_process",
 						     live, "recovered_txns", cli_json_u64(stats.recovered_txns),
 						     "recovered_bytes", cli_json_u64(stats.recovered_bytes)));
 	if (stats.recovered_txns)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* cmd_config.c - pinfold config: checks, shows and compares configurations. */
 #include "settings.h"
+#include "config/suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,13 +46,13 @@ static json_t *problems_json(struct pf_config *config)
 	problems = pf_config_problems(config, &count);
 	for (size_t i = 0; i < count && i < PF_CONFIG_PROBLEMS_MAX; i++)
 		json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "where",
-						      cli_json_bytes(problems[i].where, strlen(problems[i].where)),
+						      cli_json_text(problems[i].where),
 						      "line", problems[i].line ? json_integer(problems[i].line)
 									       : json_null(),
 						      "column", problems[i].line ? json_integer(problems[i].column)
 										 : json_null(),
 						      "text",
-						      cli_json_bytes(problems[i].text, strlen(problems[i].text))));
+						      cli_json_text(problems[i].text)));
 	return list;
 }
 
@@ -117,20 +118,54 @@ static int check(struct cli *cli)
 
 /* ---- show ---- */
 
-/* "mmap", "mmap.data_dir" or nothing at all: what was asked to be shown. */
-static bool asked_for(const struct cli *cli, const struct pf_config_key *key, bool *seen)
+/* Does operand @asked, "mmap" or "mmap.data_dir", mean the key of @path? */
+static bool means(const char *asked, const char *path)
+{
+	size_t size = strlen(asked);
+
+	return size && !strncmp(path, asked, size) && (path[size] == '.' || path[size] == '\0');
+}
+
+static bool asked_for(const struct cli *cli, const struct pf_config_key *key)
 {
 	char path[PF_CONFIG_TEXT_MAX];
 	bool found = cli->arg_count == 1;
 
 	pf_config_path(key, path);
-	for (int i = 1; i < cli->arg_count; i++) {
-		size_t size = strlen(cli->args[i]);
-
-		if (!strncmp(path, cli->args[i], size) && (path[size] == '.' || path[size] == '\0'))
-			found = seen[i] = true;
-	}
+	for (int i = 1; i < cli->arg_count; i++)
+		found |= means(cli->args[i], path);
 	return found;
+}
+
+/* Every operand means a key; if not, says which one may be meant. */
+static int check_asked(struct cli *cli)
+{
+	char (*paths)[PF_CONFIG_TEXT_MAX] = calloc(pf_config_key_count, sizeof(*paths));
+	const char **names = calloc(pf_config_key_count * 2, sizeof(*names)), *near;
+	size_t count = pf_config_key_count;
+	int status = CLI_OK;
+
+	for (size_t i = 0; paths && names && i < count; i++) {
+		names[i] = pf_config_path(&pf_config_keys[i], paths[i]);
+		names[count + i] = pf_config_keys[i].section;
+	}
+	for (int i = 1; paths && names && status == CLI_OK && i < cli->arg_count; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < count; k++)
+			found |= means(cli->args[i], names[k]);
+		if (found)
+			continue;
+		near = suggest_nearest(cli->args[i], names, count * 2);
+		status = near ? cli_fail(cli, "there is no key or section '%s': did you mean '%s'?", cli->args[i], near)
+			      : cli_fail(cli, "there is no key or section '%s': 'pinfold config show' lists them",
+					 cli->args[i]);
+	}
+	if (!paths || !names)
+		status = cli_fail(cli, "out of memory");
+	free(paths);
+	free(names);
+	return status;
 }
 
 static json_t *key_json(const struct pf_config *config, const struct pf_config_key *key)
@@ -141,12 +176,12 @@ static json_t *key_json(const struct pf_config *config, const struct pf_config_k
 	json_t *name, *json;
 
 	pf_config_origin(config, key, &origin);
-	name = origin.name ? cli_json_bytes(origin.name, strlen(origin.name)) : json_null();
-	json = json_pack("{s:s, s:s?, s:s, s:o, s:o, s:b, s:s, s:s, s:s}", "key", pf_config_path(key, path), "value",
-			 value, "from", layer_name(origin.layer), "name", name, "line",
-			 origin.line ? json_integer(origin.line) : json_null(), "effective",
-			 pf_config_is_effective(config, key), "allowed", pf_config_allowed(key, allowed),
-			 "environment", pf_config_variable(key, variable), "about", key->doc);
+	name = origin.name ? cli_json_text(origin.name) : json_null();
+	json = json_pack("{s:s, s:o, s:s, s:o, s:o, s:b, s:s, s:s, s:s}", "key", pf_config_path(key, path), "value",
+			 value ? cli_json_text(value) : json_null(), "from", layer_name(origin.layer), "name", name,
+			 "line", origin.line ? json_integer(origin.line) : json_null(), "effective",
+			 pf_config_is_effective(config, key), "allowed", pf_config_allowed(key, allowed), "environment",
+			 pf_config_variable(key, variable), "about", key->doc);
 	free(value);
 	return json;
 }
@@ -175,12 +210,15 @@ static int print_key(const struct pf_config *config, const struct pf_config_key 
 
 static int show(struct cli *cli)
 {
-	bool seen[CLI_ARGS_MAX + 1] = {false};
 	const char *section = NULL;
 	struct pf_config *config;
-	json_t *list = json_array();
-	int status = settings_read(cli, NULL, &config);
+	int status = check_asked(cli);
+	json_t *list;
 
+	if (status)
+		return status;
+	list = json_array();
+	status = settings_read(cli, NULL, &config);
 	if (status && config)
 		settings_complain(cli, config);
 	for (size_t i = 0; status == CLI_OK && i < pf_config_key_count; i++) {
@@ -188,16 +226,13 @@ static int show(struct cli *cli)
 		struct pf_config_origin origin;
 
 		pf_config_origin(config, key, &origin);
-		if (!asked_for(cli, key, seen) || (changed_only && origin.layer == PF_CONFIG_BUILTIN))
+		if (!asked_for(cli, key) || (changed_only && origin.layer == PF_CONFIG_BUILTIN))
 			continue;
 		if (cli->json)
 			json_array_append_new(list, key_json(config, key));
 		else if (print_key(config, key, &section))
 			status = cli_fail(cli, "out of memory");
 	}
-	for (int i = 1; status == CLI_OK && i < cli->arg_count; i++)
-		if (!seen[i])
-			status = cli_fail(cli, "there is no key or section '%s'", cli->args[i]);
 	pf_config_free(config);
 	if (status == CLI_OK && cli->json)
 		return cli_print_json(cli, json_pack("{s:o}", "keys", list));
@@ -249,7 +284,8 @@ static int print_difference(struct cli *cli, struct pf_config *const *sides, con
 
 	pf_config_path(key, path);
 	if (status == CLI_OK && cli->json)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "key", path, "left", left, "right", right));
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "key", path, "left", cli_json_text(left),
+						      "right", cli_json_text(right)));
 	else if (status == CLI_OK)
 		printf("%-44s %s -> %s\n", path, left, right);
 	free(left);
@@ -278,8 +314,8 @@ static int diff(struct cli *cli)
 	pf_config_free(sides[0]);
 	pf_config_free(sides[1]);
 	if (status == CLI_OK && cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:o}", "left", names[0], "right", names[1],
-						     "differences", list));
+		return cli_print_json(cli, json_pack("{s:o, s:o, s:o}", "left", cli_json_text(names[0]), "right",
+						     cli_json_text(names[1]), "differences", list));
 	json_decref(list);
 	if (status == CLI_OK && !count)
 		cli_note(cli, "%s and %s have the same values", names[0], names[1]);

@@ -47,15 +47,9 @@ static int option(struct cli *cli, int key, const char *arg)
 	}
 }
 
-static void print_uuid(const uint8_t *uuid, char *text)
-{
-	for (int i = 0; i < 16; i++)
-		text += sprintf(text, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-}
-
 static int run(struct cli *cli)
 {
-	char uuid[40], file[UNITS_TEXT_MAX], extent[UNITS_TEXT_MAX], journal[UNITS_TEXT_MAX];
+	char uuid[CLI_UUID_MAX], file[UNITS_TEXT_MAX], extent[UNITS_TEXT_MAX], journal[UNITS_TEXT_MAX];
 	struct pinfold_store_stats stats;
 	struct pinfold_config config;
 	struct pinfold *pf;
@@ -83,9 +77,10 @@ static int run(struct cli *cli)
 	status = cli_close(cli, pf, status);
 	if (status)
 		return status;
-	print_uuid(stats.uuid, uuid);
+	cli_uuid(stats.uuid, uuid);
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:o, s:o}", "store", cli->store, "uuid", uuid,
+		return cli_print_json(cli, json_pack("{s:o, s:s, s:o, s:o, s:o}", "store",
+						     cli_json_text(cli->store), "uuid", uuid,
 						     "file_size", cli_json_u64(stats.file_size), "extent_size",
 						     cli_json_u64(stats.extent_size), "journal_size",
 						     cli_json_u64(stats.journal_size)));

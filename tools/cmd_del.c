@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Only here: tables are no objects. */
+#define TABLE_PREFIX "table:"
+
 static int delete_record(struct cli *cli, struct pinfold *pf)
 {
 	struct pinfold_table *table;
@@ -20,42 +23,58 @@ static int delete_record(struct cli *cli, struct pinfold *pf)
 	return r ? cli_fail_call(cli, pf, r, cli->args[2]) : CLI_OK;
 }
 
-static int delete_object(struct cli *cli, struct pinfold *pf)
+static int delete_object(struct cli *cli, struct pinfold *pf, const struct name *name)
 {
-	const char *why = "", *text = cli->args[1];
-	struct name name;
-	int r;
+	int r = pinfold_object_drop(pf, &name->object);
 
-	if (name_parse(text, &name, &why))
-		cli_usage(cli, "'%s': %s", text, why);
-	if (name.is_extent)
-		cli_usage(cli, "'%s' is an extent: only records and objects are deleted", text);
-	r = pinfold_object_drop(pf, &name.object);
 	if (r == -ENOENT)
-		return cli_fail(cli, "%s: no such object ('pinfold ls %s' lists them)", text, cli->store);
-	return r ? cli_fail_call(cli, pf, r, text) : CLI_OK;
+		return cli_fail(cli, "%s: no such object ('pinfold ls %s' lists them)", cli->args[1], cli->store);
+	return r ? cli_fail_call(cli, pf, r, cli->args[1]) : CLI_OK;
+}
+
+static int delete_table(struct cli *cli, struct pinfold *pf, const char *table)
+{
+	int r = pinfold_table_drop(pf, table);
+
+	if (r == -ENOENT)
+		return cli_fail(cli, "no table '%s' ('pinfold ls %s' lists them)", table, cli->store);
+	return r ? cli_fail_call(cli, pf, r, cli->args[1]) : CLI_OK;
 }
 
 static int run(struct cli *cli)
 {
+	bool record = cli->arg_count == 3,
+	     table = !record && !strncmp(cli->args[1], TABLE_PREFIX, strlen(TABLE_PREFIX));
 	struct pinfold *pf;
-	int status = cli_open_write(cli, NULL, &pf);
+	struct name name;
+	int status;
 
+	if (record)
+		cli_key_arg(cli, cli->args[2]);
+	else if (!table)
+		name_object_arg(cli, cli->args[1], &name);
+	status = cli_open_write(cli, NULL, &pf);
 	if (status)
 		return status;
-	status = cli->arg_count == 3 ? delete_record(cli, pf) : delete_object(cli, pf);
+	if (record)
+		status = delete_record(cli, pf);
+	else if (table)
+		status = delete_table(cli, pf, cli->args[1] + strlen(TABLE_PREFIX));
+	else
+		status = delete_object(cli, pf, &name);
 	status = cli_close(cli, pf, status);
 	if (status || !cli->json)
 		return status;
-	if (cli->arg_count == 3)
-		return cli_print_json(cli, json_pack("{s:s, s:s}", "table", cli->args[1], "deleted", cli->args[2]));
-	return cli_print_json(cli, json_pack("{s:s}", "deleted", cli->args[1]));
+	if (record)
+		return cli_print_json(cli, json_pack("{s:s, s:o}", "table", cli->args[1], "deleted",
+						     cli_json_text(cli->args[2])));
+	return cli_print_json(cli, json_pack("{s:o}", "deleted", cli_json_text(cli->args[1])));
 }
 
 const struct command cmd_del = {
 	.name = "del",
-	.operands = "DIR TABLE KEY | DIR OBJECT",
-	.summary = "Delete a record, or an object with its extents",
+	.operands = "DIR TABLE KEY | DIR OBJECT | DIR table:TABLE",
+	.summary = "Delete a record, an object with its extents, or a whole table",
 	.min_args = 2,
 	.max_args = 3,
 	.run = run,

@@ -3,8 +3,10 @@
 #include "cli.h"
 #include "term.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CAPABILITIES_MAX 64
 
@@ -56,11 +58,16 @@ static int run(struct cli *cli)
 {
 	struct pinfold_capability caps[CAPABILITIES_MAX];
 	int width = term_width(stdout), n, working = 0;
+	struct stat st;
 	json_t *list;
 
+	cli->store = cli->args[0];
+	if (cli->store && stat(cli->store, &st))
+		return cli_fail(cli, "%s", strerror(errno));
+	if (cli->store && !S_ISDIR(st.st_mode))
+		return cli_fail(cli, "%s", strerror(ENOTDIR));
 	memset(caps, 0, sizeof(caps));
 	n = pinfold_doctor(cli->args[0], caps, CAPABILITIES_MAX);
-	cli->store = cli->args[0];
 	if (n < 0)
 		return cli_fail(cli, "%s", strerror(-n));
 	if (cli->json) {

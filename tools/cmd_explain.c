@@ -70,6 +70,7 @@ static void explain_span(struct run_state *run, const struct name_span *span)
 static int explain_closed(struct cli *cli, struct pinfold *pf, const struct name_spans *spans)
 {
 	uint64_t size = 0, resident = 0;
+	bool known = true;
 	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
 
 	for (size_t i = 0; i < spans->count; i++) {
@@ -80,16 +81,21 @@ static int explain_closed(struct cli *cli, struct pinfold *pf, const struct name
 		if (r)
 			return cli_fail_call(cli, pf, r, cli->args[1]);
 		size += res.size;
-		resident += res.resident == UINT64_MAX ? 0 : res.resident;
+		known = known && res.resident != UINT64_MAX;
+		resident += res.resident;
 	}
 	if (cli->json)
 		return cli_print_json(cli,
-				      json_pack("{s:s, s:b, s:o, s:o, s:[]}", "target", cli->args[1], "open", 0, "size",
-						cli_json_u64(size), "resident", cli_json_u64(resident), "groups"));
-	printf("%s: no process has the store open, so nothing of it is pinned and nobody observes it. Of its %s, %s "
-	       "are in the page "
-	       "cache, which the kernel may drop at any time.\n",
-	       cli->args[1], units_size(size, a), units_size(resident, b));
+				      json_pack("{s:o, s:b, s:o, s:o, s:[]}", "target", cli_json_text(cli->args[1]),
+						"open", 0, "size", cli_json_u64(size), "resident",
+						known ? cli_json_u64(resident) : json_null(), "groups"));
+	printf("%s: no process has the store open, so nothing of it is pinned and nobody observes it. ", cli->args[1]);
+	if (known)
+		printf("Of its %s, %s are in the page cache, which the kernel may drop at any time.\n",
+		       units_size(size, a), units_size(resident, b));
+	else
+		printf("How much of its %s is in the page cache is told only to who may write its files.\n",
+		       units_size(size, a));
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
@@ -109,8 +115,9 @@ static int explain_open(struct run_state *run, struct pinfold *pf, const struct 
 		explain_span(run, &spans->spans[i]);
 	}
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "target", cli->args[1], "open", 1,
-						     "left_out", cli_json_u64(run->left_out), "groups", run->groups));
+		return cli_print_json(cli,
+				      json_pack("{s:o, s:b, s:o, s:o}", "target", cli_json_text(cli->args[1]), "open",
+						1, "left_out", cli_json_u64(run->left_out), "groups", run->groups));
 	if (run->left_out)
 		printf("... and %zu more runs of slices (--all shows them)\n", run->left_out);
 	if (!run->group_count)
@@ -123,14 +130,17 @@ static int run(struct cli *cli)
 	struct run_state run_state = {.cli = cli};
 	struct name_spans spans;
 	struct pinfold *pf;
-	int status, r = watch_open(cli->store, &run_state.watch);
+	struct name name;
+	int status, r;
 
+	name_arg(cli, cli->args[1], &name);
+	r = watch_open(cli->store, &run_state.watch);
 	if (r && r != -ENOENT)
-		return cli_fail(cli, "the process that has it open cannot be watched: %s", strerror(-r));
+		return cli_fail(cli, "cannot watch a process that may have it open: %s", strerror(-r));
 	status = cli_open_read(cli, &pf);
 	if (status)
 		goto out;
-	status = name_resolve(cli, pf, cli->args[1], &spans);
+	status = name_resolve(cli, pf, &name, cli->args[1], &spans);
 	if (status == CLI_OK) {
 		if (!r && cli->json)
 			run_state.groups = json_array();

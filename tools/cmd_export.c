@@ -42,12 +42,13 @@ static int report(struct cli *cli, const struct export_result *result)
 	char count[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
 
 	if (cli->json)
-		return cli_print_json(
-			cli, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "table", wanted.table, "file",
-				       wanted.output, "format", records_format_names[wanted.format], "records",
-				       cli_json_u64(result->record_count), "bytes", cli_json_u64(result->byte_count),
-				       "resumed_records", cli_json_u64(result->resumed_records), "seconds",
-				       cli_json_real(result->seconds)));
+		return cli_print_json(cli, json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o}", "table", wanted.table,
+						     "file", cli_json_text(wanted.output), "format",
+						     records_format_names[wanted.format], "records",
+						     cli_json_u64(result->record_count), "bytes",
+						     cli_json_u64(result->byte_count), "resumed_records",
+						     cli_json_u64(result->resumed_records), "seconds",
+						     cli_json_real(result->seconds)));
 	printf("%s: %s records, %s, out of table %s in %.1f s (%s/s)\n", wanted.output,
 	       units_count(result->record_count, count), units_size(result->byte_count, bytes), wanted.table,
 	       result->seconds,

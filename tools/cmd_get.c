@@ -11,8 +11,9 @@
 static int print_value(struct cli *cli, const char *value, size_t size)
 {
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:I}", "table", cli->args[1], "key", cli->args[2],
-						     "value", cli_json_bytes(value, size), "size", (json_int_t)size));
+		return cli_print_json(cli, json_pack("{s:s, s:o, s:o, s:I}", "table", cli->args[1], "key",
+						     cli_json_text(cli->args[2]), "value", cli_json_bytes(value, size),
+						     "size", (json_int_t)size));
 	fwrite(value, 1, size, stdout);
 	/* A terminal's prompt should not follow the value; a pipe gets the bytes and nothing else. */
 	if (isatty(STDOUT_FILENO) && (!size || value[size - 1] != '\n'))
@@ -22,12 +23,14 @@ static int print_value(struct cli *cli, const char *value, size_t size)
 
 static int run(struct cli *cli)
 {
-	char *value = malloc(PINFOLD_VALUE_MAX);
 	struct pinfold_table *table;
 	struct pinfold *pf;
 	size_t size = 0;
 	int status, r;
+	char *value;
 
+	cli_key_arg(cli, cli->args[2]);
+	value = malloc(PINFOLD_VALUE_MAX);
 	if (!value)
 		return cli_fail(cli, "out of memory");
 	status = cli_open_read(cli, &pf);

@@ -96,7 +96,7 @@ static int make_map(struct cli *cli, struct heatmap *ret_map)
 	int r = metric == HEATMAP_RESIDENT ? 0 : from_live(cli, ret_map);
 
 	if (r < 0)
-		return cli_fail(cli, "the process that has it open cannot be watched: %s", strerror(-r));
+		return cli_fail(cli, "cannot watch a process that may have it open: %s", strerror(-r));
 	if (r == 0) {
 		if (metric != HEATMAP_RESIDENT)
 			cli_note(cli,
@@ -121,7 +121,7 @@ static int write_output(struct cli *cli, struct heatmap *map)
 			return cli_fail(cli, "%s: %s", output, strerror(errno));
 		r = heatmap_write_csv(map, file);
 		if (fclose(file) || r)
-			return cli_fail(cli, "%s: writing failed", output);
+			return cli_fail(cli, "%s: writing failed: %s", output, strerror(errno));
 		return CLI_OK;
 	}
 	heatmap_bin(map, HEATMAP_IMAGE_ROWS_MAX, HEATMAP_IMAGE_COLUMNS_MAX);
@@ -180,6 +180,8 @@ static int run(struct cli *cli)
 	} else if (live_ms) {
 		count = UINT64_MAX;
 	}
+	if (output && cli->json)
+		cli_usage(cli, "--json prints to stdout: it does not go with --output");
 	cli_catch_signals();
 	for (uint64_t i = 0;; i++) {
 		const struct timespec nap = {(time_t)(live_ms / 1000), (long)(live_ms % 1000) * 1000000};

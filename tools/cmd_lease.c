@@ -79,6 +79,16 @@ static int list_one(void *ctx, const void *actor, size_t actor_size, const struc
 	return cli_stopped ? 1 : 0;
 }
 
+/* The library's words may begin with the table: say it once. */
+static int fail(struct cli *cli, struct pinfold *pf, int r, const char *actor)
+{
+	const char *words = pinfold_errmsg(pf);
+
+	if (!actor && !strncmp(words, "leases ", strlen("leases ")))
+		return cli_fail(cli, "%s", words);
+	return cli_fail_call(cli, pf, r, actor ? actor : cli->args[1]);
+}
+
 static int look(struct cli *cli, enum action action, const char *actor)
 {
 	struct listing listing = { .rows = cli->json && action == LIST ? json_array() : NULL };
@@ -95,7 +105,7 @@ static int look(struct cli *cli, enum action action, const char *actor)
 	else if (r == 0)
 		r = pinfold_lease_get(leases, actor, strlen(actor), &lease);
 	if (r < 0)
-		status = cli_fail_call(cli, pf, r, cli->args[1]);
+		status = fail(cli, pf, r, actor);
 	else if (action == GET && !cli->json)
 		lease_print(actor, strlen(actor), &lease);
 	else if (cli->json)
@@ -127,14 +137,14 @@ static int change(struct cli *cli, enum action action, const char *actor)
 	else if (r == 0)
 		r = pinfold_leases_expire(leases, 0, &count);
 	if (r < 0)
-		status = cli_fail_call(cli, pf, r, actor ? actor : cli->args[1]);
+		status = fail(cli, pf, r, actor);
 	status = cli_close(cli, pf, status);
 	if (status)
 		return status;
 	if (cli->json)
 		return cli_print_json(cli, action == EXPIRE ? json_pack("{s:I}", "expired", (json_int_t)count)
-							    : json_pack("{s:s, s:o}", "actor", actor, "token",
-									cli_json_u64(granted)));
+							    : json_pack("{s:o, s:o}", "actor", cli_json_text(actor),
+									"token", cli_json_u64(granted)));
 	if (action == EXPIRE)
 		cli_note(cli, "%" PRIu64 " expired leases removed", count);
 	else if (action == ACQUIRE || action == STEAL)

@@ -51,6 +51,8 @@ static int option(struct cli *cli, int key, const char *arg)
 	}
 }
 
+static struct name name; /* of the object, or of the tree */
+
 struct loaded {
 	uint64_t objects, bytes, unreadable;
 	double seconds;
@@ -58,33 +60,38 @@ struct loaded {
 
 static int finish_object(struct cli *cli, struct pinfold *pf, struct object_writer *writer, const char *what)
 {
-	const char *why = "";
-	struct name name;
-	int r;
+	int r = object_writer_finish(writer, &name.object, replace);
 
-	if (name_parse(cli->args[1], &name, &why))
-		cli_usage(cli, "'%s': %s", cli->args[1], why);
-	if (name.is_extent)
-		cli_usage(cli,
-			  "'%s' names an extent: an object is blob:NAME, rowgroup:T/R, graph:P, vector:L, time:S/B or "
-			  "actor:A/B",
-			  cli->args[1]);
-	r = object_writer_finish(writer, &name.object, replace);
 	if (r == -EEXIST)
 		return cli_fail(cli, "%s: it is there already: --replace replaces it", cli->args[1]);
 	return r ? cli_fail_call(cli, pf, r, what) : CLI_OK;
 }
 
-static int load_fd(struct cli *cli, struct pinfold *pf, int fd, uint64_t expected, struct loaded *loaded)
+/* Says so before the work, not after it. */
+static int check_absent(struct cli *cli, struct pinfold *pf)
+{
+	struct pinfold_object object = {0};
+
+	if (replace || pinfold_object_lookup(pf, &name.object, &object))
+		return CLI_OK;
+	pinfold_object_done(&object);
+	return cli_fail(cli, "%s: it is there already: --replace replaces it", cli->args[1]);
+}
+
+static int load_fd(struct cli *cli, struct pinfold *pf, int fd, uint64_t expected, struct progress *progress,
+		   struct loaded *loaded)
 {
 	struct object_writer writer;
 	int status, r, read_errno = 0;
 
 	if (object_writer_init(&writer, pf, extent_size, 0))
 		return cli_fail(cli, "out of memory");
-	writer.expected = expected;
+	writer.expected = progress->total = expected;
+	writer.progress = progress;
 	r = object_writer_add_fd(&writer, fd, &loaded->bytes, &read_errno);
-	if (read_errno)
+	if (read_errno && cli_stopped)
+		status = cli_fail(cli, "stopped: nothing was added");
+	else if (read_errno)
 		status = cli_fail(cli, "%s: %s", cli->args[2], strerror(read_errno));
 	else if (r)
 		status = cli_fail_call(cli, pf, r, cli->args[2]);
@@ -135,7 +142,7 @@ static int load_tree(struct cli *cli, struct pinfold *pf, struct progress *progr
 		.cli = cli,
 		.pf = pf,
 		.root = cli->args[2],
-		.name = strncmp(cli->args[1], "blob:", 5) ? cli->args[1] : cli->args[1] + 5,
+		.name = name.blob,
 		.extent_size = extent_size,
 		.volume_size = VOLUME_SIZE_DEFAULT,
 		.files_table = files_table,
@@ -162,18 +169,27 @@ static int load(struct cli *cli, struct pinfold *pf, struct progress *progress, 
 	int fd = STDIN_FILENO, status;
 	struct stat st = {0};
 
-	if (fill_size)
-		return load_fill(cli, pf, progress, loaded);
+	if (fill_size) {
+		status = check_absent(cli, pf);
+		return status ? status : load_fill(cli, pf, progress, loaded);
+	}
 	if (strcmp(cli->args[2], "-")) {
 		fd = open(cli->args[2], O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			return cli_fail(cli, "%s: %s", cli->args[2], strerror(errno));
 		if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
 			close(fd);
+			if (name.object.kind != PINFOLD_OBJECT_BLOB)
+				return cli_fail(
+					cli,
+					"%s: is a directory, whose files become blobs: NAME or blob:NAME, not '%s'",
+					cli->args[2], cli->args[1]);
 			return load_tree(cli, pf, progress, loaded);
 		}
 	}
-	status = load_fd(cli, pf, fd, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, loaded);
+	status = check_absent(cli, pf);
+	if (status == CLI_OK)
+		status = load_fd(cli, pf, fd, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, progress, loaded);
 	if (fd != STDIN_FILENO)
 		close(fd);
 	return status;
@@ -190,6 +206,7 @@ static int run(struct cli *cli)
 		cli_usage(cli, "%s",
 			  fill_size ? "--fill: there is no file to give then"
 				    : "an operand is missing: FILE, DIRECTORY or -");
+	name_object_arg(cli, cli->args[1], &name);
 	cli_catch_signals();
 	status = cli_open_write(cli, NULL, &pf);
 	if (status)
@@ -203,7 +220,8 @@ static int run(struct cli *cli)
 		return status;
 	progress_done(&progress);
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", cli->args[1], "objects",
+		return cli_print_json(cli, json_pack("{s:o, s:o, s:o, s:o, s:o}", "name",
+						     cli_json_text(cli->args[1]), "objects",
 						     cli_json_u64(loaded.objects), "bytes", cli_json_u64(loaded.bytes),
 						     "unreadable", cli_json_u64(loaded.unreadable), "seconds",
 						     cli_json_real(loaded.seconds)));

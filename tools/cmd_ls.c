@@ -89,7 +89,7 @@ static int add_object(void *ctx, const struct pinfold_object_id *id, const struc
 		for (size_t i = 0; i < object->extent_count; i++)
 			json_array_append_new(extents, name_extent_json(&object->extents[i]));
 		json_array_append_new(listing->objects,
-				      json_pack("{s:s, s:o, s:s, s:o, s:o}", "name", name, "size",
+				      json_pack("{s:o, s:o, s:s, s:o, s:o}", "name", cli_json_text(name), "size",
 						cli_json_u64(object->size), "lifetime", lifetime, "created_unix_ms",
 						cli_json_u64(object->created_unix_ms), "extents", extents));
 		return 0;

@@ -82,9 +82,10 @@ static int print_done(struct cli *cli, const struct name_spans *spans, const cha
 	char bytes[UNITS_TEXT_MAX];
 
 	if (cli->json)
-		return cli_print_json(cli, json_pack("{s:s, s:s, s:s, s:I, s:o}", "action", what, "target",
-						     cli->args[1], "by", by, "extents", (json_int_t)spans->count,
-						     "bytes", cli_json_u64(spans_bytes(spans))));
+		return cli_print_json(cli,
+				      json_pack("{s:s, s:o, s:s, s:I, s:o}", "action", what, "target",
+						cli_json_text(cli->args[1]), "by", by, "extents",
+						(json_int_t)spans->count, "bytes", cli_json_u64(spans_bytes(spans))));
 	printf("%s %s: %zu extents, %s, by %s\n", what, cli->args[1], spans->count,
 	       units_size(spans_bytes(spans), bytes), by);
 	return cli_finish_stdout(cli, CLI_OK);
@@ -130,7 +131,7 @@ static bool writer_lives(const char *dir, int *ret_errno)
 static int hold_pins(struct cli *cli, struct pinfold *pf, const struct name_spans *spans)
 {
 	pinfold_pin_key *keys = calloc(spans->count, sizeof(*keys));
-	uint64_t end_ns = opts.ttl_ms ? progress_now_ns() + opts.ttl_ms * 1000000ull : UINT64_MAX;
+	uint64_t begin_ns = progress_now_ns();
 	const struct timespec nap = {.tv_nsec = 100000000};
 	char name[NAMES_TEXT_MAX];
 	int status = CLI_OK;
@@ -150,7 +151,7 @@ static int hold_pins(struct cli *cli, struct pinfold *pf, const struct name_span
 	if (status == CLI_OK) {
 		status = print_done(cli, spans, "pinned", "this process, which holds it");
 		fflush(stdout);
-		while (!cli_stopped && progress_now_ns() < end_ns)
+		while (!cli_stopped && (!opts.ttl_ms || (progress_now_ns() - begin_ns) / 1000000 < opts.ttl_ms))
 			nanosleep(&nap, NULL);
 	}
 	while (count-- > 0)
@@ -175,16 +176,19 @@ static int pin_or_unpin(struct cli *cli, bool unpin)
 {
 	struct name_spans spans;
 	struct pinfold *pf;
+	struct name name;
 	int status, r;
-	bool live = writer_lives(cli->store, &r);
+	bool live;
 
+	name_arg(cli, cli->args[1], &name);
+	live = writer_lives(cli->store, &r);
 	if (!live && r != -ENOENT && r != -EPROTO && !(hold && !unpin))
-		return cli_fail(cli, "the process that has it open cannot be asked: %s", strerror(-r));
+		return cli_fail(cli, "cannot ask a process that may have it open: %s", strerror(-r));
 	cli_catch_signals();
 	status = live ? cli_open_read(cli, &pf) : open_holder(cli, &pf);
 	if (status)
 		return status;
-	status = name_resolve(cli, pf, cli->args[1], &spans);
+	status = name_resolve(cli, pf, &name, cli->args[1], &spans);
 	if (status)
 		return cli_close(cli, pf, status);
 	if (live)

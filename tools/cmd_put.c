@@ -39,8 +39,7 @@ static int run(struct cli *cli)
 	size_t size = 0;
 	int status, r;
 
-	if (!*key || strlen(key) > PINFOLD_KEY_MAX)
-		cli_usage(cli, "the key has %zu bytes: 1 to %d are allowed", strlen(key), PINFOLD_KEY_MAX);
+	cli_key_arg(cli, key);
 	if (text && strcmp(text, "-")) {
 		size = strlen(text);
 		if (size > PINFOLD_VALUE_MAX)
@@ -61,8 +60,8 @@ static int run(struct cli *cli)
 		status = cli_fail_call(cli, pf, r, cli->args[1]);
 	status = cli_close(cli, pf, status);
 	if (status == CLI_OK && cli->json)
-		status = cli_print_json(cli, json_pack("{s:s, s:s, s:I}", "table", cli->args[1], "key", key, "size",
-						       (json_int_t)size));
+		status = cli_print_json(cli, json_pack("{s:s, s:o, s:I}", "table", cli->args[1], "key",
+						       cli_json_text(key), "size", (json_int_t)size));
 out_free:
 	free(value);
 	return status;

@@ -115,7 +115,7 @@ static int report_range(struct report *report, const struct pinfold_extent *exte
 		row = residency_json(&res);
 		json_object_set_new(row, "file", json_integer(extent->file_id));
 		json_object_set_new(row, "offset", cli_json_u64(extent->offset + offset));
-		json_object_set_new(row, "object", strcmp(owner, "-") ? json_string(owner) : json_null());
+		json_object_set_new(row, "object", strcmp(owner, "-") ? cli_json_text(owner) : json_null());
 		json_array_append_new(report->rows, row);
 		return 0;
 	}
@@ -132,7 +132,7 @@ static int visit(void *ctx, const struct pinfold_extent *extent, bool published)
 	return published ? report_range(report, extent, 0, extent->len) : 0;
 }
 
-static int collect(struct report *report)
+static int collect(struct report *report, const struct name *name)
 {
 	struct name_spans spans;
 	int status, r = 0;
@@ -141,7 +141,7 @@ static int collect(struct report *report)
 		r = pinfold_extent_foreach(report->pf, visit, report);
 		return r ? cli_fail_call(report->cli, report->pf, r, "looking at the page cache") : CLI_OK;
 	}
-	status = name_resolve(report->cli, report->pf, report->cli->args[1], &spans);
+	status = name_resolve(report->cli, report->pf, name, report->cli->args[1], &spans);
 	if (status)
 		return status;
 	for (size_t i = 0; i < spans.count && !r; i++)
@@ -155,17 +155,21 @@ static int run(struct cli *cli)
 	static const char *const names[] = { "EXTENT", "OBJECT", ">RESIDENT", ">%",   ">LOCKED",
 					     ">HUGE",  ">LARGE", ">DIRTY",    "NODES" };
 	struct report report = {.cli = cli};
-	int status = cli_open_read(cli, &report.pf);
+	struct name name;
+	int status;
 
+	if (cli->arg_count == 2)
+		name_arg(cli, cli->args[1], &name);
+	status = cli_open_read(cli, &report.pf);
 	if (status)
 		return status;
 	if (cli->json)
 		report.rows = json_array();
 	else
 		table_init(&report.table, 9, names);
-	status = collect(&report);
+	status = collect(&report, &name);
 	if (status == CLI_OK && cli->json) {
-		status = cli_print_json(cli, json_pack("{s:s, s:o, s:o}", "store", cli->store, "total",
+		status = cli_print_json(cli, json_pack("{s:o, s:o, s:o}", "store", cli_json_text(cli->store), "total",
 						       residency_json(&report.total), "extents", report.rows));
 	} else if (status == CLI_OK) {
 		add_cells(&report.table, "total", "", &report.total);

@@ -11,40 +11,39 @@
 
 static json_t *store_json(const struct pinfold_store_stats *s)
 {
-	char uuid[33];
+	char uuid[CLI_UUID_MAX];
 
-	for (int i = 0; i < 16; i++)
-		sprintf(uuid + i * 2, "%02x", s->uuid[i]);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
 			 "s:b, s:s, s:s, s:b, s:b, s:s, s:b, s:s}",
-			 "uuid", uuid, "file_size", cli_json_u64(s->file_size), "files", cli_json_u64(s->file_count),
-			 "extent_size", cli_json_u64(s->extent_size), "extents", cli_json_u64(s->extent_count),
-			 "allocated_bytes", cli_json_u64(s->allocated_bytes), "published_bytes",
-			 cli_json_u64(s->published_bytes), "commits", cli_json_u64(s->commit_count), "commit_bytes",
-			 cli_json_u64(s->commit_bytes), "flushes", cli_json_u64(s->flush_count), "lsn_ordered",
-			 cli_json_u64(s->lsn_ordered), "lsn_durable", cli_json_u64(s->lsn_durable), "lsn_applied",
-			 cli_json_u64(s->lsn_applied), "lsn_checkpoint", cli_json_u64(s->lsn_checkpoint),
+			 "uuid", cli_uuid(s->uuid, uuid), "file_size", cli_json_u64(s->file_size), "files",
+			 cli_json_u64(s->file_count), "extent_size", cli_json_u64(s->extent_size), "extents",
+			 cli_json_u64(s->extent_count), "allocated_bytes", cli_json_u64(s->allocated_bytes),
+			 "published_bytes", cli_json_u64(s->published_bytes), "commits", cli_json_u64(s->commit_count),
+			 "commit_bytes", cli_json_u64(s->commit_bytes), "flushes", cli_json_u64(s->flush_count),
+			 "lsn_ordered", cli_json_u64(s->lsn_ordered), "lsn_durable", cli_json_u64(s->lsn_durable),
+			 "lsn_applied", cli_json_u64(s->lsn_applied), "lsn_checkpoint", cli_json_u64(s->lsn_checkpoint),
 			 "journal_size", cli_json_u64(s->journal_size), "journal_used", cli_json_u64(s->journal_used),
 			 "recovered_txns", cli_json_u64(s->recovered_txns), "recovered_bytes",
 			 cli_json_u64(s->recovered_bytes), "io_uring", s->io_uring, "io_mode", s->io_mode, "io_refused",
 			 s->io_refused, "sealed", s->sealed, "guarded", s->guarded, "protect_refused",
-			 s->protect_refused, "poisoned", s->poisoned,
-			 "poison_reason", s->poisoned ? s->poison_reason : "");
+			 s->protect_refused, "poisoned", s->poisoned, "poison_reason",
+			 s->poisoned ? s->poison_reason : "");
 }
 
 static void print_store(const struct pinfold_store_stats *s, bool live)
 {
-	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX], c[UNITS_TEXT_MAX];
+	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX], c[UNITS_TEXT_MAX], uuid[CLI_UUID_MAX];
 
-	printf("store       ");
-	for (int i = 0; i < 16; i++)
-		printf("%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", s->uuid[i]);
-	printf("\nfiles       %" PRIu64 " of %s, extents of %s by default\n", s->file_count,
+	printf("store       %s\n", cli_uuid(s->uuid, uuid));
+	printf("files       %" PRIu64 " of %s, extents of %s by default\n", s->file_count,
 	       units_size(s->file_size, a), units_size(s->extent_size, b));
 	printf("extents     %s, %s published of %s allocated\n", units_count(s->extent_count, a),
 	       units_size(s->published_bytes, b), units_size(s->allocated_bytes, c));
-	printf("journal     %s of %s in use, checkpoint at LSN %" PRIu64 ", durable to LSN %" PRIu64 "\n",
-	       units_size(s->journal_used, a), units_size(s->journal_size, b), s->lsn_checkpoint, s->lsn_durable);
+	printf("journal     %s of %s in use, checkpoint at LSN %" PRIu64, units_size(s->journal_used, a),
+	       units_size(s->journal_size, b), s->lsn_checkpoint);
+	if (live) /* of a store that nobody writes the reader knows the checkpoint */
+		printf(", durable to LSN %" PRIu64, s->lsn_durable);
+	putchar('\n');
 	if (live)
 		printf("io          %s%s%s\n", s->io_mode, s->io_refused[0] ? "; done without: " : "", s->io_refused);
 	if (live)
@@ -101,7 +100,8 @@ static int run(struct cli *cli)
 		;
 	} else if (cli->json) {
 		status = cli_print_json(cli,
-					json_pack("{s:s, s:o, s:o}", "store", cli->store, "stats", store_json(&stats),
+					json_pack("{s:o, s:o, s:o}", "store", cli_json_text(cli->store), "stats",
+						  store_json(&stats),
 						  "live", watched ? json_null() : watch_info_json(&watch.info)));
 	} else {
 		print_store(&stats, !watched);

@@ -21,9 +21,9 @@ static void on_problem(void *ctx, const struct pinfold_problem *problem)
 	verify->problem_count++;
 	if (verify->problems) {
 		json_array_append_new(verify->problems,
-				      json_pack("{s:s, s:o, s:s}", "path", problem->path, "offset",
+				      json_pack("{s:s, s:o, s:o}", "path", problem->path, "offset",
 						problem->offset < 0 ? json_null() : json_integer(problem->offset),
-						"what", problem->what));
+						"what", cli_json_text(problem->what)));
 		return;
 	}
 	if (problem->offset < 0)
@@ -60,9 +60,9 @@ static int run(struct cli *cli)
 	else if (verify.problem_count)
 		status = CLI_FAILURE;
 	if (cli->json) {
-		int printed = cli_print_json(cli, json_pack("{s:s, s:b, s:o, s:o}", "store", cli->store, "sound",
-							    status == CLI_OK, "bytes", cli_json_u64(verify.done),
-							    "problems", verify.problems));
+		int printed = cli_print_json(cli, json_pack("{s:o, s:b, s:o, s:o}", "store", cli_json_text(cli->store),
+							    "sound", status == CLI_OK, "bytes",
+							    cli_json_u64(verify.done), "problems", verify.problems));
 
 		status = status ? status : printed;
 	} else if (verify.problem_count) {

@@ -326,8 +326,8 @@ json_t *heatmap_json(const struct heatmap *map)
 		}
 		json_array_append_new(rows, values);
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric],
-			 "unit", heatmap_unit(map->metric), "title", map->title, "source", map->source, "first_row_ms",
-			 cli_json_u64(map->first_row_ms), "row_ms", json_integer(map->row_ms), "column_bytes",
-			 cli_json_u64(map->column_bytes), "columns", columns, "rows", rows);
+	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "metric", heatmap_metric_names[map->metric],
+			 "unit", heatmap_unit(map->metric), "title", cli_json_text(map->title), "source", map->source,
+			 "first_row_ms", cli_json_u64(map->first_row_ms), "row_ms", json_integer(map->row_ms),
+			 "column_bytes", cli_json_u64(map->column_bytes), "columns", columns, "rows", rows);
 }

@@ -110,10 +110,10 @@ int object_writer_add_fd(struct object_writer *writer, int fd, uint64_t *ret_siz
 	for (;;) {
 		ssize_t n = read(fd, writer->buffer + writer->buffered, LOADER_BUFFER_SIZE - writer->buffered);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !cli_stopped)
 			continue;
-		if (n <= 0) {
-			*ret_read_errno = n < 0 ? errno : 0;
+		if (n <= 0 || cli_stopped) {
+			*ret_read_errno = cli_stopped ? EINTR : n < 0 ? errno : 0;
 			*ret_size = size;
 			return 0;
 		}
@@ -124,6 +124,8 @@ int object_writer_add_fd(struct object_writer *writer, int fd, uint64_t *ret_siz
 			r = write_buffer(writer);
 			if (r)
 				return r;
+			if (writer->progress)
+				progress_update(writer->progress, size);
 		}
 	}
 }
@@ -148,9 +150,17 @@ int object_writer_finish(struct object_writer *writer, const struct pinfold_obje
 	r = pinfold_object_create(writer->pf, id, &object, replace);
 	if (r)
 		return r;
-	writer->extent_count = 0;
-	writer->size = writer->extent_used = writer->expected = 0;
+	writer->extent_count = 0; /* they are the object's now */
+	object_writer_reset(writer);
 	return 0;
+}
+
+void object_writer_reset(struct object_writer *writer)
+{
+	for (size_t i = 0; i < writer->extent_count; i++)
+		pinfold_extent_free(writer->pf, &writer->extents[i]);
+	writer->extent_count = writer->buffered = 0;
+	writer->size = writer->extent_used = writer->expected = 0;
 }
 
 void object_writer_done(struct object_writer *writer)

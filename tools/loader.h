@@ -28,14 +28,19 @@ struct object_writer {
 	uint64_t extent_used; /* bytes written to the last extent */
 	char *buffer;
 	size_t buffered;
+	struct progress *progress; /* of object_writer_add_fd(); may be NULL */
 };
 /** @extent_size: of each extent (a power of two). */
 int object_writer_init(struct object_writer *writer, struct pinfold *pf, uint64_t extent_size, uint32_t extent_flags);
 int object_writer_add(struct object_writer *writer, const void *data, size_t size);
-/** Adds all that @fd gives. @ret_read_errno: a failed read of @fd, which is no failure of the store. */
+/**
+ * Adds all that @fd gives. @ret_read_errno: a failed read of @fd, which is no failure of the store; EINTR: cli_stopped.
+ */
 int object_writer_add_fd(struct object_writer *writer, int fd, uint64_t *ret_size, int *ret_read_errno);
 /** Flushes and publishes as @id; the writer may then be used for the next object. */
 int object_writer_finish(struct object_writer *writer, const struct pinfold_object_id *id, bool replace);
+/** Forgets what was added since the last object, and gives its extents back. */
+void object_writer_reset(struct object_writer *writer);
 void object_writer_done(struct object_writer *writer);
 
 /** What a load of a tree does and did. */

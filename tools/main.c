@@ -4,9 +4,11 @@
 #include "settings.h"
 #include "config/suggest.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
 	&cmd_create, &cmd_import, &cmd_export, &cmd_load, &cmd_get, &cmd_put, &cmd_del, &cmd_ls, &cmd_cat,
@@ -105,6 +107,8 @@ static int run_command(const struct command *command, int argc, char **argv)
 	argv[0] = name;
 	argp_err_exit_status = CLI_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &cli);
+	if (!command->no_store && !*cli.args[0])
+		cli_usage(&cli, "DIR is empty: it takes the directory of a store");
 	if (!command->no_store && !strcmp(cli.args[0], "@") && settings_data_dir(&cli, &cli.args[0]))
 		return CLI_FAILURE;
 	if (!command->no_store && !cli.args[0])
@@ -155,10 +159,23 @@ static int help(const char *name)
 	return command ? run_command(command, 2, argv) : CLI_USAGE;
 }
 
+/*
+ * Standard streams that the caller closed are taken by /dev/null, opened such that using them fails: else the next
+ * files to be opened would get their numbers, and messages would go into a store.
+ */
+static void hold_standard_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(CLI_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	hold_standard_streams();
+	atexit(cli_check_stdout);
 	if (argc < 2) {
 		print_commands(stderr);
 		return CLI_USAGE;

@@ -23,6 +23,7 @@ static const struct {
 	[PINFOLD_OBJECT_BLOB] = {"blob", 0},
 };
 #define KIND_COUNT (sizeof(kinds) / sizeof(*kinds))
+#define NAME_KINDS "blob:NAME, rowgroup:T/R, graph:P, vector:L, time:S/B or actor:A/B"
 
 const char *name_kind(enum pinfold_object_kind kind)
 {
@@ -111,6 +112,11 @@ int name_parse(const char *text, struct name *ret_name, const char **ret_why)
 			return -EINVAL;
 		}
 	}
+	/* A bare name is a blob's, unless it looks like a kind of object that there is not. */
+	if (!name.is_extent && blob == text && text[strspn(text, "abcdefghijklmnopqrstuvwxyz_-")] == ':') {
+		*ret_why = "there is no such kind of object: an object is " NAME_KINDS;
+		return -EINVAL;
+	}
 	if (!name.is_extent && name.object.kind == PINFOLD_OBJECT_BLOB &&
 	    (!*blob || strlen(blob) >= sizeof(name.blob))) {
 		*ret_why = "a blob's name has 1 to 255 bytes";
@@ -124,10 +130,26 @@ int name_parse(const char *text, struct name *ret_name, const char **ret_why)
 	return 0;
 }
 
+void name_arg(const struct cli *cli, const char *text, struct name *ret_name)
+{
+	const char *why = "";
+
+	if (name_parse(text, ret_name, &why))
+		cli_usage(cli, "'%s': %s", text, why);
+}
+
+void name_object_arg(const struct cli *cli, const char *text, struct name *ret_name)
+{
+	name_arg(cli, text, ret_name);
+	if (ret_name->is_extent)
+		cli_usage(cli, "'%s' is an extent; an object is " NAME_KINDS, text);
+}
+
 /* ---- finding ---- */
 
 struct find {
 	struct name_spans *out;
+	uint32_t file_id;
 	uint64_t begin, end; /* in the file; end 0: just the extent that holds begin */
 	int r;
 };
@@ -148,7 +170,7 @@ static int visit_extent(void *ctx, const struct pinfold_extent *extent, bool pub
 	struct find *find = ctx;
 	uint64_t first = extent->offset, last = extent->offset + extent->len, begin, end;
 
-	if (extent->file_id != find->out->name.file_id || last <= find->begin)
+	if (extent->file_id != find->file_id || last <= find->begin)
 		return 0;
 	if (first >= (find->end ? find->end : find->begin + 1))
 		return 0;
@@ -161,23 +183,23 @@ static int visit_extent(void *ctx, const struct pinfold_extent *extent, bool pub
 	return find->r;
 }
 
-static int resolve_place(struct pinfold *pf, struct name_spans *out)
+static int resolve_place(struct pinfold *pf, const struct name *name, struct name_spans *out)
 {
-	struct find find = {.out = out, .begin = out->name.offset};
+	struct find find = {.out = out, .file_id = name->file_id, .begin = name->offset};
 	int r;
 
-	if (out->name.len)
-		find.end = out->name.offset + out->name.len;
+	if (name->len)
+		find.end = name->offset + name->len;
 	r = pinfold_extent_foreach(pf, visit_extent, &find);
 	if (r)
 		return r;
 	return out->count ? 0 : -ENOENT;
 }
 
-static int resolve_object(struct pinfold *pf, struct name_spans *out)
+static int resolve_object(struct pinfold *pf, const struct pinfold_object_id *id, struct name_spans *out)
 {
 	struct pinfold_object object = {0};
-	int r = pinfold_object_lookup(pf, &out->name.object, &object);
+	int r = pinfold_object_lookup(pf, id, &object);
 
 	if (r)
 		return r;
@@ -187,18 +209,15 @@ static int resolve_object(struct pinfold *pf, struct name_spans *out)
 	return r;
 }
 
-int name_resolve(struct cli *cli, struct pinfold *pf, const char *text, struct name_spans *ret_spans)
+int name_resolve(struct cli *cli, struct pinfold *pf, const struct name *name, const char *text,
+		 struct name_spans *ret_spans)
 {
 	struct name_spans out = {0};
-	const char *why = "";
-	int r;
+	int r = name->is_extent ? resolve_place(pf, name, &out) : resolve_object(pf, &name->object, &out);
 
-	if (name_parse(text, &out.name, &why))
-		cli_usage(cli, "'%s': %s", text, why);
-	r = out.name.is_extent ? resolve_place(pf, &out) : resolve_object(pf, &out);
 	if (r) {
 		name_spans_done(&out);
-		if (r == -ENOENT && out.name.is_extent)
+		if (r == -ENOENT && name->is_extent)
 			return cli_fail(cli, "%s: no extent is there ('pinfold residency %s' lists them)", text,
 					cli->store);
 		if (r == -ENOENT)
@@ -206,8 +225,6 @@ int name_resolve(struct cli *cli, struct pinfold *pf, const char *text, struct n
 		return cli_fail_call(cli, pf, r, text);
 	}
 	*ret_spans = out;
-	if (out.name.object.name)
-		ret_spans->name.object.name = ret_spans->name.blob;
 	return CLI_OK;
 }
 

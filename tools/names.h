@@ -3,7 +3,7 @@
  * names.h - how places and objects of a store are written on the command line.
  *
  *	FILE:OFFSET[+LEN]   a place: 0:64M, 1:0x200000, 0:128M+2M
- *	blob:NAME           and a bare NAME: a blob
+ *	blob:NAME           and a bare NAME: a blob, unless it begins with a word and a colon
  *	rowgroup:T/R  graph:P  vector:L  time:S/B  actor:A/B
  */
 #ifndef PF_TOOLS_NAMES_H
@@ -24,6 +24,10 @@ struct name {
 };
 /** 0, or -EINVAL with the reason in @ret_why (static). */
 int name_parse(const char *text, struct name *ret_name, const char **ret_why);
+/** Operand @text, of an object or an extent; ends in cli_usage() if it is neither. Before the store is opened. */
+void name_arg(const struct cli *cli, const char *text, struct name *ret_name);
+/** As name_arg(), but an extent is wrong too. */
+void name_object_arg(const struct cli *cli, const char *text, struct name *ret_name);
 
 /** Parts of a store that a name stands for, in order. */
 struct name_span {
@@ -31,12 +35,12 @@ struct name_span {
 	uint64_t offset, size; /* in the extent */
 };
 struct name_spans {
-	struct name name;
 	struct name_span *spans; /* owned; name_spans_done() */
 	size_t count;
 };
-/** Finds what @text names in @pf; says why not. Returns an exit status. */
-int name_resolve(struct cli *cli, struct pinfold *pf, const char *text, struct name_spans *ret_spans);
+/** Finds what @name, written as @text, names in @pf; says why not. Returns an exit status. */
+int name_resolve(struct cli *cli, struct pinfold *pf, const struct name *name, const char *text,
+		 struct name_spans *ret_spans);
 void name_spans_done(struct name_spans *spans);
 
 /* Each returns @buf, of NAMES_TEXT_MAX bytes. */

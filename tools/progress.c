@@ -56,7 +56,7 @@ static void draw(struct progress *progress, uint64_t now_ns, bool last)
 	fputs(progress->tty ? "\033[K" : "\n", stderr);
 	if (last && progress->tty)
 		fputc('\n', stderr);
-	progress->shown = true;
+	cli_line_open = !last && progress->tty;
 }
 
 void progress_from(struct progress *progress, uint64_t done)

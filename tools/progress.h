@@ -13,7 +13,7 @@ struct progress {
 	enum progress_unit unit;
 	uint64_t total; /* 0: unknown */
 	uint64_t done, from, start_ns, next_ns;
-	bool silent, tty, shown;
+	bool silent, tty;
 };
 void progress_start(struct progress *progress, const struct cli *cli, const char *what, enum progress_unit unit,
 		    uint64_t total);

@@ -112,8 +112,9 @@ static int visit_each(void *ctx, FTSENT *entry)
 	close(fd);
 	if (!r && read_errno) {
 		/* Begin anew: what was read of it must not become part of the next file. */
-		each->writer.size = each->writer.buffered = each->writer.extent_count = 0;
-		skip_file(load, entry->fts_path, read_errno);
+		object_writer_reset(&each->writer);
+		if (!cli_stopped)
+			skip_file(load, entry->fts_path, read_errno);
 		return CLI_OK;
 	}
 	if (!r)
@@ -206,7 +207,8 @@ static int visit_packed(void *ctx, FTSENT *entry)
 	close(fd);
 	if (!r && read_errno) {
 		/* The part that was read stays in the volume as padding. */
-		skip_file(load, entry->fts_path, read_errno);
+		if (!cli_stopped)
+			skip_file(load, entry->fts_path, read_errno);
 		return CLI_OK;
 	}
 	if (!r)

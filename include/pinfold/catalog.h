@@ -32,15 +32,22 @@ struct pinfold_object_id {
 
 struct pinfold_object {
 	uint64_t size; /* bytes of content */
-	uint32_t flags;
+	uint32_t flags;      /* PINFOLD_EXTENT_*, kept with it */
+	/* what the owner means it for, kept with it: nothing is dropped by itself */
 	uint32_t lifetime;   /* enum pinfold_lifetime */
 	uint64_t ttl_ms;     /* 0: none */
-	uint64_t created_unix_ms;
+	uint64_t created_unix_ms; /* set by pinfold_object_create(), by the wall clock */
 	size_t extent_count;
 	struct pinfold_extent *extents; /* owned; pinfold_object_done() */
 };
 /** Frees what a lookup put into @object; not @object itself. */
 PINFOLD_API void pinfold_object_done(struct pinfold_object *object);
+
+/*
+ * Any thread may call any of these, beside any other. Errors that all share: -EINVAL (an id or an object that makes no
+ * sense; pinfold_errmsg() says what), -EUCLEAN (a damaged catalog), -EIO; those that write: -EROFS, -ENOSPC, -ENOMEM.
+ * They wait as the store's sync mode says.
+ */
 
 /**
  * Adds @id with content in @extents (allocated by the caller, filled by bulk
@@ -52,16 +59,20 @@ PINFOLD_API int pinfold_object_create(struct pinfold *pf, const struct pinfold_o
 /** -ENOENT. Free the result with pinfold_object_done(). */
 PINFOLD_API int pinfold_object_lookup(struct pinfold *pf, const struct pinfold_object_id *id,
 				      struct pinfold_object *ret_object);
-/** Removes @id and drops its extents in one transaction. */
+/** Removes @id and drops its extents in one transaction. -ENOENT. Readers inside an epoch keep what they read. */
 PINFOLD_API int pinfold_object_drop(struct pinfold *pf, const struct pinfold_object_id *id);
-/** Calls @fn for each object until it returns non-zero, which is returned. */
+/** Calls @fn for each object, in no order, until it returns non-zero, which is returned. @id and @object are valid
+ * during the call; objects that come or go meanwhile may be seen or not. */
 typedef int (*pinfold_object_fn)(void *ctx, const struct pinfold_object_id *id, const struct pinfold_object *object);
 PINFOLD_API int pinfold_object_foreach(struct pinfold *pf, pinfold_object_fn fn, void *ctx);
 /** Which object @extent belongs to; the name is copied to @name_buf (256 bytes). -ENOENT. */
 PINFOLD_API int pinfold_object_of_extent(struct pinfold *pf, const struct pinfold_extent *extent,
 					 struct pinfold_object_id *ret_id, char *name_buf);
 
-/** Writes @size bytes of memory as blob @name: allocates, loads, flushes, publishes. */
+/**
+ * Writes @size bytes of memory as blob @name: allocates, loads, flushes, publishes. -EEXIST unless @replace; -EFBIG:
+ * larger than an object's extents can be. After a failure nothing of it is left.
+ */
 PINFOLD_API int pinfold_blob_put(struct pinfold *pf, const char *name, const void *data, uint64_t size, bool replace);
 
 /** RFC-2024-001 7.5.2: each returns the object's extents, up to @capacity; *ret_count is the full number. -ENOENT. */
@@ -84,8 +95,11 @@ struct pinfold_connections {
 	struct pinfold_extent back[PINFOLD_CONNECTIONS_MAX];
 	struct pinfold_extent hot[PINFOLD_CONNECTIONS_MAX];
 };
+/** Keeps @connections for @extent in place of those it had. -ESTALE: no such extent; -EINVAL: too many, or a weight
+ * beyond 0..1. */
 PINFOLD_API int pinfold_connections_set(struct pinfold *pf, const struct pinfold_extent *extent,
 					const struct pinfold_connections *connections);
+/** -ENOENT: none are set. Extents among them may have been dropped since: using one is answered with -ESTALE. */
 PINFOLD_API int pinfold_connections_get(struct pinfold *pf, const struct pinfold_extent *extent,
 					struct pinfold_connections *ret_connections);
 

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/** When a commit is acknowledged, and what a crash may take (see txn.h). */
+/** When a commit is acknowledged, and what a crash may take (Documentation/durability.md). */
 enum pinfold_sync {
 	PINFOLD_SYNC_SYNC = 0, /* acknowledged when durable */
 	PINFOLD_SYNC_ASYNC,    /* acknowledged when ordered; durable within flush_interval_ms */
@@ -73,7 +73,7 @@ struct pinfold_pin_config {
 	uint32_t rebalance_interval_min;      /* NUMA placement review [10] */
 	uint32_t numa_miss_percent;           /* rebalance above this share of remote faults [30] */
 	uint32_t tick_ms;                     /* controller period [500] */
-	uint32_t sample_rate_per_s;           /* revocation samples, 0 = default [1000] */
+	uint32_t sample_rate_per_s;           /* revocation samples [1000] */
 	bool adaptive_off;                    /* only explicit pins [false] */
 };
 
@@ -96,7 +96,7 @@ enum pinfold_open_flags {
  * Fixed when the store is created: file_size, extent_size.
  */
 struct pinfold_config {
-	uint32_t size;                /* sizeof(struct pinfold_config), for later versions */
+	uint32_t size;                /* sizeof(struct pinfold_config), or 0; -EINVAL if the library has another */
 	uint32_t flags;               /* PINFOLD_OPEN_* */
 	uint64_t file_size;           /* of each data file; 1 GiB .. 16 TiB, a multiple of 1 GiB [32 GiB] */
 	uint64_t max_mapped_size;     /* address space reserved for data files [1 TiB] */

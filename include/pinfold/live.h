@@ -18,8 +18,13 @@ extern "C" {
 
 struct pinfold_live;
 
-/** -ENOENT: nobody has the store in @dir open for writing; -EACCES; -EPROTO: another version. */
+/**
+ * Begins to watch the store in @dir. What is watched ends with the process that has it open; the last state stays
+ * readable. One thread at a time per handle. -ENOENT: nobody has the store open for writing, or only without telemetry;
+ * -EACCES: another user does; -EPROTO: another version of the library. Words: pinfold_errmsg(NULL).
+ */
 PINFOLD_API int pinfold_live_open(const char *dir, struct pinfold_live **ret_live);
+/** NULL is allowed. */
 PINFOLD_API void pinfold_live_close(struct pinfold_live *live);
 
 /** What a slice is in now. */
@@ -125,10 +130,15 @@ struct pinfold_live_history {
 	uint8_t *state;        /* enum pinfold_slice_state */
 	uint32_t *file_id, *index; /* of each column */
 };
+/** -ENOMEM, -EAGAIN (the process is stopped in the middle of writing; so for the other calls above). */
 PINFOLD_API int pinfold_live_history(struct pinfold_live *live, struct pinfold_live_history *ret_history);
 PINFOLD_API void pinfold_live_history_done(struct pinfold_live_history *history);
 
-/** Asks the engine to act (Unix socket in the store directory; same user or root). @ret_message: its answer. */
+/**
+ * Asks the engine to act (Unix socket in the store directory; same user or root), and waits for its answer, at most a
+ * minute. @ret_message (may be NULL, at most @message_size bytes): its words, also of a failure. -ENOENT: there is none
+ * to ask; -EPERM; -EPROTO: no answer, or another version; else what the call itself answers there. Any thread.
+ */
 PINFOLD_API int pinfold_live_pin(const char *dir, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,
 				 const struct pinfold_pin_opts *opts, char *ret_message, size_t message_size);
 PINFOLD_API int pinfold_live_unpin(const char *dir, const struct pinfold_extent *extent, uint64_t offset, uint64_t size,

@@ -98,10 +98,13 @@ struct pinfold_scan_block {
 	size_t extent_index;
 	uint64_t offset; /* in the extent */
 };
+/** @extents (copied) in the order given. Closed by pinfold_scan_close(). -EINVAL, -ESTALE, -ENOMEM. Any
+ * thread. */
 PINFOLD_API int pinfold_scan_open(struct pinfold *pf, const struct pinfold_extent *extents, size_t count,
 				  struct pinfold_scan **ret_scan);
-/** 1 and a block; 0 at the end; negative errno. One thread at a time. */
+/** 1 and a block; 0 at the end; -EIO, -ESTALE: the extent was dropped meanwhile. One thread at a time. */
 PINFOLD_API int pinfold_scan_next(struct pinfold_scan *scan, struct pinfold_scan_block *ret_block);
+/** NULL is allowed. */
 PINFOLD_API void pinfold_scan_close(struct pinfold_scan *scan);
 
 #ifdef __cplusplus

@@ -35,10 +35,10 @@ PINFOLD_API int pinfold_open(const char *dir, const struct pinfold_config *confi
  */
 PINFOLD_API int pinfold_close(struct pinfold *pf);
 
-/** Words for the calling thread's last failure on @pf. Valid until its next call. */
+/** Words for the calling thread's last failure, whichever handle it was on. Valid until its next call. Any thread. */
 PINFOLD_API const char *pinfold_errmsg(struct pinfold *pf);
 
-/** "1.0.0": version of the library. */
+/** Version of the library, such as "0.1.0". Static. Any thread. */
 PINFOLD_API const char *pinfold_version(void);
 
 /* ---- extents ---- */
@@ -83,7 +83,8 @@ PINFOLD_API int pinfold_bulk_write(struct pinfold *pf, const struct pinfold_exte
  */
 PINFOLD_API int pinfold_bulk_flush(struct pinfold *pf, const struct pinfold_extent *extents, size_t count);
 
-/** Calls @fn for each allocated extent in (file, offset) order until it returns non-zero, which is returned. */
+/** Calls @fn for each allocated extent in (file, offset) order until it returns non-zero, which is returned. Any
+ * thread. */
 typedef int (*pinfold_extent_fn)(void *ctx, const struct pinfold_extent *extent, bool published);
 PINFOLD_API int pinfold_extent_foreach(struct pinfold *pf, pinfold_extent_fn fn, void *ctx);
 
@@ -92,13 +93,17 @@ PINFOLD_API int pinfold_extent_foreach(struct pinfold *pf, pinfold_extent_fn fn,
 /** A transaction: a set of changes that happens as a whole or not at all. One thread at a time. */
 struct pinfold_txn;
 
-/** Starts a transaction. Freed by commit or abort. */
+/** Starts a transaction. Freed by commit or abort. Any thread. -EROFS, -ENOMEM. */
 PINFOLD_API int pinfold_txn_begin(struct pinfold *pf, struct pinfold_txn **ret_txn);
 
-/** Adds "these bytes at this place"; @data is copied. Ranges may overlap: the later one wins. */
+/**
+ * Adds "these bytes at this place": @size bytes of @data (copied) at byte @offset of @extent. Ranges may overlap: the
+ * later one wins. Nothing is seen of it before the commit, not even by this thread. -ERANGE past the extent's end;
+ * -ESTALE; -E2BIG: more than a transaction can hold; -ENOMEM. The transaction can go on after any of them.
+ */
 PINFOLD_API int pinfold_txn_write(struct pinfold_txn *txn, const struct pinfold_extent *extent,
 				  uint64_t offset, const void *data, size_t size);
-/** Makes an allocated extent part of the store. */
+/** Makes an allocated extent part of the store. -ESTALE. */
 PINFOLD_API int pinfold_txn_publish(struct pinfold_txn *txn, const struct pinfold_extent *extent);
 /**
  * Drops a published extent: once committed it cannot be found or referred to. Readers inside
@@ -134,14 +139,14 @@ PINFOLD_API int pinfold_txn_commit_async(struct pinfold_txn *txn, pinfold_ticket
 PINFOLD_API int pinfold_ticket_poll(struct pinfold *pf, pinfold_ticket ticket);
 /** Waits until @ticket is durable; @timeout_ms < 0 waits for ever. -ETIMEDOUT. */
 PINFOLD_API int pinfold_ticket_wait(struct pinfold *pf, pinfold_ticket ticket, int timeout_ms);
-/** An eventfd that becomes readable when durability advances. Owned by @pf. */
+/** An eventfd that becomes readable when durability advances: read it, then poll tickets. Owned by @pf; -errno. */
 PINFOLD_API int pinfold_ticket_fd(struct pinfold *pf);
 
 /* ---- durability ---- */
 
-/** Makes every commit so far durable (whatever the sync mode). */
+/** Makes every commit so far durable (whatever the sync mode). Any thread. -EIO, -EROFS. */
 PINFOLD_API int pinfold_sync(struct pinfold *pf);
-/** Makes the data files durable and recycles the journal. Any thread; others go on. */
+/** Makes the data files durable and recycles the journal. Any thread; others go on. -EIO, -EROFS. */
 PINFOLD_API int pinfold_checkpoint(struct pinfold *pf);
 
 /** One finding of pinfold_verify(). @path is relative to the store; -1 where there is no offset. */
@@ -152,7 +157,11 @@ struct pinfold_problem {
 };
 typedef void (*pinfold_problem_fn)(void *ctx, const struct pinfold_problem *problem);
 typedef void (*pinfold_progress_fn)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
-/** Checks every checksum and structure. 0 if sound, else -EUCLEAN after reporting each problem. */
+/**
+ * Checks every checksum and structure, reading all of it. 0 if sound, else -EUCLEAN after reporting each problem
+ * (@problem and @progress may be NULL; they are called from this thread). Beside readers and writers; writers of a
+ * table wait while it is looked at. Any thread.
+ */
 PINFOLD_API int pinfold_verify(struct pinfold *pf, pinfold_problem_fn problem, pinfold_progress_fn progress, void *ctx);
 
 /** What the store is and does. */
@@ -171,6 +180,7 @@ struct pinfold_store_stats {
 	char protect_refused[160]; /* as io_refused */
 	char poison_reason[120];
 };
+/** Any thread. */
 PINFOLD_API int pinfold_store_stat(struct pinfold *pf, struct pinfold_store_stats *ret_stats);
 
 #ifdef __cplusplus

@@ -189,6 +189,9 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	if ((unsigned)opts->priority >= PINFOLD_PRIORITY_COUNT)
 		return pf_error(-EINVAL, "priority %d is none of 0..%d", (int)opts->priority,
 				PINFOLD_PRIORITY_COUNT - 1);
+	if ((unsigned)opts->lifetime > PINFOLD_LIFETIME_LONG_LIVED)
+		return pf_error(-EINVAL, "lifetime %d is none of 0..%d", (int)opts->lifetime,
+				PINFOLD_LIFETIME_LONG_LIVED);
 	for (size_t i = 0; i < 4; i++)
 		if (opts->reserved[i])
 			return pf_error(-EINVAL, "reserved fields of pinfold_pin_opts must be 0");
@@ -317,6 +320,7 @@ int pinfold_pin_stat(struct pinfold *pf, struct pinfold_pin_stats *ret_stats)
 
 	if (r)
 		return r;
+	REQUIRE(ret_stats);
 	pthread_mutex_lock(&pf->lock);
 	pf_budget_refresh(pf, pf_now_ms());
 	pf_policy_stat(pf->policy, &pf->budget, ret_stats);
@@ -353,6 +357,7 @@ int pinfold_get_hot_extents(struct pinfold *pf, struct pinfold_hot_extent *ret_e
 
 	if (r)
 		return r;
+	REQUIRE(ret_extents || !limit);
 	pthread_mutex_lock(&pf->lock);
 	for (uint64_t i = 0; i < pf->last.slice_count && r == 0; i++) {
 		const struct pf_slice_view *view = &pf->last.slices[i];

@@ -28,6 +28,13 @@ static int check_run(uint32_t index, uint32_t slice_count)
 	return 0;
 }
 
+static int none_pinned(uint32_t file_id, uint32_t index, uint32_t slice_count)
+{
+	if (slice_count == 1)
+		return pf_error(-ENOENT, "slice %u of file %u is not pinned", index, file_id);
+	return pf_error(-ENOENT, "slices %u to %u of file %u: none is pinned", index, index + slice_count - 1, file_id);
+}
+
 static bool is_explicit(const struct pf_slice_state *state)
 {
 	return state && state->pinned && state->explicit_;
@@ -115,8 +122,7 @@ int pf_policy_unpin(struct pf_policy *policy, uint32_t file_id, uint32_t index, 
 		pf_state_unpin(policy, state, time_ms);
 		state->reason = PINFOLD_REASON_NONE;
 	}
-	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index,
-				  file_id);
+	return any ? 0 : none_pinned(file_id, index, slice_count);
 }
 
 int pf_policy_promote(struct pf_policy *policy, uint32_t file_id, uint32_t index, uint32_t slice_count,
@@ -143,8 +149,7 @@ int pf_policy_promote(struct pf_policy *policy, uint32_t file_id, uint32_t index
 		if (!state->explicit_)
 			state->expires_ms = pf_time_add(time_ms, policy->config.class_[priority].max_pin_time_ms);
 	}
-	return any ? 0 : pf_error(-ENOENT, "no slice of %u from %u on in file %u is pinned", slice_count, index,
-				  file_id);
+	return any ? 0 : none_pinned(file_id, index, slice_count);
 }
 
 int pf_policy_gc(struct pf_policy *policy, uint64_t time_ms)

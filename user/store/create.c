@@ -78,6 +78,17 @@ static int make_uuid(uint8_t uuid[16])
 	return 0;
 }
 
+/* Gives back the space of what became no store. Without words: those of the failure are to be read. */
+static void undo_create(struct pf_store *store)
+{
+	if (exists(store, PF_SUPER_FILE)) /* it is one, and only its flush failed */
+		return;
+	pf_journal_unlink(store, store->super.journal_generation);
+	pf_io_unlink(store->dirfd, PF_SUPER_FILE ".new");
+	pf_io_unlink(store->dirfd, "data.000000");
+	pf_io_unlink(store->dirfd, MARKER);
+}
+
 int pf_store_create(struct pf_store *store)
 {
 	struct pf_super_disk *super = &store->super;
@@ -104,7 +115,11 @@ int pf_store_create(struct pf_store *store)
 	if (r == 0)
 		r = pf_journal_create(store, store->config.journal_size ? store->config.journal_size :
 									  PF_JOURNAL_SIZE_DEFAULT);
-	return r == 0 ? write_super(store) : r;
+	if (r == 0)
+		r = write_super(store);
+	if (r < 0)
+		undo_create(store);
+	return r;
 }
 
 int pf_store_resize_journal(struct pf_store *store, uint64_t journal_size)

@@ -16,13 +16,23 @@ struct pf_io_ring {
 
 int pf_io_open(int dirfd, const char *path, int flags, mode_t mode)
 {
-	int fd;
+	int fd, above;
 
 	do
 		fd = openat(dirfd, path, flags | O_CLOEXEC, mode);
 	while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return -errno;
+	/* Of a program that closed its standard streams: what is printed there later must not go into the store. */
+	if (fd <= STDERR_FILENO) {
+		above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		if (above < 0)
+			above = -errno;
+		close(fd);
+		if (above < 0)
+			return above;
+		fd = above;
+	}
 	if ((flags & O_CREAT) && (flags & O_EXCL) && fchmod(fd, mode) != 0) {
 		int r = -errno;
 

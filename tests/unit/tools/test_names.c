@@ -67,7 +67,8 @@ TEST(objects_have_kinds_and_a_bare_name_is_a_blob)
 		  UINT64_MAX },
 		{ "blob:a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0 },
 		{ "a/b", "blob:a/b", PINFOLD_OBJECT_BLOB, 0, 0 },
-		{ "x:y", "blob:x:y", PINFOLD_OBJECT_BLOB, 0, 0 },
+		{ "a/b:c", "blob:a/b:c", PINFOLD_OBJECT_BLOB, 0, 0 },
+		{ "blob:x:y", "blob:x:y", PINFOLD_OBJECT_BLOB, 0, 0 },
 		{ "blob:0:64M", "blob:0:64M", PINFOLD_OBJECT_BLOB, 0, 0 },
 	};
 	char text[NAMES_TEXT_MAX];
@@ -87,7 +88,8 @@ TEST(objects_have_kinds_and_a_bare_name_is_a_blob)
 TEST(broken_objects_are_refused)
 {
 	static const char *const bad[] = { "",           "blob:",      "graph:",  "graph:x",     "graph:1/2",
-					   "rowgroup:1", "rowgroup:/", "time:1/", "actor:1/2/3", "vector:-1" };
+					   "rowgroup:1", "rowgroup:/", "time:1/", "actor:1/2/3", "vector:-1",
+					   "row-group:3/17", "x:y", ":y" };
 	char longest[300];
 	struct name name;
 	const char *why;

@@ -460,5 +460,7 @@ void pf_verify_problem(struct pf_verify *verify, const struct pinfold_extent *ex
 void pf_verify_progress(struct pf_verify *verify, uint64_t bytes);
 int pf_verify_table(struct pf_verify *verify, struct pf_table *table);
 int pf_verify_checksums(struct pf_verify *verify);
+/** Reports heap extents of tables that the directory does not have. */
+int pf_verify_orphans(struct pf_verify *verify);
 
 #endif

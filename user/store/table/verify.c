@@ -311,6 +311,8 @@ int pf_table_verify(struct pf_store *store, pinfold_problem_fn problem, pinfold_
 	for (uint32_t slot = 1; r == 0 && slot <= PF_SLOT_COUNT; slot++)
 		r = slot_check(&verify, slot);
 	if (r == 0)
+		r = pf_verify_orphans(&verify);
+	if (r == 0)
 		r = pf_verify_checksums(&verify);
 	if (r == -EUCLEAN || r == -EIO) {
 		pf_verify_problem(&verify, NULL, 0, "%s", pf_error_text());
