@@ -211,12 +211,13 @@ static void report(struct table_bench *bench, struct table_store *store, const s
 			device = probe->spans[i].to - probe->spans[i].from;
 	figure->none = true;
 	table_figure_add(figure, (double)unexplained, 0);
-	snprintf(figure->note, sizeof(figure->note),
-		 "%zu above 5 ms in all; %llu of the unexplained waited for a processor, %llu for a hypervisor; longest "
-		 "unexplained %.1f ms; longest put %.1f ms, p99.99 %.3f ms; longest block write %.1f ms",
-		 growth->stall_count, (unsigned long long)runnable, (unsigned long long)stolen, (double)longest / 1e6,
-		 (double)growth->hist.max_ns / 1e6, (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6,
-		 (double)device / 1e6);
+	snprintf(
+		figure->note, sizeof(figure->note),
+		"%zu above 5 ms in all; %llu of the unexplained waited for a processor, %llu for a hypervisor; longest "
+		"unexplained %.1f ms; longest put %.1f ms, p99.99 %.3f ms; longest block write %.1f ms",
+		growth->stall_count, (unsigned long long)runnable, (unsigned long long)stolen, (double)longest / 1e6,
+		(double)growth->hist.max_ns / 1e6, (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6,
+		(double)device / 1e6);
 	table_figure_add(alone(bench, "1/s", 0, "growth: puts per second"),
 			 (double)bench->grow_to / growth->seconds, 0);
 	if (pinfold_table_stat(store->table, &stats) < 0)

@@ -98,7 +98,7 @@ static int batch_put(uint32_t from)
 
 static int import_run(uint32_t flags, uint32_t count)
 {
-	uint8_t value[VALUE_MAX];
+	uint8_t value[VALUE_MAX] = {0};
 	struct pinfold_import_mark mark;
 	struct pf_import *import;
 	int r = pf_import_begin(proof.table, "input", PINFOLD_IMPORT_BULK | flags, &import, &mark);
