@@ -191,6 +191,8 @@ static int take_or_grow(struct pf_store *store, uint32_t order, struct pf_space 
 						"for epochs to be left, of which this thread is in one: leave it first",
 						store->dir, (unsigned long long)(PF_GRANULE_SIZE << order));
 		}
+		if (take(store, order, ret_space) == 0) /* a checkpoint may have released it since it was looked for */
+			return 0;
 		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up",
 				store->dir, (unsigned long long)(PF_GRANULE_SIZE << order),
 				(unsigned long long)store->arena_size);
