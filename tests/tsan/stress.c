@@ -8,10 +8,14 @@
  *  4. A zero-copy reader inside an epoch never sees the next content of a recycled extent,
  *     and a reference that outlived its extent is answered with -ESTALE, never with other data.
  *
+ * The laws hold for readers that lose their processor at any point, too. So at the end readers are held up, beside a writer
+ * that takes turns with the applier: what they copy from is used again soon, and the window not stored into for long.
+ *
  *	stress [--seconds N] [--seed S]
  *
  * Built twice: as it is, and with ThreadSanitizer (tests/tsan/README.md).
  */
+#include "base/clock.h"
 #include "base/error.h"
 #include "crash/rnd.h"
 #include "crash/scratch.h"
@@ -21,6 +25,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +38,10 @@
 #define WRITERS 2
 #define READERS 2
 #define GENERATIONS 4096
+/* Of the second part: readers, and what is committed behind the window, in the same group. */
+#define HELD 3
+#define REST (64u << 10)
+#define RESTS 14
 
 /* A published extent and what fills it. Readers learn of it only through this. */
 struct generation {
@@ -42,13 +51,13 @@ struct generation {
 
 struct stress {
 	struct pf_store *store;
-	struct pinfold_extent window, large;
+	struct pinfold_extent window, large, rest;
 	uint64_t seed;
 	_Atomic bool stop;
 	_Atomic uint64_t committed[WRITERS]; /* newest stamp each writer has submitted */
 	struct generation generation[GENERATIONS];
 	_Atomic unsigned current; /* index of the newest generation */
-	_Atomic unsigned failed;
+	_Atomic unsigned failed, held;
 	char text[512];
 	_Atomic uint64_t window_reads, page_reads, inplace_reads, own_reads, epoch_reads, stale_reads, txns, recycled;
 };
@@ -366,6 +375,10 @@ static int prepare(struct stress *stress, const char *dir)
 	if (r == 0)
 		r = pf_extent_alloc(stress->store, PINFOLD_EXTENT_MIN, 0, &stress->large);
 	if (r == 0)
+		r = pf_extent_alloc(stress->store, PINFOLD_EXTENT_MIN, 0, &stress->rest);
+	if (r == 0)
+		r = pf_txn_publish(txn, &stress->rest);
+	if (r == 0)
 		r = pf_txn_publish(txn, &stress->window);
 	if (r == 0)
 		r = pf_txn_publish(txn, &stress->large);
@@ -393,6 +406,86 @@ static void run(struct stress *stress, unsigned seconds)
 	atomic_store(&stress->stop, true);
 	for (unsigned i = 0; i < 8; i++)
 		pthread_join(threads[i], NULL);
+}
+
+/* ---- readers that are held up ---- */
+
+static struct stress *interrupted;
+
+/* For up to 1.5 ms: as long as a group waits to be written, and not so long that all is stored over again. */
+static void hold_up(int signal)
+{
+	const int before = errno;
+	unsigned turn = atomic_fetch_add(&interrupted->held, 1);
+
+	(void)signal;
+	nanosleep(&(struct timespec){ 0, 1000 + turn % 16 * 100000 }, NULL);
+	errno = before;
+}
+
+static int write_rest(struct stress *stress, pinfold_ticket *ret_ticket)
+{
+	static unsigned char bytes[REST];
+	struct pf_txn *txn;
+	int r = pf_txn_begin(stress->store, &txn);
+
+	if (r < 0)
+		return r;
+	r = pf_txn_write(txn, &stress->rest, 0, bytes, sizeof(bytes));
+	if (r < 0) {
+		pf_txn_abort(txn);
+		return r;
+	}
+	return pf_txn_submit(txn, ret_ticket);
+}
+
+/* While the rest is stored the window is complete in its place and still counts as pending. */
+static void *turns_main(void *arg)
+{
+	struct thread_arg *self = arg;
+	struct stress *stress = self->stress;
+	uint64_t n = atomic_load(&stress->committed[0]);
+
+	while (running(stress)) {
+		pinfold_ticket ticket = 0;
+		int r = write_window(stress, ++n, &ticket);
+
+		for (unsigned i = 0; i < RESTS && r == 0; i++)
+			r = write_rest(stress, &ticket);
+		if (r == 0)
+			atomic_store(&stress->committed[0], n);
+		if (r == 0)
+			r = pf_store_sync(stress->store); /* nothing is left: the next begins where this one did */
+		if (r < 0)
+			fail(stress, "commit", (uint64_t)-r, 0);
+		atomic_fetch_add(&stress->txns, 1);
+	}
+	return NULL;
+}
+
+static void run_held(struct stress *stress, unsigned seconds)
+{
+	const struct sigaction action = { .sa_handler = hold_up, .sa_flags = SA_RESTART };
+	const uint64_t until = pf_clock_ns() + seconds * PF_NS_PER_S;
+	struct rnd rnd = rnd_of(stress->seed, 0, 9, 0);
+	struct thread_arg arg = { stress, 0 };
+	pthread_t writer, readers[HELD];
+
+	interrupted = stress;
+	sigaction(SIGUSR1, &action, NULL);
+	atomic_store(&stress->stop, false);
+	pthread_create(&writer, NULL, turns_main, &arg);
+	for (unsigned i = 0; i < HELD; i++)
+		pthread_create(&readers[i], NULL, window_reader_main, &arg);
+	while (running(stress) && pf_clock_ns() < until) {
+		for (unsigned i = 0; i < HELD; i++)
+			pthread_kill(readers[i], SIGUSR1);
+		nanosleep(&(struct timespec){ 0, 1000 + (long)rnd_below(&rnd, 500000) }, NULL);
+	}
+	atomic_store(&stress->stop, true);
+	pthread_join(writer, NULL);
+	for (unsigned i = 0; i < HELD; i++)
+		pthread_join(readers[i], NULL);
 }
 
 int main(int argc, char **argv)
@@ -431,6 +524,10 @@ int main(int argc, char **argv)
 			 (unsigned long long)stress->stale_reads);
 		tap_result(stress->window_reads && stress->inplace_reads && stress->epoch_reads && stress->stale_reads,
 			   "every kind of reader read");
+		if (!stress->failed)
+			run_held(stress, (seconds + 1) / 2);
+		tap_result(!stress->failed && stress->held, "readers that are held up, %u times: %s", stress->held,
+			   stress->failed ? stress->text : "no law broken");
 		tap_result(stress->recycled, "%llu extents were recycled", (unsigned long long)stress->recycled);
 		r = pf_store_close(stress->store);
 		tap_result(r == 0, "close: %s", r < 0 ? pf_error_text() : "done");

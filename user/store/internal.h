@@ -367,13 +367,14 @@ static inline struct pf_page_state *pf_page_of(const struct pf_store *store, uin
 void pf_overlay_insert(struct pf_store *store, uint32_t index, uint64_t lsn, const struct pf_part *part, uint64_t data);
 /**
  * Copies the @size bytes of @page that begin at @first of the arena to @out, if its newest node up to @lsn has them
- * all: then the mapping need not be read. Within a sequence of the page.
+ * all: then the mapping need not be read. Within a sequence of the page. Lowers *@oldest to the LSN of the node: what
+ * was copied is worth nothing if applied_lsn has reached that by then.
  */
 bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
-		       size_t size);
-/** Lays what @page has pending up to @lsn over those bytes, which were read from the mapping. */
+		       size_t size, uint64_t *oldest);
+/** Lays what @page has pending up to @lsn over those bytes, which were read from the mapping. *@oldest as above. */
 void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
-		    size_t size);
+		    size_t size, uint64_t *oldest);
 
 /* ---- apply.c ---- */
 /** Stores what @group changes into the mapping. 0, or -EIO after poisoning the store. The one applier only. */

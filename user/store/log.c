@@ -11,8 +11,8 @@
  * own.
  *
  *  1. Groups are opened, sealed, written and applied in order; at most one is open, and it is the last.
- *  2. Memory of a group is used again only after it was applied, that is, after the sequences of its pages moved:
- *     a reader that has meanwhile copied other bytes finds out. The memory itself stays mapped until the store is
+ *  2. Memory of a group is used again only after it was applied, that is, after applied_lsn has passed it: a reader that
+ *     has meanwhile copied other bytes finds out (read.c). The memory itself stays mapped until the store is
  * closed, as does a block behind each area: whatever page-sized part a confused reader copies is there.
  *  3. Bytes behind pos that a group may still take were found free in the journal before each append.
  */
@@ -322,7 +322,7 @@ void pf_log_applied(struct pf_store *store)
 	log->node_tail = group->node_end;
 	if (!group->large)
 		return;
-	/* gives the memory back; whoever still reads there sees zeros, and that the pages' sequences moved */
+	/* gives the memory back; whoever still reads there sees zeros, and that applied_lsn has passed it */
 	madvise(log->data + log->groups_size, log->large_ready, MADV_DONTNEED);
 	madvise(log->nodes + PF_RING_NODES, log->large_nodes_ready * sizeof(*log->nodes), MADV_DONTNEED);
 	log->large_busy = false;

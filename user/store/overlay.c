@@ -15,7 +15,9 @@
  *  3. The newest group of all pages is known before a transaction of it is visible, let alone applied: while it is
  *     applied, and stays the newest, the mapping does not change and is all that is committed.
  *  4. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
- *     (log.c), and learns from the sequence of its page that it is worth nothing.
+ *     (log.c). It learns that it is worth nothing from applied_lsn, which has passed the node by then. From the sequence
+ *     of the page it need not: that last moved when the node's transaction was stored, and the node counts as pending
+ *     until the whole group is.
  */
 #include "base/words.h"
 #include "store/internal.h"
@@ -138,7 +140,7 @@ static bool way_meets(const struct way *way, const struct want *want, uint64_t l
 }
 
 bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
-		       size_t size)
+		       size_t size, uint64_t *oldest)
 {
 	struct want want = want_of(store, page, first, out, size);
 	struct way way;
@@ -151,6 +153,8 @@ bool pf_overlay_newest(const struct pf_store *store, uint64_t page, uint64_t lsn
 			continue;
 		if (from != want.from || to != want.to)
 			return false;
+		if (way.lsn < *oldest)
+			*oldest = way.lsn;
 		pf_words_load(want.out, store->log.data + way.data + (from - way.at), to - from);
 		return true;
 	}
@@ -174,7 +178,7 @@ static void lay_missing(const struct want *want, uint64_t *covered, const uint8_
 }
 
 void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, uint64_t first, uint8_t *out,
-		    size_t size)
+		    size_t size, uint64_t *oldest)
 {
 	struct want want = want_of(store, page, first, out, size);
 	uint64_t covered[PF_BLOCK_SIZE / 64] = { 0 }, from, to;
@@ -182,9 +186,13 @@ void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, u
 
 	if (!way_begin(store, page, &way))
 		return;
-	while (way_step(store, &way))
-		if (way_meets(&way, &want, lsn, &from, &to))
-			lay_missing(&want, covered, store->log.data + way.data + (from - way.at), from, to);
+	while (way_step(store, &way)) {
+		if (!way_meets(&way, &want, lsn, &from, &to))
+			continue;
+		lay_missing(&want, covered, store->log.data + way.data + (from - way.at), from, to);
+		if (way.lsn < *oldest)
+			*oldest = way.lsn;
+	}
 }
 
 /* ---- sequences ---- */

@@ -4,7 +4,8 @@
  *
  * DESIGN: (1) take the pages' sequences, even; (2) take S, the last LSN that is visible;
  * (3) copy each page from the mapping; (4) lay its pending nodes up to S on top; (5) start over if a
- * sequence moved. A page whose newest node has all that is asked for need not be copied first.
+ * sequence moved, or if one of those nodes is applied by now: its bytes may have been used again meanwhile. A page
+ * whose newest node has all that is asked for need not be copied first.
  *
  * Why this is the state as of S: unmoved sequences mean that no apply touched the pages
  * meanwhile, so the mapping holds exactly what was applied before (1), all of it
@@ -26,7 +27,7 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 {
 	const uint64_t page0 = first >> PF_PAGE_SHIFT, pages = ((first + size - 1) >> PF_PAGE_SHIFT) - page0 + 1;
 	uint32_t seqs[CHUNK_PAGES];
-	uint64_t lsn;
+	uint64_t lsn, oldest = UINT64_MAX;
 
 	for (uint64_t i = 0; i < pages; i++)
 		seqs[i] = pf_seq_begin(store, store->base + ((page0 + i) << PF_PAGE_SHIFT));
@@ -39,15 +40,17 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 			step = first + size - at;
 		if (!pf_page_pending(store, store->base + at)) {
 			memcpy(to, store->base + at, step);
-		} else if (!pf_overlay_newest(store, page0 + i, lsn, at, to, step)) {
+		} else if (!pf_overlay_newest(store, page0 + i, lsn, at, to, step, &oldest)) {
 			memcpy(to, store->base + at, step);
-			pf_overlay_lay(store, page0 + i, lsn, at, to, step);
+			pf_overlay_lay(store, page0 + i, lsn, at, to, step, &oldest);
 		}
 	}
 	for (uint64_t i = 0; i < pages; i++)
 		if (pf_seq_retry(store, store->base + ((page0 + i) << PF_PAGE_SHIFT), seqs[i]))
 			return false;
-	return true;
+	/* what a node led to is used again once the node is applied */
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&store->applied_lsn, memory_order_relaxed) < oldest;
 }
 
 /* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
