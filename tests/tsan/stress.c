@@ -8,8 +8,9 @@
  *  4. A zero-copy reader inside an epoch never sees the next content of a recycled extent,
  *     and a reference that outlived its extent is answered with -ESTALE, never with other data.
  *
- * The laws hold for readers that lose their processor at any point, too. So at the end readers are held up, beside a writer
- * that takes turns with the applier: what they copy from is used again soon, and the window not stored into for long.
+ * The laws hold for readers that lose their processor at any point, too. So at the end readers are held up, beside a
+ *writer that takes turns with the applier: what they copy from is used again soon, and the window not stored into for
+ *long.
  *
  *	stress [--seconds N] [--seed S]
  *

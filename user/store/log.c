@@ -11,9 +11,9 @@
  * own.
  *
  *  1. Groups are opened, sealed, written and applied in order; at most one is open, and it is the last.
- *  2. Memory of a group is used again only after it was applied, that is, after applied_lsn has passed it: a reader that
- *     has meanwhile copied other bytes finds out (read.c). The memory itself stays mapped until the store is
- * closed, as does a block behind each area: whatever page-sized part a confused reader copies is there.
+ *  2. Memory of a group is used again only after it was applied, that is, after applied_lsn has passed it: a reader
+ * that has meanwhile copied other bytes finds out (read.c). The memory itself stays mapped until the store is closed,
+ * as does a block behind each area: whatever page-sized part a confused reader copies is there.
  *  3. Bytes behind pos that a group may still take were found free in the journal before each append.
  */
 #include "base/error.h"

@@ -15,9 +15,9 @@
  *  3. The newest group of all pages is known before a transaction of it is visible, let alone applied: while it is
  *     applied, and stays the newest, the mapping does not change and is all that is committed.
  *  4. A reader that follows a node which is used again meanwhile copies some page-sized part of the log, which is there
- *     (log.c). It learns that it is worth nothing from applied_lsn, which has passed the node by then. From the sequence
- *     of the page it need not: that last moved when the node's transaction was stored, and the node counts as pending
- *     until the whole group is.
+ *     (log.c). It learns that it is worth nothing from applied_lsn, which has passed the node by then. From the
+ * sequence of the page it need not: that last moved when the node's transaction was stored, and the node counts as
+ * pending until the whole group is.
  */
 #include "base/words.h"
 #include "store/internal.h"
