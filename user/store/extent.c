@@ -144,8 +144,10 @@ static int take(struct pf_store *store, uint32_t order, struct pf_space *ret_spa
 	bool taken = false;
 
 	pthread_mutex_lock(&store->alloc_lock);
-	for (uint32_t id = 0; !taken && id < count; id++) /* not UNPUBLISHED yet: it has to be zero first */
-		taken = pf_space_take(store, store->files[id], order, ret_space);
+	do
+		for (uint32_t id = 0; !taken && id < count; id++) /* not UNPUBLISHED yet: it has to be zero first */
+			taken = pf_space_take(store, store->files[id], order, ret_space);
+	while (!taken && pf_space_wait(store));
 	pthread_mutex_unlock(&store->alloc_lock);
 	return taken ? 0 : -ENOSPC;
 }

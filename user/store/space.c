@@ -10,7 +10,8 @@
  *  1. A ready granule is free, has blocks, and is zero: nobody has had it since. Taking it takes the mark away.
  *  2. What was taken ahead is given back when the store is closed. After a crash it stays with the file, as the blocks
  *     of freed extents do.
- *  3. A full disk does not refuse an extent for the sake of those behind it; what it refuses leaves no blocks behind.
+ *  3. What an allocation holds for later ones is nobody's: who finds no room waits until it is free again.
+ *  4. A full disk does not refuse an extent for the sake of those behind it; what it refuses leaves no blocks behind.
  */
 #include "store/space.h"
 
@@ -54,6 +55,15 @@ bool pf_space_take(struct pf_store *store, struct pf_file *file, uint32_t order,
 		ready_take(file, granule + (1u << ret_space->wide), ret_space->wide);
 		ret_space->wide++;
 	}
+	store->ahead_count += ret_space->wide > order;
+	return true;
+}
+
+bool pf_space_wait(struct pf_store *store)
+{
+	if (store->ahead_count == 0)
+		return false;
+	pthread_cond_wait(&store->ahead_less, &store->alloc_lock);
 	return true;
 }
 
@@ -98,8 +108,12 @@ static int zero(const struct pf_file *file, uint32_t granule, uint32_t order)
 }
 
 /* Gives back what was taken for later ones; @zeroed: it is ready. alloc_lock held. */
-static void narrow(struct pf_space *space, bool zeroed)
+static void narrow(struct pf_store *store, struct pf_space *space, bool zeroed)
 {
+	if (space->wide > space->order) {
+		store->ahead_count--;
+		pthread_cond_broadcast(&store->ahead_less);
+	}
 	for (; space->wide > space->order; space->wide--) {
 		uint32_t count = 1u << (space->wide - 1), upper = space->granule + count;
 
@@ -121,7 +135,7 @@ int pf_space_zero(struct pf_store *store, struct pf_space *space)
 	r = zero(file, space->granule, space->wide);
 	if ((r == -ENOSPC || r == -EDQUOT) && space->wide > space->order) {
 		pthread_mutex_lock(&store->alloc_lock);
-		narrow(space, false);
+		narrow(store, space, false);
 		pthread_mutex_unlock(&store->alloc_lock);
 		r = zero(file, space->granule, space->order);
 	}
@@ -130,7 +144,7 @@ int pf_space_zero(struct pf_store *store, struct pf_space *space)
 	pthread_mutex_lock(&store->alloc_lock);
 	for (uint32_t i = 0; r == 0 && i < 1u << space->wide; i++)
 		atomic_store_explicit(&file->zeroed_at[space->granule + i], empty ? 0 : number, memory_order_relaxed);
-	narrow(space, r == 0);
+	narrow(store, space, r == 0);
 	if (r < 0)
 		pf_buddy_free(&file->buddy, space->granule, space->order);
 	pthread_mutex_unlock(&store->alloc_lock);

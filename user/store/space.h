@@ -20,6 +20,8 @@ struct pf_space {
 
 /** Takes free granules of @file for an extent of @order. alloc_lock held. False: it has none. */
 bool pf_space_take(struct pf_store *store, struct pf_file *file, uint32_t order, struct pf_space *ret_space);
+/** Waits until less is held for later extents than now; false: nothing is. alloc_lock held, and let go meanwhile. */
+bool pf_space_wait(struct pf_store *store);
 /** Gives @space blocks, zeroed, and frees what is beyond its order. On failure all of it is free again. No lock. */
 int pf_space_zero(struct pf_store *store, struct pf_space *space);
 /** Gives the blocks that were taken ahead back to the filesystem. Nobody allocates any more. */

@@ -34,6 +34,7 @@ static int init_locks(struct pf_store *store)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->flusher_wake, &attr);
 	pthread_cond_init(&store->checkpointer_wake, &attr);
+	pthread_cond_init(&store->ahead_less, &attr);
 	pthread_condattr_destroy(&attr);
 	return 0;
 }
@@ -93,6 +94,7 @@ static void store_free(struct pf_store *store)
 		close(store->lock_fd);
 	pthread_cond_destroy(&store->flusher_wake);
 	pthread_cond_destroy(&store->checkpointer_wake);
+	pthread_cond_destroy(&store->ahead_less);
 	free(store->dir);
 	free(store);
 }

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The life of an extent: alloc, publish, drop, quarantine, reuse. */
 #include "scratch.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "kselftest_harness.h"
+
+#define FILLERS 4
 
 FIXTURE(extent) { struct pf_store *store; };
 FIXTURE_SETUP(extent)
@@ -217,6 +223,45 @@ TEST_F(extent, grows_into_further_files_until_the_limit)
 	EXPECT_EQ(4, pf_store_file_count(self->store));
 	ASSERT_EQ(0, pf_read_at(self->store, &last, 8, &got, sizeof(got)));
 	EXPECT_EQ(value, got);
+}
+
+struct filler {
+	pthread_t thread;
+	struct pf_store *store;
+	_Atomic unsigned *total;
+	unsigned seen; /* extents of all when this one was told that there is no more room */
+	int error;
+};
+
+static void *fill_main(void *arg)
+{
+	struct filler *filler = arg;
+	struct pinfold_extent extent;
+
+	while ((filler->error = pf_extent_alloc(filler->store, 2 * MIB, 0, &extent)) == 0)
+		atomic_fetch_add(filler->total, 1);
+	filler->seen = atomic_load(filler->total);
+	return NULL;
+}
+
+TEST_F(extent, what_is_taken_ahead_is_nobodys_when_others_look_for_room)
+{
+	struct filler fillers[FILLERS];
+	struct pinfold_extent extent;
+	_Atomic unsigned total = 0;
+
+	for (unsigned i = 0; i < FILLERS; i++) {
+		fillers[i] = (struct filler){ .store = self->store, .total = &total };
+		ASSERT_EQ(0, pthread_create(&fillers[i].thread, NULL, fill_main, &fillers[i]));
+	}
+	for (unsigned i = 0; i < FILLERS; i++)
+		pthread_join(fillers[i].thread, NULL);
+	EXPECT_EQ(-ENOSPC, pf_extent_alloc(self->store, 2 * MIB, 0, &extent));
+	for (unsigned i = 0; i < FILLERS; i++) {
+		EXPECT_EQ(-ENOSPC, fillers[i].error) TH_LOG("%s", pf_error_text());
+		/* each of the others may have been about to count one */
+		EXPECT_LE(total, fillers[i].seen + FILLERS - 1);
+	}
 }
 
 TEST_F(extent, freed_unpublished_is_stale)
