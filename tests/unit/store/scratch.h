@@ -70,21 +70,27 @@ static inline int scratch_open(enum pinfold_sync sync, uint32_t flags, struct pf
 	return scratch_open_config(&config, ret_store);
 }
 
-/* An allocated and published extent. */
-static inline int scratch_extent(struct pf_store *store, uint64_t size, struct pinfold_extent *ret_extent)
+static inline int scratch_publish(struct pf_store *store, const struct pinfold_extent *extent)
 {
 	struct pf_txn *txn;
-	int r = pf_extent_alloc(store, size, 0, ret_extent);
+	int r = pf_txn_begin(store, &txn);
 
-	r = r < 0 ? r : pf_txn_begin(store, &txn);
 	if (r < 0)
 		return r;
-	r = pf_txn_publish(txn, ret_extent);
+	r = pf_txn_publish(txn, extent);
 	if (r < 0) {
 		pf_txn_abort(txn);
 		return r;
 	}
 	return pf_txn_commit(txn);
+}
+
+/* An allocated and published extent. */
+static inline int scratch_extent(struct pf_store *store, uint64_t size, struct pinfold_extent *ret_extent)
+{
+	int r = pf_extent_alloc(store, size, 0, ret_extent);
+
+	return r < 0 ? r : scratch_publish(store, ret_extent);
 }
 
 static inline int scratch_drop(struct pf_store *store, const struct pinfold_extent *extent)

@@ -49,21 +49,6 @@ static uint64_t next_random(uint64_t *state)
 	return *state >> 33;
 }
 
-static int publish(struct pf_store *store, const struct pinfold_extent *extent)
-{
-	struct pf_txn *txn;
-	int r = pf_txn_begin(store, &txn);
-
-	if (r < 0)
-		return r;
-	r = pf_txn_publish(txn, extent);
-	if (r < 0) {
-		pf_txn_abort(txn);
-		return r;
-	}
-	return pf_txn_commit(txn);
-}
-
 static int put(struct pf_store *store, const struct pinfold_extent *extent, uint8_t *expect, uint64_t offset,
 	       const uint8_t *data, size_t size)
 {
@@ -118,7 +103,7 @@ TEST_F(bulk, any_place_and_size_with_readers_and_flushes_between)
 	ASSERT_EQ(0, pf_bulk_flush(self->store, &self->extent, 1));
 	EXPECT_EQ(0, memcmp(scratch_addr(self->store, &self->extent), self->expect, SIZE));
 	EXPECT_NE(SIZE_MAX, known_sums(self->store, &self->extent, self->expect));
-	ASSERT_EQ(0, publish(self->store, &self->extent));
+	ASSERT_EQ(0, scratch_publish(self->store, &self->extent));
 	ASSERT_EQ(0, pf_store_close(self->store));
 	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
 	ASSERT_EQ(0, pf_read_at(self->store, &self->extent, 0, self->back, SIZE));
@@ -149,7 +134,7 @@ TEST_F(bulk, the_later_of_two_that_overlap_wins)
 TEST_F(bulk, what_was_not_flushed_is_there_when_it_is_published)
 {
 	PUT(11, self->data, 3 * MIB);
-	ASSERT_EQ(0, publish(self->store, &self->extent));
+	ASSERT_EQ(0, scratch_publish(self->store, &self->extent));
 	EXPECT_EQ(0, memcmp(scratch_addr(self->store, &self->extent), self->expect, SIZE));
 	EXPECT_EQ(-EPERM, pf_bulk_write(self->store, &self->extent, 0, self->data, 1));
 }

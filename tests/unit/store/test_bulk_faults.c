@@ -115,28 +115,13 @@ FIXTURE_TEARDOWN(bulk_faults)
 	free(self->back);
 }
 
-static int publish(struct pf_store *store, const struct pinfold_extent *extent)
-{
-	struct pf_txn *txn;
-	int r = pf_txn_begin(store, &txn);
-
-	if (r < 0)
-		return r;
-	r = pf_txn_publish(txn, extent);
-	if (r < 0) {
-		pf_txn_abort(txn);
-		return r;
-	}
-	return pf_txn_commit(txn);
-}
-
 static int load(struct pf_store *store, const struct pinfold_extent *extent, const uint8_t *data)
 {
 	int r = pf_bulk_write(store, extent, 0, data, SIZE);
 
 	if (r == 0)
 		r = pf_bulk_flush(store, extent, 1);
-	return r < 0 ? r : publish(store, extent);
+	return r < 0 ? r : scratch_publish(store, extent);
 }
 
 /* ---- refusals ---- */
@@ -179,7 +164,7 @@ TEST_F(bulk_faults, a_write_that_failed_is_the_answer_to_all_that_follows)
 	atomic_store(&io.fail_writes, 0);
 	EXPECT_EQ(-EIO, pf_bulk_write(self->store, &self->extent, 0, self->data, SIZE)); /* the device is well again */
 	EXPECT_EQ(-EIO, pf_bulk_flush(self->store, &self->extent, 1));
-	EXPECT_EQ(-EIO, publish(self->store, &self->extent));
+	EXPECT_EQ(-EIO, scratch_publish(self->store, &self->extent));
 	EXPECT_EQ(-EIO, pf_read_at(self->store, &self->extent, 0, self->back, SIZE));
 	EXPECT_FALSE(scratch_stat(self->store).poisoned);
 	EXPECT_EQ(2 * MIB, scratch_stat(self->store).published_bytes); /* the root */
@@ -211,7 +196,7 @@ TEST_F(bulk_faults, a_flush_that_failed_is_not_repeated)
 	EXPECT_EQ(-EIO, pf_bulk_flush(self->store, &self->extent, 1));
 	io.fail_flush = false;
 	EXPECT_EQ(-EROFS, pf_bulk_flush(self->store, &self->extent, 1));
-	EXPECT_EQ(-EROFS, publish(self->store, &self->extent));
+	EXPECT_EQ(-EROFS, scratch_publish(self->store, &self->extent));
 	EXPECT_TRUE(scratch_stat(self->store).poisoned);
 	EXPECT_GT(0, pf_store_close(self->store));
 	self->store = NULL;
@@ -270,7 +255,7 @@ TEST_F(bulk_faults, space_is_taken_ahead_zero_and_given_back)
 		ASSERT_EQ(0, memcmp(at, self->data, MIB));
 		for (uint64_t k = MIB; k < 2 * MIB; k += 512)
 			ASSERT_EQ(0, at[k]);
-		ASSERT_EQ(0, i % 2 ? publish(self->store, &extents[i]) : pf_extent_free(self->store, &extents[i]));
+		ASSERT_EQ(0, i % 2 ? scratch_publish(self->store, &extents[i]) : pf_extent_free(self->store, &extents[i]));
 	}
 	held = blocks_of_data();
 	ASSERT_EQ(0, pf_store_close(self->store));
@@ -327,7 +312,7 @@ static int load_and_die(void *ctx)
 		if (pf_bulk_write(store, death->place, at, death->data + at, at + 300000 > SIZE ? SIZE - at : 300000) !=
 		    0)
 			return 2;
-	if (pf_bulk_flush(store, death->place, 1) != 0 || publish(store, death->place) != 0)
+	if (pf_bulk_flush(store, death->place, 1) != 0 || scratch_publish(store, death->place) != 0)
 		return 3;
 	return 0;
 }
