@@ -24,13 +24,6 @@
 #define PAGE 4096ul
 #define SLICE (1ul << PINFOLD_SLICE_SHIFT_MIN)
 
-/* A test's time limit is the clock's, which jumps where the host stands still; the machine's limit does not count that.
- */
-#ifdef TEST_TIMEOUT_DEFAULT
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 900
-#endif
-
 /* A registered file. */
 struct region {
 	int device, file, fd, slots_fd;

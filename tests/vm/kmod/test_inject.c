@@ -33,6 +33,8 @@
 /* So many bytes of small objects can still be had. */
 #define SPACE_MAX 16384
 #define SPACE_STEP 256
+/* Seconds, of an emulated processor that shares its own with others. */
+#define LIMIT 240
 
 struct state {
 	int device, file, fail, random;
@@ -432,7 +434,7 @@ FIXTURE_TEARDOWN(inject)
 
 /* A case: the call under test after others; it makes at least so many allocations. */
 #define SWEEP(name, run, least, ...)                                      \
-	TEST_F(inject, name)                                              \
+	TEST_F_TIMEOUT(inject, name, LIMIT)                               \
 	{                                                                 \
 		static call *const first[] = { __VA_ARGS__ NULL };        \
                                                                           \
@@ -462,7 +464,7 @@ SWEEP(close, do_close, 0, MAPPED do_read, do_write, )
 SWEEP(debugfs, do_regions, 1, do_register, )
 
 /* Tables of such a size are not had from the slab allocator. */
-TEST_F(inject, register_large)
+TEST_F_TIMEOUT(inject, register_large, LIMIT)
 {
 	static call *const first[] = { NULL };
 
@@ -473,7 +475,7 @@ TEST_F(inject, register_large)
 
 /* Where memory can be had in two ways, one failure shows nothing: here no page can be had, and of small objects a few.
  */
-TEST_F(inject, no_memory)
+TEST_F_TIMEOUT(inject, no_memory, LIMIT)
 {
 	static call *const none[] = { NULL }, *const registered[] = { do_register, NULL };
 	static call *const calls[] = { do_register, do_register, do_slots, do_map };
@@ -501,7 +503,7 @@ TEST_F(inject, no_memory)
 }
 
 /* Combinations: several allocations of one call fail, and later calls meet what is left of it. */
-TEST_F(inject, at_random)
+TEST_F_TIMEOUT(inject, at_random, LIMIT)
 {
 	static call *const none[] = { NULL };
 	struct state *s = &self->s;
