@@ -41,8 +41,9 @@ static struct pf_bulk_extent *find(struct pf_bulk *bulk, const struct pinfold_ex
 	return at;
 }
 
-static int find_or_make(struct pf_bulk *bulk, const struct pinfold_extent *extent, struct pf_file *file,
-			struct pf_bulk_extent **ret_at)
+/* NULL: out of memory. */
+static struct pf_bulk_extent *find_or_make(struct pf_bulk *bulk, const struct pinfold_extent *extent,
+					   struct pf_file *file)
 {
 	struct pf_bulk_extent *at = find(bulk, extent), **bucket = bucket_of(bulk, extent);
 
@@ -52,7 +53,7 @@ static int find_or_make(struct pf_bulk *bulk, const struct pinfold_extent *exten
 			at->sums = pf_bulk_sum_new(extent);
 		if (!at || (bulk->store->config.checksums && !at->sums)) {
 			free(at);
-			return pf_error(-ENOMEM, "no memory to load an extent");
+			return NULL;
 		}
 		at->extent = *extent;
 		at->file = file;
@@ -60,8 +61,7 @@ static int find_or_make(struct pf_bulk *bulk, const struct pinfold_extent *exten
 		*bucket = at;
 		atomic_fetch_add(&bulk->extent_count, 1);
 	}
-	*ret_at = at;
-	return 0;
+	return at;
 }
 
 static void extent_free(struct pf_bulk_extent *at)
@@ -236,8 +236,10 @@ static int fill_begin(struct pf_store *store, const struct pinfold_extent *exten
 	pthread_mutex_lock(&bulk->lock);
 	r = pf_extent_bulk_check(store, extent, offset, size, &file);
 	if (r == 0)
-		r = find_or_make(bulk, extent, file, &at);
-	if (r == 0) {
+		at = find_or_make(bulk, extent, file);
+	if (r == 0 && !at)
+		r = pf_error(-ENOMEM, "no memory to load an extent");
+	if (at) {
 		at->waiting++;
 		while (at->filling)
 			pf_bulk_progress(bulk);
@@ -333,8 +335,11 @@ int pf_bulk_settle_foreign(struct pf_store *store, const struct pinfold_extent *
 	if (!store->config.checksums)
 		return pf_bulk_settle(store, extent);
 	pthread_mutex_lock(&bulk->lock);
-	if (pf_extent_bulk_check(store, extent, 0, 0, &file) == 0)
-		r = find_or_make(bulk, extent, file, &at);
+	if (pf_extent_bulk_check(store, extent, 0, 0, &file) == 0) {
+		at = find_or_make(bulk, extent, file);
+		if (!at)
+			r = pf_error(-ENOMEM, "no memory to write to an extent that is being loaded");
+	}
 	if (at) {
 		r = settle_known(bulk, at);
 		at = find(bulk, extent);
