@@ -33,7 +33,7 @@
 #define PF_EXPLORE_EVERY_MS 5000u    /* ... and not again before; twice as long after each that found nothing, ... */
 #define PF_EXPLORE_FUTILE_MAX 4u     /* ... so many times */
 #define PF_EXPLORE_KEEP 0.0003f      /* random stall that keeps a slice without readahead afterwards */
-#define PF_EXPLORE_GAIN 4.0f /* it goes on while there are so many times as many random touches as before it ... */
+#define PF_EXPLORE_GAIN 4.0f         /* it goes on while random touches are so many times as many as before ... */
 #define PF_EXPLORE_SCAN 0.1f         /* ... and scans stall for no more than this part of what random touches do */
 #define PF_ADVISED_MAX 16384u        /* slices; each may split the mapping in three (vm.max_map_count is 65530) */
 #define PF_BACKOFF_MS 1000u          /* after the first refusal of a slice; doubles */

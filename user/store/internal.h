@@ -262,7 +262,7 @@ struct pf_store {
 
 	pthread_mutex_t alloc_lock;
 	struct pf_quarantine *quarantine; /* alloc_lock */
-	unsigned ahead_count;             /* alloc_lock: allocations that hold more than they need, for as long as ... */
+	unsigned ahead_count; /* alloc_lock: allocations that hold more than they need, for as long as ... */
 	pthread_cond_t ahead_less;        /* ... its blocks are being got */
 	uint64_t allocated_bytes, published_bytes, extent_count; /* alloc_lock */
 

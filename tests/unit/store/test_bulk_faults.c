@@ -255,7 +255,8 @@ TEST_F(bulk_faults, space_is_taken_ahead_zero_and_given_back)
 		ASSERT_EQ(0, memcmp(at, self->data, MIB));
 		for (uint64_t k = MIB; k < 2 * MIB; k += 512)
 			ASSERT_EQ(0, at[k]);
-		ASSERT_EQ(0, i % 2 ? scratch_publish(self->store, &extents[i]) : pf_extent_free(self->store, &extents[i]));
+		ASSERT_EQ(0,
+			  i % 2 ? scratch_publish(self->store, &extents[i]) : pf_extent_free(self->store, &extents[i]));
 	}
 	held = blocks_of_data();
 	ASSERT_EQ(0, pf_store_close(self->store));
