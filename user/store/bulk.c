@@ -237,19 +237,18 @@ static int fill_begin(struct pf_store *store, const struct pinfold_extent *exten
 	r = pf_extent_bulk_check(store, extent, offset, size, &file);
 	if (r == 0)
 		at = find_or_make(bulk, extent, file);
-	if (r == 0 && !at)
-		r = pf_error(-ENOMEM, "no memory to load an extent");
-	if (at) {
-		at->waiting++;
-		while (at->filling)
-			pf_bulk_progress(bulk);
-		r = at->gone ? pf_error(-ESTALE, "extent %u:%llu: is not being loaded any more", extent->file_id,
-					(unsigned long long)extent->offset)
-			     : failed(at);
-		if (r < 0)
-			pf_bulk_leave(bulk, at);
+	if (!at) {
+		pthread_mutex_unlock(&bulk->lock);
+		return r < 0 ? r : pf_error(-ENOMEM, "no memory to load an extent");
 	}
+	at->waiting++;
+	while (at->filling)
+		pf_bulk_progress(bulk);
+	r = at->gone ? pf_error(-ESTALE, "extent %u:%llu: is not being loaded any more", extent->file_id,
+				(unsigned long long)extent->offset)
+		     : failed(at);
 	if (r < 0) {
+		pf_bulk_leave(bulk, at);
 		pthread_mutex_unlock(&bulk->lock);
 		return r;
 	}
