@@ -92,15 +92,17 @@ static int punch(const struct pf_file *file, uint32_t granule, uint32_t count)
 			       (uint64_t)granule << PF_GRANULE_SHIFT, (uint64_t)count << PF_GRANULE_SHIFT);
 }
 
+/* The file has its size from the start. One that somebody cut must not get it back as zeros: readers would believe
+ * them. */
 static int zero(const struct pf_file *file, uint32_t granule, uint32_t order)
 {
 	const uint64_t offset = (uint64_t)granule << PF_GRANULE_SHIFT, size = PF_GRANULE_SIZE << order;
-	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE, offset, size);
+	int r = pf_io_fallocate(file->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, size);
 
 	if (r == -EOPNOTSUPP) {
 		r = punch(file, granule, 1u << order);
 		if (r == 0)
-			r = pf_io_fallocate(file->fd, 0, offset, size);
+			r = pf_io_fallocate(file->fd, FALLOC_FL_KEEP_SIZE, offset, size);
 	}
 	if (r < 0)
 		(void)punch(file, granule, 1u << order); /* what it got of them */
