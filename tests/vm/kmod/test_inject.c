@@ -378,8 +378,8 @@ static int sweep(struct __test_metadata *_metadata, struct state *s, call *run, 
 }
 
 /*
- * The C library has the kernel write to memory of the thread whenever it was preempted. After fork() this memory has yet
- * to be copied; where that allocation fails, the kernel ends the process, as it must: no call of ours made it.
+ * The C library has the kernel write to memory of the thread whenever it was preempted. After fork() this memory has
+ * yet to be copied; where that allocation fails, the kernel ends the process, as it must: no call of ours made it.
  */
 static bool leave_rseq(void)
 {
