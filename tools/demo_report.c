@@ -389,10 +389,10 @@ static int report_json(struct demo *demo)
 		hits = count_hits(demo);
 	root = json_pack("{s:o, s:{s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o}, s:{s:b, s:o, s:i, s:s}, s:{s:o, s:o, s:o}, "
 			 "s:[o, o]}",
-			 "store", cli_json_text(demo->dir), "data", "records", cli_json_u64(data->import.record_count), "record_bytes",
-			 cli_json_u64(data->import.byte_count), "records_from", data->import_from, "files",
-			 cli_json_u64(data->file_count), "file_bytes", cli_json_u64(data->byte_count), "unreadable",
-			 cli_json_u64(data->unreadable_count), "copies", data->copies, "load_seconds",
+			 "store", cli_json_text(demo->dir), "data", "records", cli_json_u64(data->import.record_count),
+			 "record_bytes", cli_json_u64(data->import.byte_count), "records_from", data->import_from,
+			 "files", cli_json_u64(data->file_count), "file_bytes", cli_json_u64(data->byte_count),
+			 "unreadable", cli_json_u64(data->unreadable_count), "copies", data->copies, "load_seconds",
 			 cli_json_real(data->load_seconds), "limit", "limited", demo->limited, "bytes",
 			 cli_json_u64(demo->options.memory), "cgroup_version", demo->cgroup.version, "why_not",
 			 demo->no_limit_reason, "hot_set", "bytes", cli_json_u64(demo->hot_bytes), "slices",

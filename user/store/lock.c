@@ -65,7 +65,9 @@ static int write_text(struct pf_store *store, const char *note)
 	memset(text + n, '\0', sizeof(text) - (size_t)n);
 	written = pwrite(store->lock_fd, text, sizeof(text), 0);
 	r = written < 0 ? -errno : written < (ssize_t)sizeof(text) ? -ENOSPC : 0;
-	return r < 0 ? pf_error(r, "%s/%s: cannot write the holder's name: %s", store->dir, LOCK_FILE, strerror(-r)) : 0;
+	if (r < 0)
+		return pf_error(r, "%s/%s: cannot write the holder's name: %s", store->dir, LOCK_FILE, strerror(-r));
+	return 0;
 }
 
 int pf_lock_acquire(struct pf_store *store)
