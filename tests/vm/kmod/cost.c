@@ -4,8 +4,8 @@
  * For a machine that counts instructions (-icount shift=0: one is one nanosecond of its clock): the figures are exact
  * counts.
  *
- * Each figure is the median of ROUNDS rounds; the variants take turns. A round goes through the file PASSES times, so that one
- * timer tick more or less, some ten thousand instructions, is lost in it. Exits with 1 if a limit is exceeded.
+ * Each figure is the median of ROUNDS rounds; the variants take turns. A round goes through the file PASSES times, so
+ * that one timer tick more or less, some ten thousand instructions, is lost in it. Exits with 1 if a limit is exceeded.
  */
 #include <sys/syscall.h>
 #include <sys/uio.h>
