@@ -96,12 +96,11 @@ static __always_inline bool look_at(struct scan *scan, struct xa_state *xas, str
 
 	if (flags & BIT(PG_head))
 		return look_at_large(scan, xas, folio);
-	/* Who splits it freezes it, then changes its flags, then its place, and thaws it: here it is read after the
-	 * flags */
+	/* Who splits it freezes it, changes its flags and then its place, and thaws it: all is read the other way. */
 	smp_rmb();
 	if (unlikely(!folio_ref_count(folio)))
 		return false;
-	/* and before its place and the places behind. */
+	/* The places behind are read later, too. */
 	smp_rmb();
 	if (unlikely(folio != xas_reload(xas)))
 		return false;
