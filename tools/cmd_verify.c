@@ -70,7 +70,8 @@ static int check(struct verify *verify)
 	} else if (verify->problem_count) {
 		status = CLI_FAILURE;
 		if (!verify->problems)
-			cli_fail(cli, "%" PRIu64 " problems", verify->problem_count);
+			cli_fail(cli, "%" PRIu64 " problem%s", verify->problem_count,
+				 verify->problem_count == 1 ? "" : "s");
 	}
 	return cli_close(cli, pf, status);
 }
