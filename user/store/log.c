@@ -24,14 +24,10 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* A gap for which those behind it are left alone. */
 #define EARLY_ROOM (4ull << 20)
 #define GROUPS_SIZE_MIN (8ull << 20)
-/* Made at once, a large page if the kernel has one. */
+/* Made between two looks whether the store ends; a large page if the kernel has one. */
 #define FAULT_STEP (2ull << 20)
 /* In async mode: room comes back group by group, so that whoever waits for it waits for little. */
 #define ASYNC_GROUP_MAX (2 * PF_ASYNC_BATCH)
@@ -53,12 +49,21 @@ static void *reserve(uint64_t size)
 	return at;
 }
 
-/* Has memory there from @at on; without it, whoever comes there first does. */
-static bool fault_in(const struct pf_log *log, uint64_t at)
+/*
+ * Has memory there from @at on, by zeros where zeros are: committers may have come there first. By faults, which lock
+ * this mapping only: madvise() would lock the address space meanwhile, and whoever mapped something would wait, for 20
+ * ms where a hypervisor has to find the memory of a large page.
+ */
+static void fault_in(const struct pf_log *log, uint64_t at)
 {
-	uint64_t step = log->groups_size - at < FAULT_STEP ? log->groups_size - at : FAULT_STEP;
+	const uint64_t end = log->groups_size - at < FAULT_STEP ? log->groups_size : at + FAULT_STEP;
 
-	return madvise(log->data + at, step, MADV_POPULATE_WRITE) == 0;
+	for (; at < end; at += PF_BLOCK_SIZE) {
+		uint64_t zero = 0;
+
+		atomic_compare_exchange_strong_explicit((_Atomic uint64_t *)(log->data + at), &zero, 0,
+							memory_order_relaxed, memory_order_relaxed);
+	}
 }
 
 int pf_log_init(struct pf_store *store)
@@ -98,8 +103,7 @@ void pf_log_fault_in(struct pf_store *store)
 	const struct pf_log *log = &store->log;
 
 	for (uint64_t at = 0; at < log->groups_size && !store_ends(store); at += FAULT_STEP)
-		if (!fault_in(log, at))
-			return;
+		fault_in(log, at);
 }
 
 void pf_log_done(struct pf_store *store)
