@@ -87,8 +87,8 @@ static int run(struct cli *cli)
 	if (!cli->json)
 		return cli_finish_stdout(cli, status);
 	printed = cli_print_json(cli, json_pack("{s:o, s:o, s:o, s:o}", "store", cli_json_text(cli->store), "sound",
-						unknown ? json_null() : json_boolean(status == CLI_OK), "bytes", cli_json_u64(verify.done), "problems",
-						verify.problems));
+						unknown ? json_null() : json_boolean(status == CLI_OK), "bytes",
+						cli_json_u64(verify.done), "problems", verify.problems));
 	return status ? status : printed;
 }
 
