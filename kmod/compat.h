@@ -60,6 +60,23 @@ static inline bool pf_folio_try_get(struct folio *folio)
 #endif
 }
 
+/* Since "mm: introduce memdesc_flags_t" (6.18) they are a structure. */
+static inline unsigned long pf_folio_flags(const struct folio *folio)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return READ_ONCE(folio->flags.f);
+#else
+	return READ_ONCE(folio->flags);
+#endif
+}
+
+/* What of the flags says on which node the page is; where there is no room for the node it follows from the section. */
+#ifdef NODE_NOT_IN_PAGE_FLAGS
+#define PF_FLAGS_NODE (SECTIONS_MASK << SECTIONS_PGSHIFT)
+#else
+#define PF_FLAGS_NODE (NODES_MASK << NODES_PGSHIFT)
+#endif
+
 /* pmd_read_atomic() became pmdp_get_lockless() in 6.2; on 64-bit machines it is one load in both. */
 static inline pmd_t pf_pmd_read(pmd_t *pmd)
 {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,18 +27,26 @@ static void put_prefix(const struct cli *cli)
 	cli_line_open = false;
 }
 
+/* Of the last cli_fail(): long enough for two paths. */
+static char failure_words[2 * PATH_MAX + 1024];
+
 int cli_fail(const struct cli *cli, const char *format, ...)
 {
 	va_list ap;
 
 	put_prefix(cli);
+	va_start(ap, format);
+	vsnprintf(failure_words, sizeof(failure_words), format, ap);
+	va_end(ap);
 	if (cli->store)
 		fprintf(stderr, "%s: ", cli->store);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s\n", failure_words);
 	return CLI_FAILURE;
+}
+
+const char *cli_failure_words(void)
+{
+	return failure_words;
 }
 
 int cli_fail_call(const struct cli *cli, struct pinfold *pf, int r, const char *what)
@@ -157,6 +166,8 @@ static int fail_open(struct cli *cli, bool creating, int r, const char *words)
 		words = strerror(-r);
 	switch (r) {
 	case -EBUSY:
+		if (creating)
+			return cli_fail(cli, "holds a store already, and a process has it open for writing");
 		pid = writer_pid(cli->store);
 		if (pid)
 			snprintf(who, sizeof(who), "process %d has it open for writing", (int)pid);
@@ -199,6 +210,8 @@ static int open_briefly(struct cli *cli, uint32_t flags, struct pinfold **ret_pf
 		return status;
 	config.flags = flags | PINFOLD_OPEN_STORE_ONLY;
 	config.prefault = false;
+	if (cli->reopens)
+		config.seal = false;
 	return open_store(cli, &config, ret_pf);
 }
 

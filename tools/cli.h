@@ -38,6 +38,7 @@ struct cli {
 	const char *args[CLI_ARGS_MAX + 1];
 	int arg_count;
 	bool json, quiet;
+	bool reopens; /* the store is opened again and again: what is sealed then would never be unmapped */
 	enum cli_color color;
 	/* what of the configuration the command line says, see settings.h */
 	const char *config_file, *profile;
@@ -61,6 +62,8 @@ struct command {
 
 /** Prints "pinfold CMD: STORE: ..." on stderr; returns CLI_FAILURE. */
 int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** What the last cli_fail() said, without its beginning. */
+const char *cli_failure_words(void);
 /** As cli_fail(), for a failed call on @pf (NULL: words from @r alone): "WHAT: its own words". */
 int cli_fail_call(const struct cli *cli, struct pinfold *pf, int r, const char *what);
 /** Prints "pinfold CMD: note: ..." on stderr unless --quiet. */

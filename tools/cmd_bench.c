@@ -222,7 +222,7 @@ static int run(struct cli *cli)
 	struct bench *bench = calloc(1, sizeof(*bench));
 	char words[256];
 	double seconds = 0;
-	bool beside = false;
+	bool beside;
 	int status, r;
 
 	if (!bench)
@@ -234,10 +234,10 @@ static int run(struct cli *cli)
 		goto out_free;
 	/* With its controller if nobody has it open; else as one more reader. */
 	r = pinfold_open(cli->store, &config, words, sizeof(words), &bench->pf);
-	if (r == -EBUSY) {
-		beside = true;
-		cli_note(cli, "another process has it open: this one only reads, without pins of its own");
-	}
+	beside = r == -EBUSY || r == -EROFS || r == -EACCES;
+	if (beside)
+		cli_note(cli, "%s: this process only reads, without telemetry and pins of its own",
+			 r == -EBUSY ? "another process has it open" : words);
 	status = r == 0 ? CLI_OK : beside ? cli_open_read(cli, &bench->pf) : cli_open_write(cli, &config, &bench->pf);
 	if (status)
 		goto out_free;

@@ -7,6 +7,7 @@
  */
 #include "cli.h"
 #include "demo.h"
+#include "output_file.h"
 #include "config/units.h"
 
 #include <errno.h>
@@ -79,6 +80,28 @@ static int option(struct cli *cli, int key, const char *arg)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
+}
+
+/* What is named wrongly is said now, and not after a minute; nothing has been made yet. */
+static int check_names(const struct cli *cli)
+{
+	enum heatmap_format format;
+	int r;
+
+	if (settings.heatmap) {
+		format = heatmap_format_of(settings.heatmap);
+		if (format != HEATMAP_PNG && format != HEATMAP_SVG)
+			cli_usage(cli, "--heatmap: '%s' does not end in .png or .svg", settings.heatmap);
+		r = output_file_check(settings.heatmap);
+		if (r)
+			return cli_fail(cli, "--heatmap: %s: %s", settings.heatmap, strerror(r));
+	}
+	for (int i = 0; i < settings.package_count; i++)
+		if (access(settings.packages[i], R_OK))
+			return cli_fail(cli, "--packages: %s: %s", settings.packages[i], strerror(errno));
+	if (access(settings.tree, R_OK))
+		return cli_fail(cli, "--tree: %s: %s", settings.tree, strerror(errno));
+	return CLI_OK;
 }
 
 static int make_dir(struct demo *demo)
@@ -165,9 +188,12 @@ static int run_phases(struct demo *demo)
 
 static int run(struct cli *cli)
 {
-	struct demo *demo = calloc(1, sizeof(*demo));
-	int status;
+	int status = check_names(cli);
+	struct demo *demo;
 
+	if (status)
+		return status;
+	demo = calloc(1, sizeof(*demo));
 	if (!demo)
 		return cli_fail(cli, "out of memory");
 	demo->cli = cli;

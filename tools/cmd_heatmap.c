@@ -8,6 +8,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,39 +94,30 @@ static int from_page_cache(struct cli *cli, struct heatmap *ret_map)
 
 static int make_map(struct cli *cli, struct heatmap *ret_map)
 {
-	int r = metric == HEATMAP_RESIDENT ? 0 : from_live(cli, ret_map);
+	int r = metric == HEATMAP_RESIDENT ? 0 : from_live(cli, ret_map), status;
 
 	if (r < 0)
 		return cli_fail(cli, "cannot watch a process that may have it open: %s", strerror(-r));
-	if (r == 0) {
-		if (metric != HEATMAP_RESIDENT)
-			cli_note(cli,
-				 "no process has %s open, so there is no history of %s: this shows what is in memory "
-				 "now",
-				 cli->store, heatmap_metric_names[metric]);
-		return from_page_cache(cli, ret_map);
-	}
-	return CLI_OK;
+	if (r)
+		return CLI_OK;
+	status = from_page_cache(cli, ret_map);
+	if (status == CLI_OK && metric != HEATMAP_RESIDENT)
+		cli_note(cli, "no process has %s open, so there is no history of %s: this shows what is in memory now",
+			 cli->store, heatmap_metric_names[metric]);
+	return status;
 }
 
 static int write_output(struct cli *cli, struct heatmap *map)
 {
-	const char *dot = strrchr(output, '.');
-	char error[256];
-	FILE *file;
+	enum heatmap_format format = heatmap_format_of(output);
+	char error[PATH_MAX + 64];
 	int r;
 
-	if (dot && !strcmp(dot, ".csv")) {
-		file = fopen(output, "w");
-		if (!file)
-			return cli_fail(cli, "%s: %s", output, strerror(errno));
-		r = heatmap_write_csv(map, file);
-		if (fclose(file) || r)
-			return cli_fail(cli, "%s: writing failed: %s", output, strerror(errno));
-		return CLI_OK;
-	}
-	heatmap_bin(map, HEATMAP_IMAGE_ROWS_MAX, HEATMAP_IMAGE_COLUMNS_MAX);
-	if (dot && !strcmp(dot, ".png"))
+	if (format != HEATMAP_CSV)
+		heatmap_bin(map, HEATMAP_IMAGE_ROWS_MAX, HEATMAP_IMAGE_COLUMNS_MAX);
+	if (format == HEATMAP_CSV)
+		r = heatmap_write_csv(map, output, error, sizeof(error));
+	else if (format == HEATMAP_PNG)
 		r = heatmap_write_png(map, output, error, sizeof(error));
 	else
 		r = heatmap_write_svg(map, output, error, sizeof(error));
@@ -167,11 +159,10 @@ static int show_once(struct cli *cli)
 
 static int run(struct cli *cli)
 {
-	const char *dot = output ? strrchr(output, '.') : NULL;
 	uint64_t count = 1;
 	int status;
 
-	if (output && (!dot || (strcmp(dot, ".png") && strcmp(dot, ".svg") && strcmp(dot, ".csv"))))
+	if (output && heatmap_format_of(output) == HEATMAP_NO_FORMAT)
 		cli_usage(cli, "--output: '%s' does not end in .png, .svg or .csv", output);
 	if (cli->arg_count == 2) {
 		if (!live_ms)
@@ -182,6 +173,7 @@ static int run(struct cli *cli)
 	}
 	if (output && cli->json)
 		cli_usage(cli, "--json prints to stdout: it does not go with --output");
+	cli->reopens = live_ms != 0;
 	cli_catch_signals();
 	for (uint64_t i = 0;; i++) {
 		const struct timespec nap = {(time_t)(live_ms / 1000), (long)(live_ms % 1000) * 1000000};

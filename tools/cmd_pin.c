@@ -107,6 +107,9 @@ static int ask_writer(struct cli *cli, const struct name_spans *spans, bool unpi
 		else
 			r = pinfold_live_pin(cli->store, &span->extent, span->offset, span->size, &opts, message,
 					     sizeof(message));
+		if (r && !i)
+			return cli_fail(cli, "%s: %s", name_extent(&span->extent, name),
+					message[0] ? message : strerror(-r));
 		if (r)
 			return cli_fail(cli, "%s: %s (%zu of %zu extents were done before it)",
 					name_extent(&span->extent, name), message[0] ? message : strerror(-r), i,
@@ -128,6 +131,19 @@ static bool writer_lives(const char *dir, int *ret_errno)
 	return true;
 }
 
+/* Where a budget that is too small comes from. */
+static void note_budget(const struct cli *cli, struct pinfold *pf)
+{
+	char budget[UNITS_TEXT_MAX], memory[UNITS_TEXT_MAX];
+	struct pinfold_pin_stats stats;
+
+	if (pinfold_pin_stat(pf, &stats))
+		return;
+	cli_note(cli, "pins may use %s in all, of %s that %s leaves: 'pinfold doctor' says what would raise it",
+		 units_size(stats.budget_total_bytes, budget), units_size(stats.effective_memory_bytes, memory),
+		 stats.effective_memory_limit);
+}
+
 static int hold_pins(struct cli *cli, struct pinfold *pf, const struct name_spans *spans)
 {
 	pinfold_pin_key *keys = calloc(spans->count, sizeof(*keys));
@@ -145,6 +161,8 @@ static int hold_pins(struct cli *cli, struct pinfold *pf, const struct name_span
 
 		if (r) {
 			status = cli_fail_call(cli, pf, r, name_extent(&span->extent, name));
+			if (r == -ENOSPC)
+				note_budget(cli, pf);
 			break;
 		}
 	}

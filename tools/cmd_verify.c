@@ -21,7 +21,8 @@ static void on_problem(void *ctx, const struct pinfold_problem *problem)
 	verify->problem_count++;
 	if (verify->problems) {
 		json_array_append_new(verify->problems,
-				      json_pack("{s:s, s:o, s:o}", "path", problem->path, "offset",
+				      json_pack("{s:o, s:o, s:o}", "path", cli_json_text(problem->path),
+						"offset",
 						problem->offset < 0 ? json_null() : json_integer(problem->offset),
 						"what", cli_json_text(problem->what)));
 		return;
@@ -42,33 +43,49 @@ static void on_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	progress_update(&verify->progress, done_bytes);
 }
 
-static int run(struct cli *cli)
+/* What kept the store from being checked is found too: who reads JSON gets an answer in every case. */
+static void not_checked(struct verify *verify)
 {
-	struct verify verify = {.cli = cli};
+	if (verify->problems)
+		json_array_append_new(verify->problems, json_pack("{s:s, s:n, s:o}", "path", ".", "offset", "what",
+								  cli_json_text(cli_failure_words())));
+}
+
+static int check(struct verify *verify)
+{
+	struct cli *cli = verify->cli;
 	struct pinfold *pf;
 	int status = cli_open_read(cli, &pf), r;
 
-	if (status)
+	if (status) {
+		not_checked(verify);
 		return status;
-	if (cli->json)
-		verify.problems = json_array();
-	progress_start(&verify.progress, cli, "verified", PROGRESS_BYTES, 0);
-	r = pinfold_verify(pf, on_problem, on_progress, &verify);
-	progress_done(&verify.progress);
-	if (r && !(r == -EUCLEAN && verify.problem_count))
-		status = cli_fail_call(cli, pf, r, "verify");
-	else if (verify.problem_count)
-		status = CLI_FAILURE;
-	if (cli->json) {
-		int printed = cli_print_json(cli, json_pack("{s:o, s:b, s:o, s:o}", "store", cli_json_text(cli->store),
-							    "sound", status == CLI_OK, "bytes",
-							    cli_json_u64(verify.done), "problems", verify.problems));
-
-		status = status ? status : printed;
-	} else if (verify.problem_count) {
-		cli_fail(cli, "%" PRIu64 " problems", verify.problem_count);
 	}
-	return cli_close(cli, pf, cli_finish_stdout(cli, status));
+	progress_start(&verify->progress, cli, "verified", PROGRESS_BYTES, 0);
+	r = pinfold_verify(pf, on_problem, on_progress, verify);
+	progress_done(&verify->progress);
+	if (r && !(r == -EUCLEAN && verify->problem_count)) {
+		status = cli_fail_call(cli, pf, r, "verify");
+		not_checked(verify);
+	} else if (verify->problem_count) {
+		status = CLI_FAILURE;
+		if (!verify->problems)
+			cli_fail(cli, "%" PRIu64 " problems", verify->problem_count);
+	}
+	return cli_close(cli, pf, status);
+}
+
+static int run(struct cli *cli)
+{
+	struct verify verify = {.cli = cli, .problems = cli->json ? json_array() : NULL};
+	int status = check(&verify), printed;
+
+	if (!cli->json)
+		return cli_finish_stdout(cli, status);
+	printed = cli_print_json(cli, json_pack("{s:o, s:b, s:o, s:o}", "store", cli_json_text(cli->store), "sound",
+						status == CLI_OK, "bytes", cli_json_u64(verify.done), "problems",
+						verify.problems));
+	return status ? status : printed;
 }
 
 const struct command cmd_verify = {

@@ -6,6 +6,7 @@
 #include "config/units.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -386,12 +387,12 @@ static int report_json(struct demo *demo)
 	explain_host_ask(demo->dir, &host);
 	if (after->watched)
 		hits = count_hits(demo);
-	root = json_pack("{s:s, s:{s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o}, s:{s:b, s:o, s:i, s:s}, s:{s:o, s:o, s:o}, "
+	root = json_pack("{s:o, s:{s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o}, s:{s:b, s:o, s:i, s:s}, s:{s:o, s:o, s:o}, "
 			 "s:[o, o]}",
-			 "store", demo->dir, "data", "records", cli_json_u64(data->import.record_count), "record_bytes",
-			 cli_json_u64(data->import.byte_count), "records_from", data->import_from, "files",
-			 cli_json_u64(data->file_count), "file_bytes", cli_json_u64(data->byte_count), "unreadable",
-			 cli_json_u64(data->unreadable_count), "copies", data->copies, "load_seconds",
+			 "store", cli_json_text(demo->dir), "data", "records", cli_json_u64(data->import.record_count),
+			 "record_bytes", cli_json_u64(data->import.byte_count), "records_from", data->import_from,
+			 "files", cli_json_u64(data->file_count), "file_bytes", cli_json_u64(data->byte_count),
+			 "unreadable", cli_json_u64(data->unreadable_count), "copies", data->copies, "load_seconds",
 			 cli_json_real(data->load_seconds), "limit", "limited", demo->limited, "bytes",
 			 cli_json_u64(demo->options.memory), "cgroup_version", demo->cgroup.version, "why_not",
 			 demo->no_limit_reason, "hot_set", "bytes", cli_json_u64(demo->hot_bytes), "slices",
@@ -417,13 +418,13 @@ static int report_json(struct demo *demo)
 static int write_heatmap(struct demo *demo)
 {
 	struct heatmap *map = &demo->phases[1].faults;
-	const char *path = demo->options.heatmap, *dot = strrchr(path, '.');
-	char error[256];
+	const char *path = demo->options.heatmap;
+	char error[PATH_MAX + 64];
 	int r;
 
 	if (!map->column_count)
 		return cli_fail(demo->cli, "%s: there is no history to draw", path);
-	if (dot && !strcmp(dot, ".svg"))
+	if (heatmap_format_of(path) == HEATMAP_SVG)
 		r = heatmap_write_svg(map, path, error, sizeof(error));
 	else
 		r = heatmap_write_png(map, path, error, sizeof(error));
@@ -432,12 +433,11 @@ static int write_heatmap(struct demo *demo)
 
 int demo_report(struct demo *demo)
 {
-	int status = CLI_OK;
+	int status = CLI_OK, reported;
 
-	/* First: printing merges the heatmap's cells. */
+	/* First: printing merges the heatmap's cells. The report is worth having without the image. */
 	if (demo->options.heatmap)
 		status = write_heatmap(demo);
-	if (status == CLI_OK)
-		status = demo->cli->json ? report_json(demo) : report_text(demo);
-	return status;
+	reported = demo->cli->json ? report_json(demo) : report_text(demo);
+	return status ? status : reported;
 }

@@ -77,8 +77,10 @@ void explain_group_take(const struct pinfold_live_slice *slices, size_t count, s
 		group.stall_ns += s->stall_ns;
 		group.refaulted += s->refaulted;
 		group.evicted += s->evicted;
-		group.resident_pages += s->resident_pages;
-		group.huge_pages += s->huge_pages;
+		if (s->resident_pages != UINT32_MAX) {
+			group.resident_pages += s->resident_pages;
+			group.known_count++;
+		}
 		group.fault_rate += s->fault_rate;
 		group.stall_rate += s->stall_rate;
 		if (s->heat < group.heat_min)
@@ -118,19 +120,23 @@ static void make_state(const struct explain_group *group, const struct watch *wa
 {
 	const struct pinfold_live_slice *s = group->first;
 	char since[UNITS_TEXT_MAX], left[UNITS_TEXT_MAX];
-	uint64_t pages = group->count * (watch->info.slice_size / PAGE_BYTES);
-	double resident = pages ? 100.0 * (double)group->resident_pages / (double)pages : 0;
+	uint64_t pages = group->known_count * (watch->info.slice_size / PAGE_BYTES);
+	char resident[48] = "how much is in memory is not known yet";
+
+	if (pages)
+		snprintf(resident, sizeof(resident), "%.0f %% in memory",
+			 100.0 * (double)group->resident_pages / (double)pages);
 
 	if (s->state >= PINFOLD_SLICE_PINNED)
-		snprintf(text, size, "%s as %s for %s%s%s, %.0f %% in memory.", watch_state_name(s->state),
+		snprintf(text, size, "%s as %s for %s%s%s, %s.", watch_state_name(s->state),
 			 watch_priority_name(s->priority), units_ms(s->pin_age_ms, since),
 			 s->pin_left_ms ? ", to be reviewed in " : "",
 			 s->pin_left_ms ? units_ms(s->pin_left_ms, left) : "", resident);
 	else if (s->pin_age_ms && s->pin_age_ms < watch->info.open_ms) /* longer: since before anybody looked */
-		snprintf(text, size, "not pinned for %s, %s: %.0f %% in memory.", units_ms(s->pin_age_ms, since),
+		snprintf(text, size, "not pinned for %s, %s: %s.", units_ms(s->pin_age_ms, since),
 			 watch_state_name(s->state), resident);
 	else
-		snprintf(text, size, "not pinned since the store was opened %s ago, %s: %.0f %% in memory.",
+		snprintf(text, size, "not pinned since the store was opened %s ago, %s: %s.",
 			 units_ms(watch->info.open_ms, since), watch_state_name(s->state), resident);
 }
 
@@ -218,12 +224,8 @@ static void make_huge(const struct explain_group *group, const struct watch *wat
 {
 	const struct pinfold_live_decision *fold = last_fold(group, watch);
 
-	if (group->first->state == PINFOLD_SLICE_FOLDED ||
-	    (group->huge_pages && group->huge_pages >= group->resident_pages))
+	if (group->first->state == PINFOLD_SLICE_FOLDED)
 		snprintf(text, size, "on huge pages.");
-	else if (group->huge_pages)
-		snprintf(text, size, "partly on huge pages: %" PRIu64 " of %" PRIu64 " pages in memory.",
-			 group->huge_pages, group->resident_pages);
 	else if (group->first->state < PINFOLD_SLICE_PINNED)
 		snprintf(text, size,
 			 "not on huge pages: only what is pinned is folded, since a fault on a huge page reads 2 MiB.");

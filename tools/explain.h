@@ -20,9 +20,10 @@ void explain_host_ask(const char *dir, struct explain_host *ret_host);
 /** Slices next to each other for which the same is true. */
 struct explain_group {
 	const struct pinfold_live_slice *first;
-	size_t count;
+	size_t count, known_count;
 	/* sums and extremes of the group */
-	uint64_t minor, major, write, stall_ns, refaulted, evicted, resident_pages, huge_pages;
+	uint64_t minor, major, write, stall_ns, refaulted, evicted;
+	uint64_t resident_pages; /* of known_count slices; of the others it is not known */
 	float heat_min, heat_max, confidence_min, fault_rate, stall_rate;
 	uint32_t latency[32];
 	uint64_t node_faults[8];

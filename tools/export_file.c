@@ -332,7 +332,10 @@ static int export_run(struct exporting *run)
 	progress_done(&run->progress);
 	usual = run->options->format == RECORDS_CSV ? (run->writer.column_count ? run->writer.columns[0] : NULL) :
 		run->options->format == RECORDS_JSONL ? "key" : "Package";
-	if (run->writer.key_field && usual && strcmp(usual, run->writer.key_field) != 0)
+	if (run->options->key_field && !run->writer.plain_count && run->writer.escaped_count)
+		cli_note(run->cli, "no record has its key in field '%s': all of them are escaped",
+			 run->options->key_field);
+	else if (run->writer.key_field && usual && strcmp(usual, run->writer.key_field) != 0)
 		cli_note(run->cli, "the key is field '%s': import with --key %s", run->writer.key_field,
 			 run->writer.key_field);
 	return CLI_OK;

@@ -12,6 +12,17 @@
 
 const char *const heatmap_metric_names[] = {"faults", "heat", "state", "resident", NULL};
 
+enum heatmap_format heatmap_format_of(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return !dot                 ? HEATMAP_NO_FORMAT :
+	       !strcmp(dot, ".png") ? HEATMAP_PNG :
+	       !strcmp(dot, ".svg") ? HEATMAP_SVG :
+	       !strcmp(dot, ".csv") ? HEATMAP_CSV :
+				      HEATMAP_NO_FORMAT;
+}
+
 static int allocate(struct heatmap *map, uint32_t rows, uint32_t columns)
 {
 	size_t cells = (size_t)rows * columns;

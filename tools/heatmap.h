@@ -72,10 +72,14 @@ extern const struct rgb heatmap_color_free, heatmap_color_none;
 /** Of enum pinfold_slice_state. */
 struct rgb heatmap_state_color(unsigned int state);
 
-/* Renderers. Files: 0 or -errno with words in @ret_error. */
+/** What the name of a file tells of its format. */
+enum heatmap_format { HEATMAP_NO_FORMAT, HEATMAP_PNG, HEATMAP_SVG, HEATMAP_CSV };
+enum heatmap_format heatmap_format_of(const char *path);
+
+/* Renderers. Files: 0 or -errno with words in @ret_error; then none is left. */
 void heatmap_print_digits(const struct heatmap *map, FILE *out);
 void heatmap_print_blocks(const struct heatmap *map, FILE *out);
-int heatmap_write_csv(const struct heatmap *map, FILE *out);
+int heatmap_write_csv(const struct heatmap *map, const char *path, char *ret_error, size_t error_size);
 int heatmap_write_png(const struct heatmap *map, const char *path, char *ret_error, size_t error_size);
 int heatmap_write_svg(const struct heatmap *map, const char *path, char *ret_error, size_t error_size);
 json_t *heatmap_json(const struct heatmap *map);

@@ -3,10 +3,11 @@
  * heatmap_image.c - a heatmap as SVG or PNG.
  *
  * One drawing for both: cairo paints it on an SVG surface or into memory,
- * and libpng writes that memory.
+ * and libpng writes that memory. Both write to a file that is opened and closed here, so that what fails is known.
  */
 #include "heatmap.h"
 #include "names.h"
+#include "output_file.h"
 #include "watch.h"
 
 #include <cairo-svg.h>
@@ -187,14 +188,10 @@ static void draw(cairo_t *cr, const struct heatmap *map, const struct frame *f)
 	draw_legend(cr, map, f);
 }
 
-static int surface_error(cairo_status_t status, const char *path, char *ret_error, size_t error_size)
-{
-	snprintf(ret_error, error_size, "%s: %s", path, cairo_status_to_string(status));
-	return status == CAIRO_STATUS_NO_MEMORY ? -ENOMEM : -EIO;
-}
+/* ---- files ---- */
 
-static int draw_on(cairo_surface_t *surface, const struct heatmap *map, const struct frame *f, const char *path,
-		   char *ret_error, size_t error_size)
+/* 0, or an error number. */
+static int draw_on(cairo_surface_t *surface, const struct heatmap *map, const struct frame *f)
 {
 	cairo_t *cr = cairo_create(surface);
 	cairo_status_t status;
@@ -202,22 +199,59 @@ static int draw_on(cairo_surface_t *surface, const struct heatmap *map, const st
 	draw(cr, map, f);
 	status = cairo_status(cr);
 	cairo_destroy(cr);
-	return status ? surface_error(status, path, ret_error, error_size) : 0;
+	return !status ? 0 : status == CAIRO_STATUS_NO_MEMORY ? ENOMEM : EIO;
+}
+
+struct svg {
+	FILE *file;
+	int error;
+};
+
+static cairo_status_t svg_put(void *ctx, const unsigned char *data, unsigned int size)
+{
+	struct svg *svg = ctx;
+
+	if (!svg->error && fwrite(data, 1, size, svg->file) != size)
+		svg->error = errno;
+	return svg->error ? CAIRO_STATUS_WRITE_ERROR : CAIRO_STATUS_SUCCESS;
 }
 
 int heatmap_write_svg(const struct heatmap *map, const char *path, char *ret_error, size_t error_size)
 {
 	struct frame f = frame_of(map);
-	cairo_surface_t *surface = cairo_svg_surface_create(path, f.width, f.height);
-	cairo_status_t status;
-	int r = draw_on(surface, map, &f, path, ret_error, error_size);
+	struct svg svg = {0};
+	cairo_surface_t *surface;
+	int r = output_file_open(path, &svg.file, ret_error, error_size), error;
 
+	if (r)
+		return r;
+	surface = cairo_svg_surface_create_for_stream(svg_put, &svg, f.width, f.height);
+	error = draw_on(surface, map, &f);
 	cairo_surface_finish(surface);
-	status = cairo_surface_status(surface);
+	if (!error && cairo_surface_status(surface))
+		error = EIO;
 	cairo_surface_destroy(surface);
-	if (!r && status)
-		r = surface_error(status, path, ret_error, error_size);
-	return r;
+	return output_file_close(svg.file, path, svg.error ? svg.error : error, ret_error, error_size);
+}
+
+/* Rows of red, green and blue, which the caller frees; NULL: no memory. */
+static png_bytep pixels_of(cairo_surface_t *surface, const struct frame *f)
+{
+	png_bytep pixels = malloc((size_t)f->width * (size_t)f->height * 3), to = pixels;
+	size_t stride = (size_t)cairo_image_surface_get_stride(surface);
+
+	cairo_surface_flush(surface);
+	for (size_t y = 0; pixels && y < (size_t)f->height; y++) {
+		const uint32_t *row =
+			(const uint32_t *)(const void *)(cairo_image_surface_get_data(surface) + y * stride);
+
+		for (int x = 0; x < f->width; x++, to += 3) {
+			to[0] = (png_byte)(row[x] >> 16);
+			to[1] = (png_byte)(row[x] >> 8);
+			to[2] = (png_byte)row[x];
+		}
+	}
+	return pixels;
 }
 
 int heatmap_write_png(const struct heatmap *map, const char *path, char *ret_error, size_t error_size)
@@ -226,39 +260,22 @@ int heatmap_write_png(const struct heatmap *map, const char *path, char *ret_err
 	cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, f.width, f.height);
 	png_image image = { .version = PNG_IMAGE_VERSION,
 			    .width = (png_uint_32)f.width,
-			    .height = (png_uint_32)f.height };
-	png_bytep pixels = NULL;
-	int r = draw_on(surface, map, &f, path, ret_error, error_size), stride;
+			    .height = (png_uint_32)f.height,
+			    .format = PNG_FORMAT_RGB };
+	int error = draw_on(surface, map, &f), r;
+	png_bytep pixels = error ? NULL : pixels_of(surface, &f);
+	FILE *file;
 
-	if (r)
-		goto out;
-	cairo_surface_flush(surface);
-	stride = cairo_image_surface_get_stride(surface);
-	pixels = malloc((size_t)f.width * (size_t)f.height * 3);
-	if (!pixels) {
-		snprintf(ret_error, error_size, "%s: out of memory", path);
-		r = -ENOMEM;
-		goto out;
-	}
-	for (int y = 0; y < f.height; y++) {
-		const uint32_t *row = (const uint32_t *)(const void *)(cairo_image_surface_get_data(surface) +
-								       (size_t)y * (size_t)stride);
-
-		for (int x = 0; x < f.width; x++) {
-			png_bytep to = pixels + ((size_t)y * (size_t)f.width + (size_t)x) * 3;
-
-			to[0] = (png_byte)(row[x] >> 16);
-			to[1] = (png_byte)(row[x] >> 8);
-			to[2] = (png_byte)row[x];
-		}
-	}
-	image.format = PNG_FORMAT_RGB;
-	if (!png_image_write_to_file(&image, path, 0, pixels, 0, NULL)) {
-		snprintf(ret_error, error_size, "%s: %s", path, image.message);
-		r = -EIO;
-	}
-out:
-	free(pixels);
 	cairo_surface_destroy(surface);
+	if (!pixels)
+		error = error ? error : ENOMEM;
+	r = output_file_open(path, &file, ret_error, error_size);
+	if (!r) {
+		errno = 0;
+		if (!error && !png_image_write_to_stdio(&image, file, 0, pixels, 0, NULL))
+			error = errno ? errno : EIO;
+		r = output_file_close(file, path, error, ret_error, error_size);
+	}
+	free(pixels);
 	return r;
 }

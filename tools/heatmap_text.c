@@ -5,6 +5,7 @@
  */
 #include "heatmap.h"
 #include "names.h"
+#include "output_file.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -193,23 +194,36 @@ void heatmap_print_blocks(const struct heatmap *map, FILE *out)
 
 /* ---- CSV ---- */
 
-int heatmap_write_csv(const struct heatmap *map, FILE *out)
+/* 0, or an error number. */
+static int print_csv(const struct heatmap *map, FILE *out)
 {
-	fprintf(out, "time_ms,file,offset,bytes,%s\n", heatmap_metric_names[map->metric]);
+	char value[32];
+
+	if (fprintf(out, "time_ms,file,offset,bytes,%s\n", heatmap_metric_names[map->metric]) < 0)
+		return errno;
 	for (uint32_t row = 0; row < map->row_count; row++) {
 		for (uint32_t column = 0; column < map->column_count; column++) {
-			float value = value_at(map, row, column);
+			float cell = value_at(map, row, column);
 
-			if (isnan(value))
+			if (isnan(cell))
 				continue;
-			fprintf(out, "%" PRIu64 ",%u,%" PRIu64 ",%" PRIu64 ",",
-				map->first_row_ms + (uint64_t)row * map->row_ms, map->file_id[column],
-				map->offset[column], map->column_bytes);
 			if (map->metric == HEATMAP_STATE)
-				fprintf(out, "%s\n", watch_state_name((unsigned int)value));
+				snprintf(value, sizeof(value), "%s", watch_state_name((unsigned int)cell));
 			else
-				fprintf(out, "%.6g\n", value);
+				snprintf(value, sizeof(value), "%.6g", cell);
+			if (fprintf(out, "%" PRIu64 ",%u,%" PRIu64 ",%" PRIu64 ",%s\n",
+				    map->first_row_ms + (uint64_t)row * map->row_ms, map->file_id[column],
+				    map->offset[column], map->column_bytes, value) < 0)
+				return errno;
 		}
 	}
-	return fflush(out) || ferror(out) ? -EIO : 0;
+	return 0;
+}
+
+int heatmap_write_csv(const struct heatmap *map, const char *path, char *ret_error, size_t error_size)
+{
+	FILE *file;
+	int r = output_file_open(path, &file, ret_error, error_size);
+
+	return r ? r : output_file_close(file, path, print_csv(map, file), ret_error, error_size);
 }

@@ -229,11 +229,12 @@ static int end(struct importing *run)
 	r = pinfold_import_end(run->import);
 	run->import = NULL;
 	if (r == -ESTALE && strcmp(run->options->path, "-") != 0) {
-		cli_note(run->cli,
-			 "%s: of records with one key, some came before the interruption: again from the start",
-			 run->options->path);
+		cli_note(run->cli, "%s: again from the start: %s", run->options->path, pinfold_errmsg(run->pf));
 		return AGAIN;
 	}
+	if (r == -ESTALE)
+		return cli_fail(run->cli, "%s: %s: give all of the input once more, with --restart",
+				run->options->path, pinfold_errmsg(run->pf));
 	return r ? cli_fail_call(run->cli, run->pf, r, "writing records") : CLI_OK;
 }
 

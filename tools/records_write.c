@@ -107,9 +107,11 @@ static int jsonl_add(struct records_writer *writer, const struct pinfold_record 
 	if (r < 0)
 		return r;
 	if (r) {
+		writer->plain_count++;
 		r = records_text_add(out, record->value, record->value_size);
 		return r ? r : records_text_add(out, "\n", 1);
 	}
+	writer->escaped_count++;
 	object = json_pack("{s:o, s:o}", RECORDS_KEY, cli_json_bytes(record->key, record->key_size), RECORDS_VALUE,
 			   cli_json_bytes(record->value, record->value_size));
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
@@ -207,9 +209,11 @@ static int deb822_add(struct records_writer *writer, const struct pinfold_record
 	if (r)
 		return r;
 	if (deb822_is_plain(writer, record)) {
+		writer->plain_count++;
 		r = records_text_add(out, record->value, record->value_size);
 		return r ? r : records_text_add(out, "\n", 1);
 	}
+	writer->escaped_count++;
 	r = records_text_add(out, RECORDS_DEB_KEY ": ", sizeof(RECORDS_DEB_KEY) + 1);
 	if (!r)
 		r = records_text_escape(out, record->key, record->key_size, true);

@@ -21,6 +21,7 @@ struct records_writer {
 	char **columns;       /* csv, plain */
 	bool *may_be_key;     /* of each column: it was the key of all records looked at */
 	size_t column_count;
+	uint64_t plain_count, escaped_count; /* records written so far, in this process */
 	struct records reader; /* to see what a line would be read as */
 };
 

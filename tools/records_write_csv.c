@@ -179,13 +179,16 @@ int records_csv_add(struct records_writer *writer, const struct pinfold_record *
 	size_t i = 0;
 	int r = 0;
 
-	if (writer->raw)
+	if (writer->raw) {
+		writer->escaped_count++;
 		return raw_add(record, out);
+	}
 	object = row_object(writer, record);
 	if (!object || !is_key(json_object_get(object, writer->key_field), record)) {
 		json_decref(object);
 		return -EINVAL;
 	}
+	writer->plain_count++;
 	json_object_foreach(object, name, member) {
 		if (r == 0)
 			r = field_add(out, json_string_value(member), json_string_length(member),

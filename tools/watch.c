@@ -204,7 +204,7 @@ json_t *watch_slice_json(const struct pinfold_live_slice *s, uint64_t slice_size
 		json_array_append_new(nodes, json_integer(s->node_faults[i]));
 	for (size_t i = 0; i < COUNT_OF(s->latency); i++)
 		json_array_append_new(latency, json_integer(s->latency[i]));
-	return json_pack("{s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
+	return json_pack("{s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
 			 "s:I, s:i, s:I, s:I, s:o, s:o}",
 			 "file", (json_int_t)s->file_id, "offset", cli_json_u64(s->index * slice_size), "size",
 			 cli_json_u64(slice_size), "state", watch_state_name(s->state), "reason",
@@ -215,7 +215,8 @@ json_t *watch_slice_json(const struct pinfold_live_slice *s, uint64_t slice_size
 			 cli_json_u64(s->minor), "major_faults", cli_json_u64(s->major), "write_faults",
 			 cli_json_u64(s->write), "stall_ns", cli_json_u64(s->stall_ns), "refaulted",
 			 cli_json_u64(s->refaulted), "evicted", cli_json_u64(s->evicted), "resident_pages",
-			 (json_int_t)s->resident_pages, "huge_pages", (json_int_t)s->huge_pages, "refused_errno",
+			 s->resident_pages == UINT32_MAX ? json_null() : json_integer(s->resident_pages), "huge_pages",
+			 (json_int_t)s->huge_pages, "refused_errno",
 			 (int)s->refused_errno, "state_age_ms", (json_int_t)s->pin_age_ms, "pin_left_ms",
 			 (json_int_t)s->pin_left_ms, "node_faults", nodes, "latency_log2_ns", latency);
 }

@@ -18,11 +18,11 @@ SPAN_NS = 50_000_000
 QUIET_NS, TRIES = 5_000, 1000
 
 
-def reading(counter):
+def reading(count):
     """(ns, ticks) of the same moment, to within some microseconds."""
     best = None
     for _ in range(TRIES):
-        before, ticks = time.monotonic_ns(), counter()
+        before, ticks = time.monotonic_ns(), count()
         took = time.monotonic_ns() - before
         if best is None or took < best[0]:
             best = (took, before + took // 2, ticks)
@@ -31,8 +31,8 @@ def reading(counter):
     return best[1], best[2]
 
 
-def tsc_khz():
-    """kHz, or None where there is no such counter or no memory to run code in."""
+def counter():
+    """A function that reads the time stamp counter, or None where there is no such counter or no memory to run code in."""
     if platform.machine() != "x86_64":
         return None
     try:
@@ -41,8 +41,17 @@ def tsc_khz():
         return None
     page.write(CODE)
     place = ctypes.c_char.from_buffer(page)
-    counter = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(place))
-    ns0, ticks0 = reading(counter)
+    function = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(place))
+    function.code = place
+    return function
+
+
+def tsc_khz():
+    """kHz, or None where there is no counter."""
+    count = counter()
+    if not count:
+        return None
+    ns0, ticks0 = reading(count)
     time.sleep(SPAN_NS / 1e9)
-    ns1, ticks1 = reading(counter)
+    ns1, ticks1 = reading(count)
     return (ticks1 - ticks0) * 1_000_000 // (ns1 - ns0)

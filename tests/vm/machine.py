@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 import clock
 import guest
@@ -35,6 +36,10 @@ EXIT_STATUS = 11
 MKFS = {"ext4": ["/sbin/mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,nodiscard"],
         "xfs": ["/sbin/mkfs.xfs", "-q", "-f", "-K"]}
 
+
+# What makes QEMU's clock stand still while QEMU does (still.c). Without it the guest's jumps.
+STILL = os.path.join(os.environ.get("PINFOLD_BUILD_ROOT") or os.path.join(HERE, "..", "..", "build", "default"), "tests", "vm",
+                     "still.so")
 
 # The watcher of a run looks this often.
 LOOK_S = 0.25
@@ -96,6 +101,9 @@ class Machine:
         self.modules, self.files, self.qemu = list(modules), dict(files or {}), list(qemu)
         self.disks = list(disks) if disks is not None else [Disk(fs, iops=iops)]
 
+    # Of the time stamp counter; None: it is not told, or counts instructions.
+    khz = None
+
     def command(self, scratch):
         """QEMU's command line. Every file is below @scratch."""
         # la57 costs page walks; the others have no counterpart in the emulated machine and make kernels complain.
@@ -107,9 +115,9 @@ class Machine:
                "-kernel", self.kernel.image, "-initrd", f"{scratch}/initramfs",
                "-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=7 printk.time=1 no_timer_check tsc=reliable "
                + self.append]
-        khz = None if self.icount else clock.tsc_khz()
-        if khz:
-            cmd[-1] += f" tsc_early_khz={khz}"
+        self.khz = None if self.icount else clock.tsc_khz()
+        if self.khz:
+            cmd[-1] += f" tsc_early_khz={self.khz}"
         if self.icount:
             cmd += ["-icount", "shift=0,sleep=off"]
         if self.nodes > 1:
@@ -160,7 +168,10 @@ class Machine:
         """Runs QEMU to its end. Returns its exit status (None: the time limit was reached), what it printed, and for how
         many seconds it stood still, which the time limit does not count."""
         with open(f"{scratch}/qemu", "wb") as log, Ending() as ending:
-            proc = subprocess.Popen(self.command(scratch), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            command, env = self.command(scratch), dict(os.environ)
+            if self.khz and os.path.exists(STILL):
+                env.update(LD_PRELOAD=STILL, PINFOLD_TSC_KHZ=str(self.khz))
+            proc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
             try:
                 status, still = wait(proc, self.timeout, ending)
             finally:

@@ -58,11 +58,15 @@ static int write_text(struct pf_store *store, const char *note)
 {
 	char text[LOCK_TEXT_MAX] = "";
 	int n = snprintf(text, sizeof(text), "%d %" PRIu64 " %s\n", (int)getpid(), start_time(getpid()), note);
+	ssize_t written;
+	int r;
 
 	/* one write of constant size: a reader never sees half of an old text behind a new one */
 	memset(text + n, '\0', sizeof(text) - (size_t)n);
-	if (pwrite(store->lock_fd, text, sizeof(text), 0) != (ssize_t)sizeof(text))
-		return pf_error(-EIO, "%s/%s: cannot write the holder's name", store->dir, LOCK_FILE);
+	written = pwrite(store->lock_fd, text, sizeof(text), 0);
+	r = written < 0 ? -errno : written < (ssize_t)sizeof(text) ? -ENOSPC : 0;
+	if (r < 0)
+		return pf_error(r, "%s/%s: cannot write the holder's name: %s", store->dir, LOCK_FILE, strerror(-r));
 	return 0;
 }
 

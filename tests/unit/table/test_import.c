@@ -206,6 +206,38 @@ TEST_F(import, stopped_and_resumed)
 	EXPECT_EQ(0, env_verify(&self->env));
 }
 
+/* Which of two records of one key came last is seen from their places where they are of one size; else it is told, and
+ * with it the key. */
+TEST_F(import, two_sizes_of_a_key_before_an_interruption)
+{
+	static const char large[3000];
+	const struct pinfold_record sizes[] = {{"same", 4, "1", 1}, {"same", 4, large, sizeof(large)}};
+	const struct pinfold_record equal[] = {{"key", 3, "1", 1}, {"key", 3, "2", 1}};
+	const struct pinfold_import_mark two = {.offset = 2, .records = 2};
+	char value[8];
+	size_t size;
+
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags | (i ? PINFOLD_IMPORT_RESTART : 0),
+					     &self->import, &self->mark));
+		ASSERT_EQ(0, pf_import_add(self->import, i ? equal : sizes, 2));
+		ASSERT_EQ(0, pf_import_mark(self->import, &two));
+		pf_import_stop(self->import);
+		ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+		EXPECT_EQ(2, self->mark.records);
+		if (!i && variant->flags) {
+			EXPECT_EQ(-ESTALE, pf_import_end(self->import));
+			EXPECT_NE(NULL, strstr(pf_error_text(), "table t: key 'same': two records of different sizes"));
+		} else {
+			EXPECT_EQ(0, pf_import_end(self->import));
+		}
+	}
+	ASSERT_EQ(0, pf_table_get(self->t, "key", 3, value, sizeof(value), &size));
+	EXPECT_EQ(1, size);
+	EXPECT_EQ('2', value[0]);
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
 TEST_F(import, restart_forgets)
 {
 	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));

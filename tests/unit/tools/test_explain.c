@@ -60,6 +60,19 @@ TEST(a_pinned_slice_says_how_long_and_why)
 	EXPECT_STREQ("not moved: the host has one NUMA node.", e.moved);
 }
 
+TEST(what_is_not_known_to_be_in_memory_is_said_so)
+{
+	struct pinfold_live_slice s[] = {
+		{.index = 0, .state = PINFOLD_SLICE_PINNED, .resident_pages = UINT32_MAX},
+		{.index = 1, .state = PINFOLD_SLICE_PINNED, .resident_pages = 256},
+	};
+	const struct explain_host host = {0};
+	struct watch watch = make_watch();
+
+	EXPECT_NE(NULL, strstr(explain_one(s, 1, &watch, &host).state, ", how much is in memory is not known yet."));
+	EXPECT_NE(NULL, strstr(explain_one(s, 2, &watch, &host).state, ", 50 % in memory."));
+}
+
 TEST(the_thresholds_are_those_that_run)
 {
 	struct pinfold_live_slice s = {.state = PINFOLD_SLICE_CACHED, .reason = PINFOLD_REASON_COLD, .heat = 0.31f};

@@ -3,8 +3,11 @@
 #include "heatmap.h"
 #include "kselftest_harness.h"
 
+#include <errno.h>
 #include <math.h>
 #include <png.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SLICE (2ull << 20)
@@ -189,19 +192,50 @@ TEST_F(map, an_image_that_cannot_be_written_says_so)
 	EXPECT_NE(NULL, strstr(error, "/nonexistent/x.svg"));
 }
 
+/* By a limit of this process in the place of a full disk. */
+TEST_F(map, half_a_file_is_none)
+{
+	static int (*const writers[])(const struct heatmap *, const char *, char *, size_t) = {
+		heatmap_write_png, heatmap_write_svg, heatmap_write_csv};
+	struct rlimit before, limit;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_FSIZE, &before));
+	signal(SIGXFSZ, SIG_IGN);
+	limit = before;
+	limit.rlim_cur = 300;
+	for (size_t i = 0; i < 3; i++) {
+		char error[128] = "", expected[128];
+		int r;
+
+		setrlimit(RLIMIT_FSIZE, &limit);
+		r = writers[i](&self->map, self->path, error, sizeof(error));
+		setrlimit(RLIMIT_FSIZE, &before);
+		snprintf(expected, sizeof(expected), "%s: File too large", self->path);
+		EXPECT_EQ(-EFBIG, r) TH_LOG("writer %zu", i);
+		EXPECT_STREQ(expected, error);
+		EXPECT_NE(0, access(self->path, F_OK)) TH_LOG("writer %zu", i);
+	}
+	signal(SIGXFSZ, SIG_DFL);
+}
+
+static size_t read_back(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	size_t n = file ? fread(text, 1, size - 1, file) : 0;
+
+	text[n] = 0;
+	if (file)
+		fclose(file);
+	return n;
+}
+
 TEST_F(map, svg_has_a_head_and_an_end)
 {
 	static char text[1 << 20];
 	char error[128];
-	FILE *file;
-	size_t n;
 
 	ASSERT_EQ(0, heatmap_write_svg(&self->map, self->path, error, sizeof(error))) TH_LOG("%s", error);
-	file = fopen(self->path, "r");
-	ASSERT_NE(NULL, file);
-	n = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	EXPECT_GT(n, 1000);
+	EXPECT_GT(read_back(self->path, text, sizeof(text)), 1000);
 	EXPECT_EQ(0, strncmp(text, "<?xml", 5));
 	EXPECT_NE(NULL, strstr(text, "<svg"));
 	EXPECT_NE(NULL, strstr(text, "</svg>"));
@@ -210,11 +244,11 @@ TEST_F(map, svg_has_a_head_and_an_end)
 TEST_F(map, csv_has_a_line_for_each_cell)
 {
 	static char text[8192];
-	FILE *out = fmemopen(text, sizeof(text), "w");
+	char error[128];
 	size_t lines = 0;
 
-	ASSERT_EQ(0, heatmap_write_csv(&self->map, out));
-	fclose(out);
+	ASSERT_EQ(0, heatmap_write_csv(&self->map, self->path, error, sizeof(error))) TH_LOG("%s", error);
+	read_back(self->path, text, sizeof(text));
 	for (const char *p = text; (p = strchr(p, '\n')); p++)
 		lines++;
 	EXPECT_EQ(1 + ROWS * (COLUMNS - 1), lines);

@@ -83,6 +83,18 @@ static uint64_t odd(uint64_t sensible)
 	}
 }
 
+/* A number from 1 to @most, mostly small: a call on a thousand pages takes as long as hundreds of calls on a few. */
+static uint64_t some(uint64_t most)
+{
+	return 1 + rnd(rnd(32) ? 6 : most);
+}
+
+/* A page of the file, mostly about where two slices meet: there small mappings and calls of all processes overlap. */
+static uint64_t place(void)
+{
+	return rnd(4) ? (1 + rnd(2)) * (SLICE / PAGE) - 16 + rnd(32) : rnd(FILE_PAGES);
+}
+
 static void do_register(void)
 {
 	struct pinfold_register arg = {.size = (uint32_t)odd(sizeof(arg)), .fd = (int)odd((uint64_t)files[rnd(FILES)]),
@@ -123,10 +135,10 @@ static void do_slots(void)
 static void do_query(void)
 {
 	struct pinfold_query arg = {.size = (uint32_t)odd(sizeof(arg)), .flags = (uint32_t)odd(0),
-				    .grain_shift = (uint32_t)odd(12 + rnd(19)), .count = (uint32_t)odd(1 + rnd(64)),
+				    .grain_shift = (uint32_t)odd(12 + rnd(19)), .count = (uint32_t)odd(some(64)),
 				    .results = odd((uintptr_t)buffer)};
 
-	arg.offset = odd(rnd(FILE_PAGES) << 12 & ~0ull << (arg.grain_shift & 63));
+	arg.offset = odd(place() << 12 & ~0ull << (arg.grain_shift & 63));
 	if (rnd(16) == 0)
 		arg.results = (uintptr_t)maps[rnd(MAPS)].at;
 	note(ioctl(regions[rnd(REGIONS)], rnd(2) ? PINFOLD_IOC_SCAN : PINFOLD_IOC_AGE, &arg));
@@ -139,7 +151,7 @@ static void do_revoke(void)
 				     .count = (uint32_t)odd(1 + rnd(16)), .flags = (uint32_t)odd(0)};
 
 	for (int i = 0; i < 16; i++)
-		ranges[i] = (struct pinfold_range){odd(rnd(FILE_PAGES) * PAGE), odd((1 + rnd(64)) * PAGE)};
+		ranges[i] = (struct pinfold_range){odd(place() * PAGE), odd(some(64) * PAGE)};
 	note(ioctl(regions[rnd(REGIONS)], PINFOLD_IOC_REVOKE, &arg));
 }
 
@@ -157,11 +169,11 @@ static void do_raw_ioctl(void)
 static void do_map(void)
 {
 	struct map *map = &maps[rnd(MAPS)];
-	size_t pages = 1 + rnd(rnd(4) ? 600 : FILE_PAGES);
+	size_t pages = some(FILE_PAGES);
 	int prot = rnd(3) ? PROT_READ | PROT_WRITE : PROT_READ;
 	int flags = (rnd(4) ? MAP_SHARED : MAP_PRIVATE) | (rnd(8) ? 0 : MAP_POPULATE);
 	void *at = mmap(NULL, pages * PAGE, prot, flags, rnd(8) ? regions[rnd(REGIONS)] : files[rnd(FILES)],
-			(off_t)(rnd(FILE_PAGES) * PAGE));
+			(off_t)(place() * PAGE));
 
 	note((long)at);
 	if (at == MAP_FAILED)
@@ -201,7 +213,7 @@ static void do_change_map(void)
 			*map = (struct map){at, pages + 1};
 		return;
 	case 4:
-		note(syscall(SYS_remap_file_pages, map->at, map->pages * PAGE, 0, rnd(FILE_PAGES), 0));
+		note(syscall(SYS_remap_file_pages, map->at, map->pages * PAGE, 0, place(), 0));
 		return;
 	case 5:
 		note(rnd(2) ? munlock(map->at + from * PAGE, pages * PAGE) :
@@ -222,7 +234,7 @@ static void do_touch(void)
 		__atomic_fetch_add(&total->faults, 1, __ATOMIC_RELAXED);
 		return;
 	}
-	for (int i = 0; i < 20; i++) {
+	for (int i = (int)some(20); i > 0; i--) {
 		volatile char *at = map.at + rnd(map.pages) * PAGE + rnd(PAGE);
 
 		if (rnd(3))
@@ -235,11 +247,11 @@ static void do_touch(void)
 static void do_file(void)
 {
 	int fd = rnd(2) ? files[rnd(FILES)] : regions[rnd(REGIONS)];
-	off_t at = (off_t)(rnd(FILE_PAGES) * PAGE), length = (off_t)((1 + rnd(100)) * PAGE);
+	off_t at = (off_t)(place() * PAGE), length = (off_t)(some(100) * PAGE);
 
 	switch (rnd(8)) {
 	case 0:
-		note(ftruncate(fd, (off_t)(rnd(FILE_PAGES) * PAGE)));
+		note(ftruncate(fd, (off_t)(place() * PAGE)));
 		note(ftruncate(fd, (off_t)LENGTH));
 		return;
 	case 1:
@@ -325,6 +337,8 @@ static int work(uint64_t operations, uint64_t seed)
 		device = open(DEVICE, O_RDWR);
 	if (device < 0 || files[0] < 0)
 		return 1;
+	for (int i = 0; i < REGIONS; i++)
+		do_register();
 	for (uint64_t i = 0; i < operations; i++)
 		step();
 	__atomic_fetch_add(&total->hits, hits, __ATOMIC_RELAXED);

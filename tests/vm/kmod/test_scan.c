@@ -209,6 +209,43 @@ TEST_F(scan, equals_mincore_and_page_flags)
 	EXPECT_GT(compared, PAGES);
 }
 
+/* Folios come and go, are split, written and read under the scan: what it says of a grain is never contradictory. */
+TEST_F(scan, beside_changes_is_consistent)
+{
+	const uint32_t shifts[] = {12, 16, 21};
+	int status, child = fork();
+
+	ASSERT_GE(child, 0);
+	if (!child) {
+		for (;;)
+			shuffle(&self->r, self->map);
+	}
+	for (int round = 0; round < 60; round++) {
+		uint32_t shift = shifts[round % 3], pages = 1u << (shift - 12);
+
+		ASSERT_GT(scan_all(&self->r, PINFOLD_IOC_SCAN, shift, self->results, sizeof(*self->results)), 0);
+		for (size_t grain = 0; grain < SIZE >> shift; grain++) {
+			const struct pinfold_scan_args *s = &self->results[grain];
+			uint32_t nodes = 0;
+
+			for (int n = 0; n < PINFOLD_SLOT_NODES; n++)
+				nodes += s->node[n];
+			EXPECT_EQ(nodes, s->resident);
+			EXPECT_LE(s->resident, pages);
+			EXPECT_LE(s->large + s->huge, s->resident);
+			EXPECT_LE(s->dirty, s->resident);
+			EXPECT_LE(s->writeback, s->resident);
+			EXPECT_LE(s->active, s->resident);
+			EXPECT_LE(s->referenced, s->resident);
+			EXPECT_LE(s->locked, s->resident);
+		}
+		usleep(2000);
+	}
+	kill(child, SIGKILL);
+	ASSERT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
 TEST_F(scan, dirty_pages_are_seen)
 {
 	for (size_t page = 0; page < 100; page++)

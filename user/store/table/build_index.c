@@ -14,6 +14,8 @@
 #define PARTITIONS 1024u
 /* Slots of replaced records that one transaction gives back. */
 #define FREES_PER_TXN 4096u
+/* Bytes of a key in a message. */
+#define KEY_SHOWN 80u
 
 struct finish {
 	struct pf_build *build;
@@ -211,6 +213,19 @@ static int compare_prepare(struct finish *finish)
 	return r;
 }
 
+/* Names the key where it is text. */
+static int order_lost(const struct finish *finish, const struct pf_record *record)
+{
+	size_t size = pf_record_key_size(record->sizes), shown = 0;
+
+	while (shown < size && shown < KEY_SHOWN && record->data[shown] >= ' ' && record->data[shown] <= '~')
+		shown++;
+	return pf_error(-ESTALE,
+			"table %s: key '%.*s'%s: two records of different sizes came before the import was "
+			"interrupted, and which came later is not known any more",
+			finish->table->name, (int)shown, (const char *)record->data, shown < size ? "..." : "");
+}
+
 /* Whether the records of two entries with equal hashes have one key, that is, @b replaces @a: 1, 0 or an error. */
 static int replaces(struct finish *finish, const struct pf_build_entry *b, const struct pf_build_entry *a)
 {
@@ -229,10 +244,7 @@ static int replaces(struct finish *finish, const struct pf_build_entry *b, const
 	    memcmp(old->data, fresh->data, pf_record_key_size(old->sizes)) != 0)
 		return 0;
 	if (resumed(finish->build, b->loc) && pf_class_of(record_size(old)) != pf_class_of(record_size(fresh)))
-		return pf_error(-ESTALE,
-				"table %s: two records of one key, and after the crash in between nobody knows which "
-				"came later: restart the import",
-				finish->table->name);
+		return order_lost(finish, fresh);
 	finish->counts.key_bytes -= pf_record_key_size(old->sizes);
 	finish->counts.value_bytes -= pf_record_value_size(old->sizes);
 	return 1;
