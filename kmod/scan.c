@@ -5,12 +5,12 @@
  * DESIGN
  *   Most folios are single pages, and all that is asked about one is in the word of its flags. That is read without a
  *   reference, which would cost more than all else, and holds if afterwards the page is neither free nor frozen and
- *   still in its place. Pages that follow each other are mostly alike: runs of the same flags are counted, and added once.
- *   Of a large folio there is more to read, so a reference is taken.
+ *   still in its place. Pages that follow each other are mostly alike: runs of the same flags are counted, and added
+ * once. Of a large folio there is more to read, so a reference is taken.
  *
  * INVARIANTS
- *   1. Nothing but flags, reference count and node of a folio is read without a reference to it. Its memory is then still
- *      that of a page, as for everyone who tries to take one under RCU.
+ *   1. Nothing but flags, reference count and node of a folio is read without a reference to it. Its memory is then
+ * still that of a page, as for everyone who tries to take one under RCU.
  *   2. A place in the file is counted once at most, by what was there; but where a page left and came back between two
  *      reads its flags may be those of the time between.
  *   3. While a folio is split or moved it is frozen, its flags and its place may belie each other, and it is looked
