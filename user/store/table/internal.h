@@ -191,6 +191,7 @@ struct pf_table {
 
 	_Alignas(64) _Atomic(struct pf_call *) calls; /* left for whoever holds the lock, newest first (call.c) */
 	_Atomic uint32_t call_spinners;
+	uint32_t call_spinners_max; /* one processor is the holder's; fixed */
 	_Atomic bool call_heir;
 	_Alignas(64) pthread_mutex_t lock; /* everything below */
 	struct pf_table_header header;

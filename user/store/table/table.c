@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 
 uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent *extent)
 {
@@ -316,6 +317,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->read_only = tables->read_only;
 	table->pages = pf_store_pages(tables->store);
 	get_choose(table);
+	table->call_spinners_max = (uint32_t)get_nprocs() - 1; /* which reads a file: not at each call */
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
