@@ -114,8 +114,8 @@ static __always_inline void pf_count_fault(struct pf_region *region, struct pinf
 }
 
 /*
- * The common case of the function above: a read by a thread that goes on where it was, served from memory. False:
- * something is different, and nothing is counted.
+ * The common case of the function above: a thread goes on where it was, served from memory. That it wrote is for the
+ * caller to add. False: something is different, and nothing is counted.
  */
 static __always_inline bool pf_count_next(struct pf_region *region, struct pinfold_slot *slot, u64 page)
 {

@@ -48,12 +48,15 @@ static __always_inline vm_fault_t fs_map_pages(struct pf_region *region, struct 
 	return likely(map == filemap_map_pages) ? filemap_map_pages(vmf, start, end) : map(vmf, start, end);
 }
 
-/* A read, not of populating, and not tried before. */
+/* Not of populating, not tried before, and nothing else of @other either. */
+static __always_inline bool is_plain(unsigned int flags, unsigned int other)
+{
+	return (flags & (FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_TRIED | other)) == FAULT_FLAG_INTERRUPTIBLE;
+}
+
 static __always_inline bool is_plain_read(const struct vm_fault *vmf)
 {
-	const unsigned int mask = FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_TRIED | FAULT_FLAG_WRITE;
-
-	return (vmf->flags & mask) == FAULT_FLAG_INTERRUPTIBLE;
+	return is_plain(vmf->flags, FAULT_FLAG_WRITE);
 }
 
 /* What is not the common case: the first fault of a chunk, timing, several nodes, writes, what waited. */
@@ -122,11 +125,22 @@ static vm_fault_t map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 	return ret;
 }
 
+/* Counts what ->fault returned, whatever it is. Nothing of the mapping is used: it may be gone. */
+static noinline void count_any(struct pf_region *region, struct pinfold_slot *slot, u64 page, unsigned int flags,
+			       vm_fault_t ret, u64 ns)
+{
+	if (ret & VM_FAULT_RETRY)
+		pf_count_wait(region, page, ns);
+	else if (!(ret & VM_FAULT_ERROR))
+		pf_count_fault(region, slot, page, flags, is_major(flags, ret), ns, ns);
+}
+
 static vm_fault_t fault(struct vm_fault *vmf)
 {
+	const vm_fault_t waited = VM_FAULT_RETRY | VM_FAULT_MAJOR;
 	struct pf_region *region = vmf->vma->vm_private_data;
 	struct file *file = vmf->vma->vm_file;
-	u64 page = vmf->pgoff, begun, ns;
+	u64 page = vmf->pgoff, begun, ns = 0;
 	struct pinfold_slot *slot = pf_slot(region, page);
 	unsigned int flags = vmf->flags;
 	vm_fault_t ret;
@@ -135,39 +149,54 @@ static vm_fault_t fault(struct vm_fault *vmf)
 		slot = pf_slots_make(region, page);
 	/* The mapping may be gone before the filesystem returns; this keeps the region. */
 	get_file(file);
+	/* Only afterwards is known whether it waited, and then how long is wanted. */
 	begun = clock_ns();
 	ret = region->fs_ops->fault(vmf);
-	if (ret & VM_FAULT_RETRY) {
-		pf_count_wait(region, page, since(begun));
-	} else if (!(ret & VM_FAULT_ERROR)) {
-		bool timed = is_major(flags, ret) || timing(region);
-
-		ns = timed ? since(begun) : 0;
-		pf_count_fault(region, slot, page, flags, is_major(flags, ret), ns, timed);
+	if (unlikely(ret & waited || flags & FAULT_FLAG_TRIED || timing(region)))
+		ns = since(begun) | 1;
+	if (unlikely(ret & (waited | VM_FAULT_ERROR) || !is_plain(flags, 0) || region->nodes || !slot ||
+		     !pf_count_next(region, slot, page))) {
+		count_any(region, slot, page, flags, ret, ns);
+	} else {
+		if (flags & FAULT_FLAG_WRITE)
+			pf_add(&slot->write, 1);
+		if (ns)
+			pf_count_time(slot, ns);
 	}
 	fput(file);
 	return ret;
 }
 
+/* For a page that is mapped already: ->fault is not called. */
+static noinline vm_fault_t page_mkwrite_alone(struct vm_fault *vmf)
+{
+	struct pf_region *region = vmf->vma->vm_private_data;
+	u64 begun = timing(region) ? clock_ns() : 0;
+	struct pinfold_slot *slot = pf_slots_make(region, vmf->pgoff);
+	vm_fault_t ret = region->fs_ops->page_mkwrite(vmf);
+
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY))
+		return ret;
+	pf_count_fault(region, slot, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
+		       begun ? since(begun) : 0, begun);
+	if (slot && ret & VM_FAULT_LOCKED)
+		pf_add(&slot->mkwrite, 1);
+	return ret;
+}
+
+/* The lock is kept throughout, and the kernel itself goes on to use the mapping: it stays. */
 static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 {
 	struct pf_region *region = vmf->vma->vm_private_data;
-	/* A page that is mapped already was found through its entry; ->fault is called where there is none. */
-	bool alone = vmf->pte;
-	u64 begun = alone && timing(region) ? clock_ns() : 0;
 	struct pinfold_slot *slot = pf_slot(region, vmf->pgoff);
 	vm_fault_t ret;
 
-	if (unlikely(!slot))
-		slot = pf_slots_make(region, vmf->pgoff);
-	/* The lock is kept throughout, and the kernel itself goes on to use the mapping: it stays. */
+	/* What is mapped already was found through its entry. */
+	if (vmf->pte)
+		return page_mkwrite_alone(vmf);
+	/* ->fault made the slot, if there can be one, and counted. */
 	ret = region->fs_ops->page_mkwrite(vmf);
-	if (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY))
-		return ret;
-	if (alone)
-		pf_count_fault(region, slot, vmf->pgoff, FAULT_FLAG_DEFAULT | FAULT_FLAG_WRITE, is_major(0, ret),
-			       begun ? since(begun) : 0, begun);
-	if (slot && ret & VM_FAULT_LOCKED)
+	if (likely(ret & VM_FAULT_LOCKED && slot))
 		pf_add(&slot->mkwrite, 1);
 	return ret;
 }

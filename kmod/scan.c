@@ -6,13 +6,13 @@
  *   Most folios are single pages, and all that is asked about one is in the word of its flags. That is read without a
  *   reference, which would cost more than all else, and holds if afterwards the page is neither free nor frozen and
  *   still in its place. Pages that follow each other are mostly alike: runs of the same flags are counted, and added
- * once. Of a large folio there is more to read, so a reference is taken.
+ *   once. Of a large folio there is more to read, so a reference is taken.
  *
  * INVARIANTS
  *   1. Nothing but flags, reference count and node of a folio is read without a reference to it. Its memory is then
- * still that of a page, as for everyone who tries to take one under RCU.
- *   2. A place in the file is counted once at most, by what was there; but where a page left and came back between two
- *      reads its flags may be those of the time between.
+ *      still that of a page, as for everyone who tries to take one under RCU.
+ *   2. A place in the file is counted once at most, by what was there; but where a page left and came back between
+ *      two reads, its flags may be those of the time between.
  *   3. While a folio is split or moved it is frozen, its flags and its place may belie each other, and it is looked
  *      at again.
  */
@@ -96,10 +96,11 @@ static __always_inline bool look_at(struct scan *scan, struct xa_state *xas, str
 
 	if (flags & BIT(PG_head))
 		return look_at_large(scan, xas, folio);
-	/* Who splits it freezes it, then changes its flags, then its place, and then thaws it: here the other way. */
+	/* Who splits it freezes it, changes its flags and then its place, and thaws it: all is read the other way. */
 	smp_rmb();
 	if (unlikely(!folio_ref_count(folio)))
 		return false;
+	/* The places behind are read later, too. */
 	smp_rmb();
 	if (unlikely(folio != xas_reload(xas)))
 		return false;
@@ -111,18 +112,6 @@ static __always_inline bool look_at(struct scan *scan, struct xa_state *xas, str
 	}
 	scan->pages++;
 	return true;
-}
-
-/* Lets others run. 0 or -EINTR. */
-static int rest(struct xa_state *xas)
-{
-	xas_pause(xas);
-	rcu_read_unlock();
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	cond_resched();
-	rcu_read_lock();
-	return 0;
 }
 
 /**
@@ -150,8 +139,14 @@ int pf_scan_grain(struct address_space *mapping, u64 first, u64 last, struct pin
 			xas_retry(&xas, folio);
 		else if (unlikely(!look_at(&scan, &xas, folio)))
 			xas_reset(&xas);
-		if (unlikely(!(++count % BATCH)) && rest(&xas))
+		if (likely(++count % BATCH))
+			continue;
+		xas_pause(&xas);
+		rcu_read_unlock();
+		if (fatal_signal_pending(current))
 			return -EINTR;
+		cond_resched();
+		rcu_read_lock();
 	}
 	rcu_read_unlock();
 	add(ret_scan, scan.flags, scan.node, scan.pages);
