@@ -2,6 +2,7 @@
 /* cli.c - errors, option values, opening stores and JSON for every subcommand. */
 #include "cli.h"
 #include "settings.h"
+#include "term.h"
 #include "config/units.h"
 
 #include <errno.h>
@@ -27,8 +28,17 @@ static void put_prefix(const struct cli *cli)
 	cli_line_open = false;
 }
 
-/* Of the last cli_fail(): long enough for two paths. */
-static char failure_words[2 * PATH_MAX + 1024];
+/* Long enough for two paths. */
+#define WORDS_MAX (2 * PATH_MAX + 1024)
+/* Of the last cli_fail(). */
+static char failure_words[WORDS_MAX];
+
+/* One line, whatever the names in it are. */
+static void put_line(const char *words)
+{
+	term_print_words(stderr, words);
+	fputc('\n', stderr);
+}
 
 int cli_fail(const struct cli *cli, const char *format, ...)
 {
@@ -38,9 +48,11 @@ int cli_fail(const struct cli *cli, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(failure_words, sizeof(failure_words), format, ap);
 	va_end(ap);
-	if (cli->store)
-		fprintf(stderr, "%s: ", cli->store);
-	fprintf(stderr, "%s\n", failure_words);
+	if (cli->store) {
+		term_print_words(stderr, cli->store);
+		fputs(": ", stderr);
+	}
+	put_line(failure_words);
 	return CLI_FAILURE;
 }
 
@@ -60,27 +72,30 @@ int cli_fail_call(const struct cli *cli, struct pinfold *pf, int r, const char *
 
 void cli_note(const struct cli *cli, const char *format, ...)
 {
+	char words[WORDS_MAX];
 	va_list ap;
 
 	if (cli->quiet)
 		return;
+	va_start(ap, format);
+	vsnprintf(words, sizeof(words), format, ap);
+	va_end(ap);
 	put_prefix(cli);
 	fputs("note: ", stderr);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
+	put_line(words);
 }
 
 _Noreturn void cli_usage(const struct cli *cli, const char *format, ...)
 {
+	char words[WORDS_MAX];
 	va_list ap;
 
-	put_prefix(cli);
 	va_start(ap, format);
-	vfprintf(stderr, format, ap);
+	vsnprintf(words, sizeof(words), format, ap);
 	va_end(ap);
-	fprintf(stderr, "\nTry 'pinfold help %s'.\n", cli->command->name);
+	put_prefix(cli);
+	put_line(words);
+	fprintf(stderr, "Try 'pinfold help %s'.\n", cli->command->name);
 	exit(CLI_USAGE);
 }
 

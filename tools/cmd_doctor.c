@@ -24,18 +24,17 @@ static void print_wrapped(const char *label, const char *text, int width)
 	while (*text) {
 		int n = (int)strcspn(text, " ");
 
-		if (column + n > width && column > indent) {
+		if (column > indent && column + 1 + n > width) {
 			printf("\n%*s", indent, "");
 			column = indent;
+		} else if (column > indent) {
+			putchar(' ');
+			column++;
 		}
 		printf("%.*s", n, text);
 		column += n;
 		text += n;
-		if (*text == ' ') {
-			putchar(' ');
-			column++;
-			text++;
-		}
+		text += *text == ' ';
 	}
 	putchar('\n');
 }

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "explain.h"
 #include "names.h"
+#include "term.h"
 #include "config/units.h"
 #include "watch.h"
 
@@ -89,7 +90,8 @@ static int explain_closed(struct cli *cli, struct pinfold *pf, const struct name
 				      json_pack("{s:o, s:b, s:o, s:o, s:[]}", "target", cli_json_text(cli->args[1]),
 						"open", 0, "size", cli_json_u64(size), "resident",
 						known ? cli_json_u64(resident) : json_null(), "groups"));
-	printf("%s: no process has the store open, so nothing of it is pinned and nobody observes it. ", cli->args[1]);
+	term_print_words(stdout, cli->args[1]);
+	fputs(": no process has the store open, so nothing of it is pinned and nobody observes it. ", stdout);
 	if (known)
 		printf("Of its %s, %s are in the page cache, which the kernel may drop at any time.\n",
 		       units_size(size, a), units_size(resident, b));
@@ -109,9 +111,11 @@ static int explain_open(struct run_state *run, struct pinfold *pf, const struct 
 		return cli_fail(cli, "the process that has it open cannot be watched: %s", strerror(-r));
 	explain_host_ask(cli->store, &run->host);
 	for (size_t i = 0; i < spans->count; i++) {
-		if (!cli->json && (all || run->group_count < GROUPS_DEFAULT))
-			printf("%s%s of %s\n", i ? "\n" : "", name_extent(&spans->spans[i].extent, name),
-			       name_owner(pf, &spans->spans[i].extent, owner));
+		if (!cli->json && (all || run->group_count < GROUPS_DEFAULT)) {
+			printf("%s%s of ", i ? "\n" : "", name_extent(&spans->spans[i].extent, name));
+			term_print_words(stdout, name_owner(pf, &spans->spans[i].extent, owner));
+			putchar('\n');
+		}
 		explain_span(run, &spans->spans[i]);
 	}
 	if (cli->json)
@@ -120,8 +124,10 @@ static int explain_open(struct run_state *run, struct pinfold *pf, const struct 
 						1, "left_out", cli_json_u64(run->left_out), "groups", run->groups));
 	if (run->left_out)
 		printf("... and %zu more runs of slices (--all shows them)\n", run->left_out);
-	if (!run->group_count)
-		printf("%s: the process that has the store open has not looked at it yet\n", cli->args[1]);
+	if (!run->group_count) {
+		term_print_words(stdout, cli->args[1]);
+		fputs(": the process that has the store open has not looked at it yet\n", stdout);
+	}
 	return cli_finish_stdout(cli, CLI_OK);
 }
 

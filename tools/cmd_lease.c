@@ -91,7 +91,7 @@ static int fail(struct cli *cli, struct pinfold *pf, int r, const char *actor)
 
 static int look(struct cli *cli, enum action action, const char *actor)
 {
-	struct listing listing = { .rows = cli->json && action == LIST ? json_array() : NULL };
+	struct listing listing = { 0 };
 	struct pinfold_leases *leases;
 	struct pinfold_lease lease = { 0 };
 	struct pinfold *pf;
@@ -100,6 +100,8 @@ static int look(struct cli *cli, enum action action, const char *actor)
 	if (status)
 		return status;
 	r = pinfold_leases_open(pf, cli->args[1], 0, &leases);
+	if (r == 0 && action == LIST && cli->json)
+		listing.rows = json_array();
 	if (r == 0 && action == LIST)
 		r = pinfold_leases_foreach(leases, node, list_one, &listing);
 	else if (r == 0)

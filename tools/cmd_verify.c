@@ -12,6 +12,7 @@ struct verify {
 	struct progress progress;
 	json_t *problems;
 	uint64_t problem_count, done;
+	bool unchecked; /* not all of it could be looked at */
 };
 
 static void on_problem(void *ctx, const struct pinfold_problem *problem)
@@ -43,9 +44,10 @@ static void on_progress(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	progress_update(&verify->progress, done_bytes);
 }
 
-/* What kept the store from being checked is found too: who reads JSON gets an answer in every case. */
+/* What kept the store from being checked is told too: who reads JSON gets an answer in every case. */
 static void not_checked(struct verify *verify)
 {
+	verify->unchecked = true;
 	if (verify->problems)
 		json_array_append_new(verify->problems, json_pack("{s:s, s:n, s:o}", "path", ".", "offset", "what",
 								  cli_json_text(cli_failure_words())));
@@ -70,7 +72,8 @@ static int check(struct verify *verify)
 	} else if (verify->problem_count) {
 		status = CLI_FAILURE;
 		if (!verify->problems)
-			cli_fail(cli, "%" PRIu64 " problems", verify->problem_count);
+			cli_fail(cli, "%" PRIu64 " problem%s", verify->problem_count,
+				 verify->problem_count == 1 ? "" : "s");
 	}
 	return cli_close(cli, pf, status);
 }
@@ -79,12 +82,13 @@ static int run(struct cli *cli)
 {
 	struct verify verify = {.cli = cli, .problems = cli->json ? json_array() : NULL};
 	int status = check(&verify), printed;
+	bool unknown = verify.unchecked && !verify.problem_count;
 
 	if (!cli->json)
 		return cli_finish_stdout(cli, status);
-	printed = cli_print_json(cli, json_pack("{s:o, s:b, s:o, s:o}", "store", cli_json_text(cli->store), "sound",
-						status == CLI_OK, "bytes", cli_json_u64(verify.done), "problems",
-						verify.problems));
+	printed = cli_print_json(cli, json_pack("{s:o, s:o, s:o, s:o}", "store", cli_json_text(cli->store), "sound",
+						unknown ? json_null() : json_boolean(status == CLI_OK), "bytes",
+						cli_json_u64(verify.done), "problems", verify.problems));
 	return status ? status : printed;
 }
 

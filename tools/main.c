@@ -2,6 +2,7 @@
 /* main.c - the table of subcommands: finds one, parses its line, runs it. */
 #include "cli.h"
 #include "settings.h"
+#include "term.h"
 #include "config/suggest.h"
 
 #include <fcntl.h>
@@ -137,7 +138,9 @@ static const struct command *find_command(const char *name)
 		if (!strcmp(name, names[i]))
 			return commands[i];
 	}
-	fprintf(stderr, "pinfold: there is no command '%s'", name);
+	fputs("pinfold: there is no command '", stderr);
+	term_print_words(stderr, name);
+	fputc('\'', stderr);
 	near = suggest_nearest(name, names, COMMAND_COUNT);
 	if (near)
 		fprintf(stderr, ": did you mean '%s'?\n", near);

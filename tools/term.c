@@ -64,6 +64,26 @@ int term_columns(const char *text)
 	return n;
 }
 
+static void put_escaped(FILE *out, unsigned char c)
+{
+	if (c == '\n')
+		fputs("\\n", out);
+	else if (c == '\t')
+		fputs("\\t", out);
+	else
+		fprintf(out, "\\x%02x", c);
+}
+
+void term_print_words(FILE *out, const char *words)
+{
+	for (; *words; words++) {
+		if (iscntrl((unsigned char)*words))
+			put_escaped(out, (unsigned char)*words);
+		else
+			putc(*words, out);
+	}
+}
+
 void table_init(struct table *table, int columns, const char *const *names)
 {
 	memset(table, 0, sizeof(*table));
@@ -72,6 +92,31 @@ void table_init(struct table *table, int columns, const char *const *names)
 		table->right[i] = names[i][0] == '>';
 		table_cell(table, "%s", names[i] + table->right[i]);
 	}
+}
+
+static bool has_control(const char *text)
+{
+	while (*text && !iscntrl((unsigned char)*text))
+		text++;
+	return *text;
+}
+
+/* Frees @text. NULL: no memory. */
+static char *escaped(char *text)
+{
+	char *result = NULL;
+	size_t size;
+	FILE *out = open_memstream(&result, &size);
+
+	if (out) {
+		term_print_words(out, text);
+		if (fclose(out)) {
+			free(result);
+			result = NULL;
+		}
+	}
+	free(text);
+	return result;
 }
 
 void table_cell(struct table *table, const char *format, ...)
@@ -94,10 +139,14 @@ void table_cell(struct table *table, const char *format, ...)
 	}
 	va_start(ap, format);
 	if (vasprintf(&text, format, ap) < 0)
-		table->failed = true;
-	else
-		table->cells[table->count++] = text;
+		text = NULL;
 	va_end(ap);
+	if (text && has_control(text))
+		text = escaped(text);
+	if (text)
+		table->cells[table->count++] = text;
+	else
+		table->failed = true;
 }
 
 void table_print(struct table *table, FILE *out, bool bold)
@@ -140,14 +189,10 @@ void term_print_line(const void *data, size_t size)
 	for (size_t i = 0; i < size; i++) {
 		unsigned char c = ((const unsigned char *)data)[i];
 
-		if (c == '\n')
-			fputs("\\n", stdout);
-		else if (c == '\t')
-			fputs("\\t", stdout);
-		else if (c == '\\')
+		if (c == '\\')
 			fputs("\\\\", stdout);
 		else if (iscntrl(c))
-			printf("\\x%02x", c);
+			put_escaped(stdout, c);
 		else
 			putchar(c);
 	}

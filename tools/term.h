@@ -17,6 +17,8 @@ int term_height(FILE *out);
 /** Columns that UTF-8 @text takes (every code point one). */
 int term_columns(const char *text);
 
+/** Prints words that may hold names of any kind: their control characters are escaped. */
+void term_print_words(FILE *out, const char *words);
 /** Prints bytes on one line of stdout, whatever is in them: control characters and '\\' are escaped. */
 void term_print_line(const void *data, size_t size);
 
@@ -25,7 +27,7 @@ void term_print_line(const void *data, size_t size);
 
 /**
  * A table that is as wide as its cells. Columns named with a leading '>' are
- * right-aligned. Copies every cell.
+ * right-aligned. Copies every cell; control characters are escaped.
  */
 struct table {
 	int columns;

@@ -90,7 +90,8 @@ PINFOLD_API int pinfold_lookup_time_bucket(struct pinfold *pf, uint64_t series_i
 /** What is read before, after and together with an extent. */
 struct pinfold_connections {
 	uint32_t forward_count, back_count, hot_count;
-	float prefetch_weight; /* 0..1 */
+	float prefetch_weight; /* 0..1: which part of a pin's prefetch_adjacent follows each list, rounded up; 0: none
+				*/
 	struct pinfold_extent forward[PINFOLD_CONNECTIONS_MAX];
 	struct pinfold_extent back[PINFOLD_CONNECTIONS_MAX];
 	struct pinfold_extent hot[PINFOLD_CONNECTIONS_MAX];

@@ -107,7 +107,7 @@ struct pinfold_config {
 	bool no_huge_pages;           /* never ask for huge pages [false] */
 	bool no_migration;            /* never move pages between NUMA nodes, unless a pin asks for a node [false] */
 	bool no_adaptive_readahead;   /* leave readahead to the kernel [false] */
-	bool no_prefetch;             /* ignore prefetch_adjacent of pins [false] */
+	bool no_prefetch;             /* pins bring no neighbours in [false] */
 	bool no_sampling;             /* do not revoke translations to see whether pins are in use [false] */
 	bool checksums;               /* per-block checksums for bulk-loaded data [false] */
 	/*

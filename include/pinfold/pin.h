@@ -26,7 +26,9 @@ struct pinfold_pin_opts {
 	int numa_prefer_plus_1;     /* node + 1; 0 = no preference */
 	bool use_hugepages;
 	bool onfault;               /* lock pages when touched, do not read them in now */
-	uint32_t prefetch_adjacent; /* further extents to bring in on each side */
+	/* further extents to bring in on each side: along its connections if it has any, else by address; 0: one for an
+	 * extent with PINFOLD_EXTENT_PREFETCH */
+	uint32_t prefetch_adjacent;
 	uint64_t ttl_ms;            /* the pin ends so long after this call; 0: it does not end by itself */
 	uint64_t reserved[4];
 };

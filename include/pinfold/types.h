@@ -36,8 +36,8 @@ enum pinfold_extent_flags {
 	PINFOLD_EXTENT_HOT = 1u << 0,        /* expected to be accessed often */
 	PINFOLD_EXTENT_COMPRESSED = 1u << 1, /* content is compressed by its owner */
 	PINFOLD_EXTENT_HUGEPAGE = 1u << 2,   /* prefers huge pages */
-	PINFOLD_EXTENT_NUMA_LOCAL = 1u << 3, /* prefers the node that uses it */
-	PINFOLD_EXTENT_PREFETCH = 1u << 4,   /* prefetch its neighbours with it */
+	PINFOLD_EXTENT_NUMA_LOCAL = 1u << 3, /* prefers the node that uses it, as all that is pinned does */
+	PINFOLD_EXTENT_PREFETCH = 1u << 4,   /* a pin brings its neighbours in, too */
 };
 #define PINFOLD_EXTENT_FLAGS_ALL 0x1fu
 

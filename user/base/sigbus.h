@@ -76,15 +76,27 @@ struct pf_sigbus_load {
 	int32_t at, to; /* each relative to itself */
 };
 
+/* The entry of the instruction at 1: in the table. */
+#define PF_SIGBUS_ENTRY(label) \
+	".pushsection pf_sigbus_loads, \"a\"\n\t" \
+	".balign 4\n\t" \
+	".long 1b - ., %l[" label "] - .\n\t" \
+	".popsection"
+
 #define PF_SIGBUS_LOAD(instruction, constraint, ret, from, label) \
-	__asm__ volatile goto("1: " instruction " %1, %0\n\t" \
-		     ".pushsection pf_sigbus_loads, \"a\"\n\t" \
-		     ".balign 4\n\t" \
-		     ".long 1b - ., %l[" #label "] - .\n\t" \
-		     ".popsection" \
+	__asm__ volatile goto("1: " instruction " %1, %0\n\t" PF_SIGBUS_ENTRY(#label) \
 		     : constraint(ret) \
 		     : "m"(from) \
 		     : \
+		     : label)
+
+/* The same for a comparison: goes on only if what is at @from is @value. */
+#define PF_SIGBUS_EXPECT(instruction, value, from, label) \
+	__asm__ volatile goto("1: " instruction " %0, %1\n\t" \
+		     "jne %l[" #label "]\n\t" PF_SIGBUS_ENTRY(#label) \
+		     : \
+		     : "r"(value), "m"(from) \
+		     : "cc" \
 		     : label)
 
 static inline __attribute__((always_inline)) bool pf_sigbus_load_8(const void *at, uint64_t *ret_word)

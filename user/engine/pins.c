@@ -4,6 +4,7 @@
  *
  * A pin key names a run of slices: file (16 bits), first slice (24), count (24).
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,12 +113,23 @@ int pf_act(struct pinfold *pf, const struct pf_decision *decision)
 	return 0;
 }
 
-/* Brings in @extents next to the pinned one: along its connections, else by address. */
+/* How many extents are to be brought in with @extent, on each side. */
+static uint32_t adjacent_count(const struct pinfold *pf, const struct pinfold_extent *extent,
+			       const struct pinfold_pin_opts *opts)
+{
+	if (pf->config.no_prefetch)
+		return 0;
+	return opts->prefetch_adjacent ? opts->prefetch_adjacent : (extent->flags & PINFOLD_EXTENT_PREFETCH) != 0;
+}
+
+/* Brings in @count extents next to the pinned one on each side: along its connections, fewer of those the less they
+ * weigh, else by address. */
 static void prefetch_adjacent(struct pinfold *pf, const struct pinfold_extent *extent, uint32_t count)
 {
 	struct pinfold_connections *links = malloc(sizeof(*links));
 
 	if (links && pinfold_connections_get(pf, extent, links) == 0) {
+		count = (uint32_t)ceil((double)count * (double)links->prefetch_weight);
 		for (uint32_t i = 0; i < count && i < links->forward_count; i++)
 			pinfold_prefetch(pf, &links->forward[i], 0, links->forward[i].len);
 		for (uint32_t i = 0; i < count && i < links->back_count; i++)
@@ -177,7 +189,7 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	static const struct pinfold_pin_opts defaults;
 	struct pf_decision decision = { .action = PF_ACTION_PIN, .reason = PINFOLD_REASON_EXPLICIT };
 	struct pf_range range;
-	uint32_t index, count;
+	uint32_t index, count, adjacent;
 	int r = require_controller(pf);
 
 	if (r)
@@ -232,8 +244,9 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 		unlock_run(pf, extent->file_id, &range);
 		return r;
 	}
-	if (opts->prefetch_adjacent && !pf->config.no_prefetch)
-		prefetch_adjacent(pf, extent, opts->prefetch_adjacent);
+	adjacent = adjacent_count(pf, extent, opts);
+	if (adjacent)
+		prefetch_adjacent(pf, extent, adjacent);
 	if (ret_key)
 		*ret_key = make_key(extent->file_id, index, count);
 	return 0;

@@ -213,7 +213,7 @@ static inline bool pf_pages_still(const struct pf_pages *pages, uint32_t *ret_ne
 	uint32_t newest = atomic_load_explicit(&pages->newest, memory_order_acquire);
 
 	*ret_newest = newest;
-	return (int32_t)(newest - atomic_load_explicit(&pages->applied, memory_order_acquire)) <= 0;
+	return (int32_t)(atomic_load_explicit(&pages->applied, memory_order_acquire) - newest) >= 0;
 }
 static inline bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
 {

@@ -204,6 +204,74 @@ TEST_F(store, pin_unpin_promote_and_budget)
 	EXPECT_EQ(-EINVAL, pinfold_pin_slice(self->pf, &extent, 0, 0, &opts, &key));
 }
 
+static uint64_t resident_bytes(struct pinfold *pf, const struct pinfold_extent *extent)
+{
+	struct pinfold_residency residency;
+
+	return pinfold_residency_query(pf, extent, 0, 0, &residency) ? UINT64_MAX : residency.resident;
+}
+
+/* Nothing of the data file is in memory then, where its filesystem is on a device. */
+static void drop_cache(const char *dir)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data.000000", dir);
+	fd = open(path, O_RDWR);
+	fdatasync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+}
+
+static bool comes_in(struct pinfold *pf, const struct pinfold_extent *extent)
+{
+	for (int i = 0; i < 200 && resident_bytes(pf, extent) < extent->len; i++)
+		usleep(10000);
+	return resident_bytes(pf, extent) == extent->len;
+}
+
+TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_connections_say)
+{
+	const struct pinfold_pin_opts plain = {0}, two = {.prefetch_adjacent = 2};
+	struct pinfold_connections links = {.forward_count = 2, .prefetch_weight = 0.5f};
+	struct pinfold_extent e[4];
+	pinfold_pin_key key;
+
+	/* a fault on the catalog must read nothing around itself */
+	ASSERT_EQ(0, pinfold_close(self->pf));
+	self->config.advice = PINFOLD_ADVICE_RANDOM;
+	ASSERT_EQ(0, pinfold_open(self->dir, &self->config, NULL, 0, &self->pf));
+	for (int i = 0; i < 4; i++)
+		ASSERT_EQ(0, fill_extent(self->pf, 2 * MIB, 0, &e[i]));
+	ASSERT_EQ(e[0].offset + 2 * MIB, e[1].offset);
+	drop_cache(self->dir);
+	if (resident_bytes(self->pf, &e[1]))
+		SKIP(return, "this filesystem keeps its files in memory");
+
+	/* without a wish nothing, by the flag one on each side, which is one side here */
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &plain, &key));
+	EXPECT_EQ(0, resident_bytes(self->pf, &e[1]));
+	e[0].flags |= PINFOLD_EXTENT_PREFETCH;
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &plain, &key));
+	EXPECT_TRUE(comes_in(self->pf, &e[1]));
+	EXPECT_EQ(0, resident_bytes(self->pf, &e[2]));
+
+	/* half of two connections; none if they weigh nothing, and then no neighbours by address either */
+	links.forward[0] = e[3];
+	links.forward[1] = e[2];
+	ASSERT_EQ(0, pinfold_connections_set(self->pf, &e[0], &links));
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &two, &key));
+	EXPECT_TRUE(comes_in(self->pf, &e[3]));
+	EXPECT_EQ(0, resident_bytes(self->pf, &e[2]));
+	links.prefetch_weight = 0;
+	ASSERT_EQ(0, pinfold_connections_set(self->pf, &e[0], &links));
+	drop_cache(self->dir);
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &two, &key));
+	EXPECT_EQ(0, resident_bytes(self->pf, &e[3]));
+	EXPECT_EQ(0, pinfold_unpin_slice(self->pf, key));
+}
+
 TEST_F(store, a_pin_with_ttl_ends)
 {
 	struct pinfold_pin_opts opts = { .lifetime = PINFOLD_LIFETIME_SESSION, .ttl_ms = 50 };

@@ -198,6 +198,44 @@ TEST_F(get, a_flipped_bit_is_no_record)
 	}
 }
 
+/* The first 64 bytes in @map where an entry leads to the record at @loc. */
+static uint8_t *line_of(uint8_t *map, uint64_t loc)
+{
+	uint64_t word;
+
+	for (size_t at = 0; at < 128u << 20; at += 8) {
+		memcpy(&word, map + at, 8);
+		if (at % 64 && word >> 44 && (word & ((1ull << 44) - 1)) == loc >> 3)
+			return map + at / 64 * 64;
+	}
+	return NULL;
+}
+
+TEST_F(get, a_flipped_bit_is_no_line)
+{
+	uint8_t key[KEY_SIZE_MAX], found[VALUE_MAX], *map = NULL, *at, *line;
+	const uint32_t sizes[] = {30, 64, 120, 128, 300};
+	size_t size;
+
+	ASSERT_EQ(0, fill(&self->env, self->t, 16, VALUE_MAX));
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		key_of(sizes[i], 16, key);
+		at = find_bytes(&self->env, key, 16, &map);
+		ASSERT_NE(NULL, at);
+		line = line_of(map, (uint64_t)(at - 8 - map));
+		ASSERT_NE(NULL, line);
+		for (size_t bit = 0; bit < 512; bit++) {
+			line[bit / 8] ^= 1 << bit % 8;
+			for (unsigned way = 0; way < WAYS; way++)
+				ASSERT_EQ(-EUCLEAN, ways[way](self->t, key, 16, found, sizes[i], &size));
+			line[bit / 8] ^= 1 << bit % 8;
+		}
+		for (unsigned way = 0; way < WAYS; way++)
+			ASSERT_TRUE(right(ways[way], self->t, 16, sizes[i], sizes[i]));
+		munmap(map, 1ull << 30);
+	}
+}
+
 /* A file that ends too early makes every way an error, and the thread goes on. */
 TEST_F(get, unreadable_pages_are_errors)
 {

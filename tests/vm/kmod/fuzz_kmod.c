@@ -18,9 +18,9 @@
 
 #define MODULE "/lib/modules/pinfold.ko"
 #define WORKERS 4
-/* Operations of a round: so many at least, and 20 rounds at most, for unloading takes a second or two. */
+/* Operations of a round: so many at least, and 40 rounds at most, for unloading takes a second or two. */
 #define ROUND_MIN 2500ull
-#define ROUNDS 20
+#define ROUNDS 40
 /* The module is away for some seconds at most, the last use of it for some milliseconds after the processes. */
 #define PATIENCE_MS 30000
 #define REGIONS 6

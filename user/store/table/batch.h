@@ -82,15 +82,18 @@ PF_HOT void take(const struct pf_table *table, struct pinfold_get *get, uint64_t
 
 PF_HOT void begin(const struct pf_table *table, struct pinfold_get *get, struct flight *flight)
 {
+	uintptr_t line;
+
 	flight->loc = PF_NOWHERE;
 	if (__builtin_expect(!get->key || get->key_size - 1 >= PINFOLD_KEY_MAX, 0))
 		return;
 	flight->hash = get->key_size == 16 ? pf_hash_id(get->key, &table->hash_id) :
 					     pf_hash(get->key, get->key_size, table->seed);
-	if (__builtin_expect(pf_line_quick(table, flight->hash, &flight->bucket, &flight->loc), 1))
+	if (__builtin_expect(pf_line_quick(table, flight->hash, &flight->bucket, &line), 1)) {
+		flight->loc = line - (uintptr_t)table->base;
 		return;
+	}
 	pf_chunk_learn(table, flight->bucket);
-	flight->loc = PF_NOWHERE;
 }
 
 PF_HOT void begin_group(struct batch *batch, struct pinfold_get *gets, size_t count, struct flight *flights, bool still)

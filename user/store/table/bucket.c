@@ -40,6 +40,7 @@ void pf_bucket_count_publish(struct pf_table *table, bool now)
 
 	if (count - known > count >> 10 || (now && count != known)) {
 		atomic_store_explicit(&table->bucket_mask, ~0ull >> __builtin_clzll(count), memory_order_release);
+		atomic_store_explicit(&table->bucket_half, ~0ull >> __builtin_clzll(count) >> 1, memory_order_release);
 		atomic_store_explicit(&table->bucket_count, count, memory_order_release);
 	}
 }

@@ -17,7 +17,6 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,10 +69,9 @@ static bool is_done(struct pf_call *call)
 /* Looks for a while whether somebody does it, or the lock is free. False: neither. */
 static bool spin(struct pf_table *table, struct pf_call *call)
 {
-	const uint32_t most = (uint32_t)get_nprocs() - 1;
 	bool over = false;
 
-	if (atomic_fetch_add(&table->call_spinners, 1) < most) {
+	if (atomic_fetch_add(&table->call_spinners, 1) < table->call_spinners_max) {
 		for (unsigned turn = 0; !over && turn < SPIN_TURNS; turn++) {
 			for (unsigned i = 0; i < TURN_PAUSES && !(over = is_done(call)); i++)
 				__builtin_ia32_pause();

@@ -378,18 +378,19 @@ static inline void pf_hash_tail(const unsigned char *p, size_t size, uint64_t *r
 
 /* What pf_hash() of 16 bytes needs of a seed. */
 struct pf_hash_id {
-	uint64_t a, b, size;
+	uint64_t a, b, mix, size;
 };
 
 static inline struct pf_hash_id pf_hash_id_make(uint64_t seed)
 {
-	return (struct pf_hash_id){ PF_HASH_K1 ^ seed ^ PF_HASH_K0, PF_HASH_K2 ^ seed, 16 ^ PF_HASH_K0 ^ seed };
+	return (struct pf_hash_id){ PF_HASH_K1 ^ seed ^ PF_HASH_K0, PF_HASH_K2 ^ seed, PF_HASH_K2,
+				    16 ^ PF_HASH_K0 ^ seed };
 }
 
 /* pf_hash() of 16 bytes. */
 static inline uint64_t pf_hash_id(const unsigned char *p, const struct pf_hash_id *id)
 {
-	return pf_hash_fold(pf_hash_fold(pf_hash_load8(p) ^ id->a, pf_hash_load8(p + 8) ^ id->b) ^ PF_HASH_K2,
+	return pf_hash_fold(pf_hash_fold(pf_hash_load8(p) ^ id->a, pf_hash_load8(p + 8) ^ id->b) ^ id->mix,
 			    id->size);
 }
 

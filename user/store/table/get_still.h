@@ -81,7 +81,8 @@ PF_HOT int get_still(struct pf_table *table, const void *key, size_t key_size, v
 		     size_t *ret_size)
 {
 	struct pf_sigbus_guard guard;
-	uint64_t hash, bucket, loc;
+	uint64_t hash, bucket;
+	uintptr_t line;
 	uint32_t newest;
 	size_t size = 0;
 	int r;
@@ -89,13 +90,14 @@ PF_HOT int get_still(struct pf_table *table, const void *key, size_t key_size, v
 	if (__builtin_expect(!key || !pf_pages_still(table->pages, &newest), 0))
 		return pf_get_beside(table, key, key_size, ret_value, capacity, ret_size);
 	hash = key_size == 16 ? pf_hash_id(key, &table->hash_id) : pf_hash(key, key_size, table->seed);
-	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &loc), 0)) {
+	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &line), 0)) {
 		pf_chunk_learn(table, bucket);
 		return pf_get_beside(table, key, key_size, ret_value, capacity, ret_size);
 	}
 	PF_SIGBUS_PLACE(&guard, fault);
 	pf_sigbus_enter(&guard, &table->range);
-	r = look_still(table, key, key_size, ret_value, capacity, loc, bucket, hash, &size);
+	r = look_still(table, key, key_size, ret_value, capacity, line - (uintptr_t)table->base, bucket, hash,
+		       &size);
 	pf_sigbus_leave(&guard);
 	if (__builtin_expect(r > 0 || !pf_pages_stayed(table->pages, newest), 0))
 		return pf_get_beside(table, key, key_size, ret_value, capacity, ret_size);

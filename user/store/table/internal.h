@@ -168,9 +168,12 @@ struct pf_table {
 	const struct pf_pages *pages;
 	pf_get_fn *get;          /* the one for this processor and handle ... */
 	pf_batch_fn *batch;      /* ... in a still store; NULL: none */
-	_Atomic uint64_t *chunk; /* of PF_CHUNK_COUNT: where each is, 0 as long as nobody asked */
+	_Atomic uintptr_t *chunk; /* of PF_CHUNK_COUNT: where bucket 0 would be beside each's; 0: nobody asked yet */
 	uint64_t seed;
 	struct pf_hash_id hash_id;
+	uint64_t loc_mask, tag_mask; /* of an entry: from here they are operands, as constants instructions more */
+	uint32_t crc_state;  /* what the checksum of every record begins with */
+	uint32_t line_state; /* the same for lines, each less its bucket */
 	struct pf_sigbus_range range; /* of the arena */
 	bool read_only;
 	struct pf_tables *tables;
@@ -178,8 +181,10 @@ struct pf_table {
 	uint64_t incarnation, arena_size;
 	/* ... and that growth writes, now and then */
 	_Alignas(64) _Atomic uint64_t bucket_count; /* readers' idea; lags behind (invariant 3) */
-	_Atomic uint64_t bucket_mask; /* the same; both may be read at different times: depths tell */
+	_Atomic uint64_t bucket_mask; /* the same, and its half; they may be read at different times: depths tell */
+	_Atomic uint64_t bucket_half;
 	_Atomic uint64_t loc_end; /* no location of the table is at or beyond */
+	_Atomic uint64_t entry_end; /* below it is the entry of a record that ends before loc_end, if it is small */
 	_Atomic uint32_t segment_count;
 	_Atomic uint64_t segment_loc[PF_SEGMENT_MAX];
 	struct pf_granules *_Atomic *granules; /* by arena offset, in leaves of PF_GRANULE_LEAF extents' units */
@@ -191,6 +196,7 @@ struct pf_table {
 
 	_Alignas(64) _Atomic(struct pf_call *) calls; /* left for whoever holds the lock, newest first (call.c) */
 	_Atomic uint32_t call_spinners;
+	uint32_t call_spinners_max; /* one processor is the holder's; fixed */
 	_Atomic bool call_heir;
 	_Alignas(64) pthread_mutex_t lock; /* everything below */
 	struct pf_table_header header;

@@ -9,9 +9,11 @@
  *  1. The processor runs ahead into the next get while this one waits for memory, until it has no place left for what
  *     waits. So of what depends on a line or a record there is little, and what can be is done by the vector unit,
  *     whose queues are longer. Branches are free, as long as they go where they always go.
- *  2. Every line and every record is checked by its checksum, each time.
+ *  2. Every line and every record is checked by its checksum, each time. (get_wide.c asks both remainders as one:
+ *     if one of them is wrong that is seen as ever, two wrong ones escape if they are the same, one time in 2^32.)
  *  3. Nothing outside the table's extents is read: an entry leads below loc_end, and a record that crosses a
- *     granule's end goes the long way. (An entry of 0 leads to the first file's header: no record.)
+ *     granule's end goes the long way; in get_wide.c one that might end beyond loc_end does. (An entry of 0 leads to
+ * the first file's header: no record.)
  */
 #ifndef PF_TABLE_STILL_H
 #define PF_TABLE_STILL_H
@@ -26,16 +28,17 @@
  * As pf_bucket_place() and pf_line_place() in a third of the instructions. False: nobody asked for such a bucket yet.
  * Count and mask may be of different moments: a bucket in bounds comes out, and its depth tells that it is not the one.
  */
-PF_HOT bool pf_line_quick(const struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, uint64_t *ret_loc)
+PF_HOT bool pf_line_quick(const struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, uintptr_t *ret_line)
 {
-	const uint64_t mask = atomic_load_explicit(&table->bucket_mask, memory_order_acquire);
-	uint64_t bucket = hash & mask, chunk;
+	uint64_t bucket = hash & atomic_load_explicit(&table->bucket_mask, memory_order_acquire),
+		 half = bucket & atomic_load_explicit(&table->bucket_half, memory_order_relaxed);
+	uintptr_t chunk;
 
 	if (bucket >= atomic_load_explicit(&table->bucket_count, memory_order_acquire))
-		bucket &= mask >> 1;
+		bucket = half;
 	chunk = atomic_load_explicit(&table->chunk[bucket >> PF_SEG0_SHIFT], memory_order_relaxed);
 	*ret_bucket = bucket;
-	*ret_loc = chunk + (bucket & ((1u << PF_SEG0_SHIFT) - 1)) * PF_LINE_SIZE;
+	*ret_line = chunk + bucket * PF_LINE_SIZE;
 	return chunk != 0;
 }
 
@@ -44,8 +47,9 @@ static __attribute__((noinline, cold, unused)) void pf_chunk_learn(const struct 
 {
 	uint64_t loc;
 
-	if (pf_line_place(table, bucket & ~((1ull << PF_SEG0_SHIFT) - 1), &loc))
-		atomic_store_explicit(&table->chunk[bucket >> PF_SEG0_SHIFT], loc, memory_order_relaxed);
+	if (pf_line_place(table, bucket, &loc))
+		atomic_store_explicit(&table->chunk[bucket >> PF_SEG0_SHIFT],
+				      (uintptr_t)table->base + loc - bucket * PF_LINE_SIZE, memory_order_relaxed);
 }
 
 /* What a line says about a hash. */

@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 
 uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent *extent)
 {
@@ -125,8 +126,11 @@ int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, st
 		free(piece);
 		return r;
 	}
-	if (loc + extent->len > atomic_load_explicit(&table->loc_end, memory_order_relaxed))
+	if (loc + extent->len > atomic_load_explicit(&table->loc_end, memory_order_relaxed)) {
 		atomic_store_explicit(&table->loc_end, loc + extent->len, memory_order_release);
+		atomic_store_explicit(&table->entry_end, (loc + extent->len - PF_INPLACE_MAX) / 8,
+				      memory_order_release);
+	}
 	table->pieces[table->piece_count++] = piece;
 	*ret_piece = piece;
 	return 0;
@@ -316,6 +320,7 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	table->read_only = tables->read_only;
 	table->pages = pf_store_pages(tables->store);
 	get_choose(table);
+	table->call_spinners_max = (uint32_t)get_nprocs() - 1; /* which reads a file: not at each call */
 	table->base = pf_store_base(tables->store);
 	table->arena_size = arena_size;
 	table->range = (struct pf_sigbus_range){ .base = (uintptr_t)table->base, .size = arena_size };
@@ -335,6 +340,10 @@ int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret
 	memcpy(table->name, table->header.name, sizeof(table->name));
 	table->seed = table->header.seed;
 	table->hash_id = pf_hash_id_make(table->seed);
+	table->crc_state = ~(uint32_t)table->seed;
+	table->line_state = table->crc_state;
+	table->loc_mask = PF_LOC_MASK;
+	table->tag_mask = ~PF_LOC_MASK;
 	table->incarnation = table->header.incarnation;
 	r = pf_ws_init(table);
 	if (r == 0)
