@@ -4,11 +4,11 @@
  *
  * DESIGN
  *   A guest's clock is the host's. When QEMU is stopped for a minute (SIGSTOP, a suspend), the guest finds that its
- *   processors were silent for a minute, and its watchdogs say so. Where it gets a tenth of a processor, a guest's minute
- *   is six seconds' work, half of them spent on timer interrupts, and time limits pass. Here CLOCK_MONOTONIC leaves
- *   such time out, and so does the time stamp counter, which this process is made to trap on.
- *   A thread looks at the clock every LOOK_NS, for an idle guest need not: when nobody has for GAP_NS, all stood still.
- *   It also asks the kernel how long each thread waited for a processor: the one that emulates waits most.
+ *   processors were silent for a minute, and its watchdogs say so. Where it gets a tenth of a processor, its minute
+ *   is six seconds' work, much of them spent on timer interrupts, and time limits pass. Here CLOCK_MONOTONIC leaves
+ *   such time out, and so does the time stamp counter, which this process is made to trap on. A thread looks at the
+ *   clock every LOOK_NS, for an idle guest need not: when nobody has for GAP_NS, all stood still. It also asks the
+ *   kernel how long each thread waited for a processor: the one that emulates waits most.
  *
  * Invariants:
  *   1. No two readings, of whichever thread, go backwards.
