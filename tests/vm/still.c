@@ -72,14 +72,14 @@ __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct
 	if (clock != CLOCK_MONOTONIC)
 		return (int)syscall(SYS_clock_gettime, clock, t);
 	ns = moving_ns(0);
-	*t = (struct timespec){.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)};
+	*t = (struct timespec){ .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
 	return 0;
 }
 
 /* Carries out rdtsc and rdtscp; what else trapped traps again, and ends the process. */
 static void on_trap(int number, siginfo_t *info, void *context)
 {
-	static const uint8_t rdtsc[] = {0x0f, 0x31}, rdtscp[] = {0x0f, 0x01, 0xf9};
+	static const uint8_t rdtsc[] = { 0x0f, 0x31 }, rdtscp[] = { 0x0f, 0x01, 0xf9 };
 	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
 	const void *at = (const void *)(uintptr_t)registers[REG_RIP];
 	uint64_t ticks;
@@ -168,7 +168,7 @@ static uint64_t longest_wait(struct thread *threads)
 
 static void *look(void *unused)
 {
-	static const struct timespec pause = {.tv_nsec = LOOK_NS};
+	static const struct timespec pause = { .tv_nsec = LOOK_NS };
 	static struct thread threads[THREADS];
 
 	for (unsigned int n = 0;; n++) {
@@ -196,7 +196,7 @@ static int start_looking(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-	struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
 	const char *frequency = getenv("PINFOLD_TSC_KHZ");
 
 	khz = frequency ? strtoull(frequency, NULL, 10) : 0;
