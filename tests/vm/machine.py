@@ -142,7 +142,8 @@ class Machine:
             result = self.run_once(programs)
             if not result.held_up() or number == TRIES:
                 return result
-            print(f"# run {number} failed, and the host held it up for {result.still:.0f} s: once more", flush=True)
+            wrong = ", ".join(f"{c.name} {c.reason}".strip() for c in result.cases if c.result == FAIL)
+            print(f"# run {number} failed, and the host held it up for {result.still:.0f} s: once more ({wrong})", flush=True)
 
     def run_once(self, programs):
         for program in [QEMU, "/bin/busybox"] + [MKFS[d.fs][0] for d in self.disks if d.fs]:

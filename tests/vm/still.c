@@ -3,20 +3,27 @@
  * still.c - preloaded into QEMU: a guest's clock stands still while its host does.
  *
  * DESIGN
- *   A guest's clock is the host's. When QEMU is stopped for a minute (SIGSTOP, a suspend, no processor to be had), the
- * guest finds that its processors were silent for a minute, and its watchdogs say so. Here CLOCK_MONOTONIC leaves that
- * minute out, and so does the time stamp counter, which this process is made to trap on. A thread looks at the clock
- *   every LOOK_NS, for an idle guest need not: when nobody has for GAP_NS, all stood still.
+ *   A guest's clock is the host's. When QEMU is stopped for a minute (SIGSTOP, a suspend), the guest finds that its
+ *   processors were silent for a minute, and its watchdogs say so. Where it gets a tenth of a processor, its minute
+ *   is six seconds' work, much of them spent on timer interrupts, and time limits pass. Here CLOCK_MONOTONIC leaves
+ *   such time out, and so does the time stamp counter, which this process is made to trap on. A thread looks at the
+ *   clock every LOOK_NS, for an idle guest need not: when nobody has for GAP_NS, all stood still. It also asks the
+ *   kernel how long each thread waited for a processor: the one that emulates waits most.
  *
  * Invariants:
  *   1. No two readings, of whichever thread, go backwards.
  *   2. The counter is computed from the clock, by the frequency that the guest is told ($PINFOLD_TSC_KHZ).
  *   3. The clock is read by system call: the C library's way reads the counter.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -27,25 +34,32 @@
 
 #define SECOND 1000000000ull
 #define GAP_NS SECOND
-#define LOOK_NS (SECOND / 10)
+#define LOOK_NS (SECOND / 50)
+/* Threads come and go with the disk's work: looked for this often. Those that emulate are among the first. */
+#define LOOKS 25
+#define THREADS 16
 
 static atomic_flag lock = ATOMIC_FLAG_INIT;
-static uint64_t newest, skipped, khz;
+static uint64_t newest, skipped, shown, khz;
 
-/* Nanoseconds of CLOCK_MONOTONIC, without those of standing still. */
-static uint64_t moving_ns(void)
+/* Nanoseconds of CLOCK_MONOTONIC, without those of standing still. More of them, @waited, have become known. */
+static uint64_t moving_ns(uint64_t waited)
 {
 	struct timespec t;
 	uint64_t now;
 
 	while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
-		;
+		sched_yield();
 	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
 	if (newest && now - newest > GAP_NS)
 		skipped += now - newest;
+	skipped += waited;
 	newest = now;
-	now -= skipped;
+	/* What was shown before the waiting was known is caught up with first. */
+	if (now - skipped > shown)
+		shown = now - skipped;
+	now = shown;
 	atomic_flag_clear_explicit(&lock, memory_order_release);
 	return now;
 }
@@ -57,7 +71,7 @@ __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct
 
 	if (clock != CLOCK_MONOTONIC)
 		return (int)syscall(SYS_clock_gettime, clock, t);
-	ns = moving_ns();
+	ns = moving_ns(0);
 	*t = (struct timespec){ .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
 	return 0;
 }
@@ -78,17 +92,91 @@ static void on_trap(int number, siginfo_t *info, void *context)
 	if (!memcmp(at, rdtscp, sizeof(rdtscp)))
 		registers[REG_RCX] = 0;
 	registers[REG_RIP] += memcmp(at, rdtsc, sizeof(rdtsc)) ? sizeof(rdtscp) : sizeof(rdtsc);
-	ticks = (uint64_t)((unsigned __int128)moving_ns() * khz / 1000000);
+	ticks = (uint64_t)((unsigned __int128)moving_ns(0) * khz / 1000000);
 	registers[REG_RAX] = (greg_t)(ticks & UINT32_MAX);
 	registers[REG_RDX] = (greg_t)(ticks >> 32);
+}
+
+struct thread {
+	int id, file; /* id 0: none */
+	uint64_t waited;
+};
+
+/* How long the thread has waited for a processor so far, in ns. False: it is gone, or the kernel does not say. */
+static bool read_waited(const struct thread *thread, uint64_t *ret_waited)
+{
+	char text[64] = "";
+	unsigned long long ran, waited;
+
+	if (pread(thread->file, text, sizeof(text) - 1, 0) <= 0 || sscanf(text, "%llu %llu", &ran, &waited) != 2)
+		return false;
+	*ret_waited = waited;
+	return true;
+}
+
+/* Fills in threads that are not known yet, as far as there is room. */
+static void find_threads(struct thread *threads)
+{
+	DIR *directory = opendir("/proc/self/task");
+	const struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		struct thread *free = NULL, *known = NULL;
+		int id = atoi(entry->d_name);
+		char path[64];
+
+		for (int i = 0; i < THREADS; i++) {
+			known = threads[i].id == id ? &threads[i] : known;
+			free = !threads[i].id ? &threads[i] : free;
+		}
+		/* This thread emulates nothing. */
+		if (!id || known || !free || id == (int)syscall(SYS_gettid))
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", id);
+		free->file = open(path, O_RDONLY | O_CLOEXEC);
+		if (free->file < 0)
+			continue;
+		free->id = id;
+		if (!read_waited(free, &free->waited)) {
+			close(free->file);
+			free->id = 0;
+		}
+	}
+	if (directory)
+		closedir(directory);
+}
+
+/* The longest that a thread waited since it was asked last, in ns. */
+static uint64_t longest_wait(struct thread *threads)
+{
+	uint64_t longest = 0, waited;
+
+	for (int i = 0; i < THREADS; i++) {
+		if (!threads[i].id)
+			continue;
+		if (!read_waited(&threads[i], &waited)) {
+			close(threads[i].file);
+			threads[i].id = 0;
+			continue;
+		}
+		if (waited - threads[i].waited > longest)
+			longest = waited - threads[i].waited;
+		threads[i].waited = waited;
+	}
+	return longest;
 }
 
 static void *look(void *unused)
 {
 	static const struct timespec pause = { .tv_nsec = LOOK_NS };
+	static struct thread threads[THREADS];
 
-	for (;; moving_ns())
+	for (unsigned int n = 0;; n++) {
 		nanosleep(&pause, NULL);
+		if (n % LOOKS == 0)
+			find_threads(threads);
+		moving_ns(longest_wait(threads));
+	}
 	return unused;
 }
 
