@@ -8,7 +8,7 @@
  *   is six seconds' work, much of them spent on timer interrupts, and time limits pass. Here CLOCK_MONOTONIC leaves
  *   such time out, and so does the time stamp counter, which this process is made to trap on. A thread looks at the
  *   clock every LOOK_NS, for an idle guest need not: when nobody has for GAP_NS, all stood still. It also asks the
- *   kernel how long each thread waited for a processor: the one that emulates waits most.
+ *   kernel how long the thread that runs most, which emulates, waited for a processor.
  *
  * Invariants:
  *   1. No two readings, of whichever thread, go backwards.
@@ -99,17 +99,19 @@ static void on_trap(int number, siginfo_t *info, void *context)
 
 struct thread {
 	int id, file; /* id 0: none */
-	uint64_t waited;
+	uint64_t ran, waited;
 };
 
-/* How long the thread has waited for a processor so far, in ns. False: it is gone, or the kernel does not say. */
-static bool read_waited(const struct thread *thread, uint64_t *ret_waited)
+/* How long the thread has run and waited for a processor so far, in ns. False: it is gone, or the kernel does not say.
+ */
+static bool ask(const struct thread *thread, uint64_t *ret_ran, uint64_t *ret_waited)
 {
-	char text[64] = "";
 	unsigned long long ran, waited;
+	char text[64] = "";
 
 	if (pread(thread->file, text, sizeof(text) - 1, 0) <= 0 || sscanf(text, "%llu %llu", &ran, &waited) != 2)
 		return false;
+	*ret_ran = ran;
 	*ret_waited = waited;
 	return true;
 }
@@ -129,7 +131,6 @@ static void find_threads(struct thread *threads)
 			known = threads[i].id == id ? &threads[i] : known;
 			free = !threads[i].id ? &threads[i] : free;
 		}
-		/* This thread emulates nothing. */
 		if (!id || known || !free || id == (int)syscall(SYS_gettid))
 			continue;
 		snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", id);
@@ -137,7 +138,7 @@ static void find_threads(struct thread *threads)
 		if (free->file < 0)
 			continue;
 		free->id = id;
-		if (!read_waited(free, &free->waited)) {
+		if (!ask(free, &free->ran, &free->waited)) {
 			close(free->file);
 			free->id = 0;
 		}
@@ -146,24 +147,29 @@ static void find_threads(struct thread *threads)
 		closedir(directory);
 }
 
-/* The longest that a thread waited since it was asked last, in ns. */
-static uint64_t longest_wait(struct thread *threads)
+/* How long the thread waited that ran most, both since they were asked last, in ns. */
+static uint64_t wait_of_busiest(struct thread *threads)
 {
-	uint64_t longest = 0, waited;
+	uint64_t most = 0, wait = 0, ran, waited;
 
 	for (int i = 0; i < THREADS; i++) {
-		if (!threads[i].id)
+		struct thread *thread = &threads[i];
+
+		if (!thread->id)
 			continue;
-		if (!read_waited(&threads[i], &waited)) {
-			close(threads[i].file);
-			threads[i].id = 0;
+		if (!ask(thread, &ran, &waited)) {
+			close(thread->file);
+			thread->id = 0;
 			continue;
 		}
-		if (waited - threads[i].waited > longest)
-			longest = waited - threads[i].waited;
-		threads[i].waited = waited;
+		if (ran - thread->ran > most) {
+			most = ran - thread->ran;
+			wait = waited - thread->waited;
+		}
+		thread->ran = ran;
+		thread->waited = waited;
 	}
-	return longest;
+	return wait;
 }
 
 static void *look(void *unused)
@@ -175,7 +181,7 @@ static void *look(void *unused)
 		nanosleep(&pause, NULL);
 		if (n % LOOKS == 0)
 			find_threads(threads);
-		moving_ns(longest_wait(threads));
+		moving_ns(wait_of_busiest(threads));
 	}
 	return unused;
 }
