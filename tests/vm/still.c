@@ -57,7 +57,7 @@ static uint64_t moving_ns(uint64_t waited)
 	skipped += waited;
 	newest = now;
 	/* What was shown before the waiting was known is caught up with first. */
-	if (now - skipped > shown)
+	if ((int64_t)(now - skipped - shown) > 0)
 		shown = now - skipped;
 	now = shown;
 	atomic_flag_clear_explicit(&lock, memory_order_release);
