@@ -60,18 +60,33 @@ static int open_file(struct tree_load *load, FTSENT *entry)
 	return fd;
 }
 
-/* Runs @visit for each regular file. */
+/* A store must not be loaded into itself: it grows as it is read. */
+static bool is_store(const FTSENT *entry, const struct stat *store)
+{
+	return entry->fts_info == FTS_D && entry->fts_statp->st_ino == store->st_ino &&
+	       entry->fts_statp->st_dev == store->st_dev;
+}
+
+/* Runs @visit for each regular file that is not the store's own. */
 static int walk(struct tree_load *load, int (*visit)(void *ctx, FTSENT *entry), void *ctx)
 {
 	char *roots[] = {(char *)load->root, NULL};
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 	int status = CLI_OK;
+	struct stat store;
 	FTSENT *entry;
 
 	if (!fts)
 		return cli_fail(load->cli, "%s: %s", load->root, strerror(errno));
+	if (stat(load->cli->store, &store)) {
+		status = cli_fail(load->cli, "%s", strerror(errno));
+		fts_close(fts);
+		return status;
+	}
 	while (status == CLI_OK && !tree_load_enough(load) && (entry = fts_read(fts))) {
-		if (entry->fts_info == FTS_F)
+		if (is_store(entry, &store))
+			fts_set(fts, entry, FTS_SKIP);
+		else if (entry->fts_info == FTS_F)
 			status = visit(ctx, entry);
 		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
 			skip_file(load, entry->fts_path, entry->fts_errno);
