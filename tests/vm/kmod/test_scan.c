@@ -79,24 +79,37 @@ static int scan_all(const struct region *r, unsigned int request, uint32_t shift
 	return calls;
 }
 
-/* Flags of the page's folio, and its pages in the folio; 0 if the page is not mapped. */
-static uint64_t page_flags(int pagemap, int flags_fd, const char *at, uint32_t *ret_size)
-{
-	uint64_t entry, flags, frame, tail;
+/* What /proc says of a folio. */
+struct folio {
+	uint64_t frame, flags;
+	uint32_t pages; /* 0: of none yet */
+};
 
-	if (pread(pagemap, &entry, 8, (off_t)((uintptr_t)at / PAGE * 8)) != 8 || !(entry >> 63))
-		return 0;
-	frame = entry & ((1ull << 55) - 1);
-	do {
-		if (pread(flags_fd, &flags, 8, (off_t)(frame * 8)) != 8)
-			return 0;
-		if (flags >> KPF_COMPOUND_TAIL & 1)
-			frame--;
-	} while (flags >> KPF_COMPOUND_TAIL & 1);
-	*ret_size = 1;
-	while (pread(flags_fd, &tail, 8, (off_t)((frame + *ret_size) * 8)) == 8 && tail >> KPF_COMPOUND_TAIL & 1)
-		++*ret_size;
-	return flags;
+static bool flags_of(int flags_fd, uint64_t frame, uint64_t *ret_flags)
+{
+	return pread(flags_fd, ret_flags, 8, (off_t)(frame * 8)) == 8;
+}
+
+/* The folio that a page of this pagemap entry is in; @folio is that of the page before. False: it is not mapped. */
+static bool folio_of(int flags_fd, uint64_t entry, struct folio *folio)
+{
+	uint64_t frame = entry & ((1ull << 55) - 1), flags;
+
+	if (!(entry >> 63))
+		return false;
+	/* Looked up once: of a large one this takes as many calls as it has pages. */
+	if (frame - folio->frame < folio->pages)
+		return true;
+	if (!flags_of(flags_fd, frame, &flags))
+		return false;
+	while (flags >> KPF_COMPOUND_TAIL & 1) {
+		if (!flags_of(flags_fd, --frame, &flags))
+			return false;
+	}
+	*folio = (struct folio){.frame = frame, .flags = flags, .pages = 1};
+	while (flags_of(flags_fd, frame + folio->pages, &flags) && flags >> KPF_COMPOUND_TAIL & 1)
+		folio->pages++;
+	return true;
 }
 
 static void shuffle(struct region *r, char *map)
@@ -153,10 +166,13 @@ static int wait_for_reads(const struct region *r)
 TEST_F(scan, equals_mincore_and_page_flags)
 {
 	static unsigned char core[PAGES];
+	static uint64_t entries[PAGES];
 	static struct pinfold_scan_args again[PAGES];
 	uint64_t seen = 0, compared = 0;
 
 	for (int round = 0; round < 12; round++) {
+		struct folio folio = {0};
+
 		shuffle(&self->r, self->map);
 		fdatasync(self->r.file);
 		ASSERT_EQ(wait_for_reads(&self->r), 0);
@@ -169,28 +185,29 @@ TEST_F(scan, equals_mincore_and_page_flags)
 		}
 		ASSERT_EQ(mincore(self->map, SIZE, core), 0);
 		ASSERT_GT(scan_all(&self->r, PINFOLD_IOC_SCAN, 12, self->results, sizeof(*self->results)), 0);
+		ASSERT_EQ(pread(self->pagemap, entries, sizeof(entries), (off_t)((uintptr_t)self->map / PAGE * 8)),
+			  (ssize_t)sizeof(entries));
 		for (size_t page = 0; page < PAGES; page++) {
 			const struct pinfold_scan_args *s = &self->results[page];
-			uint32_t nodes = 0, size;
-			uint64_t flags;
+			uint32_t nodes = 0;
 
 			ASSERT_EQ(s->resident, core[page] & 1) TH_LOG("round %d page %zu", round, page);
 			for (int n = 0; n < PINFOLD_SLOT_NODES; n++)
 				nodes += s->node[n];
 			ASSERT_EQ(nodes, s->resident);
 			seen += s->resident;
-			flags = page_flags(self->pagemap, self->flags, self->map + page * PAGE, &size);
-			if (!flags)
+			if (!folio_of(self->flags, entries[page], &folio))
 				continue;
 			compared++;
 			ASSERT_EQ(s->resident, 1);
-			ASSERT_EQ(s->dirty, flags >> KPF_DIRTY & 1) TH_LOG("round %d page %zu", round, page);
-			ASSERT_EQ(s->writeback, flags >> KPF_WRITEBACK & 1);
-			ASSERT_EQ(s->active, flags >> KPF_ACTIVE & 1) TH_LOG("round %d page %zu", round, page);
-			ASSERT_EQ(s->referenced, flags >> KPF_REFERENCED & 1) TH_LOG("round %d page %zu", round, page);
-			ASSERT_EQ(s->locked, flags >> KPF_MLOCKED & 1);
-			ASSERT_EQ(s->huge, size >= 512);
-			ASSERT_EQ(s->large, size > 1 && size < 512);
+			ASSERT_EQ(s->dirty, folio.flags >> KPF_DIRTY & 1) TH_LOG("round %d page %zu", round, page);
+			ASSERT_EQ(s->writeback, folio.flags >> KPF_WRITEBACK & 1);
+			ASSERT_EQ(s->active, folio.flags >> KPF_ACTIVE & 1) TH_LOG("round %d page %zu", round, page);
+			ASSERT_EQ(s->referenced, folio.flags >> KPF_REFERENCED & 1)
+			TH_LOG("round %d page %zu", round, page);
+			ASSERT_EQ(s->locked, folio.flags >> KPF_MLOCKED & 1);
+			ASSERT_EQ(s->huge, folio.pages >= 512);
+			ASSERT_EQ(s->large, folio.pages > 1 && folio.pages < 512);
 		}
 		/* Larger grains are the sums of smaller ones. */
 		ASSERT_GT(scan_all(&self->r, PINFOLD_IOC_SCAN, 21, again, sizeof(*again)), 0);
@@ -298,6 +315,7 @@ TEST_F(scan, age_counts_what_is_mapped)
 	struct pinfold_age age[8];
 	uint32_t mapped = 0, young = 0;
 
+	ASSERT_EQ(madvise(self->map, SIZE, MADV_NORMAL), 0);
 	ASSERT_GT(scan_all(&self->r, PINFOLD_IOC_AGE, 21, age, sizeof(*age)), 0);
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(age[i].mapped, 0);
