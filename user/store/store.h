@@ -215,7 +215,7 @@ static inline bool pf_pages_still(const struct pf_pages *pages, uint32_t *ret_ne
 	*ret_newest = newest;
 	return (int32_t)(atomic_load_explicit(&pages->applied, memory_order_acquire) - newest) >= 0;
 }
-static inline bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
+static inline __attribute__((always_inline)) bool pf_pages_stayed(const struct pf_pages *pages, uint32_t newest)
 {
 	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&pages->newest, memory_order_relaxed) == newest;

@@ -104,6 +104,10 @@ static inline __attribute__((always_inline)) struct expected expect(const struct
 #define INVERTED 0xffffffffu
 #define INVERTED_TWO 0x82764dbu /* the line's checksum is inverted: what 128 bytes more make of that; inverted */
 
+/* record_take() or record_sized(). */
+typedef bool take_fn(__m512i line, const uint64_t *word, const char *record, const struct expected *expected,
+		     const uint8_t *key, uint8_t *ret_value, size_t value_size);
+
 /* The record that @line, which stands at @word, leads to, if both are as expected, into the caller's buffer. */
 static inline __attribute__((always_inline)) bool record_take(__m512i line, const uint64_t *word, const char *record,
 							      const struct expected *expected, const uint8_t *key,
@@ -201,21 +205,22 @@ static inline __attribute__((always_inline)) unsigned tagged(const struct pf_tab
 	return mask & 0xfe;
 }
 
-/* As wide(), for values of other sizes from 64 to 512 bytes. */
-static __attribute__((noinline)) int wide_sized(struct pf_table *table, const void *key, size_t key_size,
-						void *ret_value, size_t capacity, size_t *ret_size)
+/*
+ * A key of 16 bytes, room for as much as the value has, of which @record takes records. No guard, no call,
+ * hardly a store; nothing but branches waits for what the record says of its size. Each instruction counts: with a
+ * dozen more the processor has one get less on its way while it waits for memory.
+ */
+static inline __attribute__((always_inline)) int get_by(take_fn *record, struct pf_table *table, const void *key,
+							void *ret_value, size_t capacity, size_t *ret_size,
+							uint32_t newest)
 {
 	uint64_t hash, bucket, entry;
 	struct expected expected;
 	const uint64_t *word;
-	uint32_t newest;
 	unsigned mask;
 	__m512i line;
 	uintptr_t at;
 
-	if (__builtin_expect(key_size != 16 || capacity - 64 > 448 || !key || !pf_pages_still(table->pages, &newest),
-			     0))
-		return wide_any(table, key, key_size, ret_value, capacity, ret_size);
 	hash = pf_hash_id(key, &table->hash_id);
 	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &at), 0))
 		goto any;
@@ -233,8 +238,8 @@ static __attribute__((noinline)) int wide_sized(struct pf_table *table, const vo
 		goto any;
 	entry &= table->loc_mask;
 	if (entry >= atomic_load_explicit(&table->entry_end, memory_order_relaxed) ||
-	    !record_sized(line_begin(table, line, bucket), word, table->base + entry * 8, &expected, key, ret_value,
-			  capacity) ||
+	    !record(line_begin(table, line, bucket), word, table->base + entry * 8, &expected, key, ret_value,
+		    capacity) ||
 	    !pf_pages_stayed(table->pages, newest))
 		goto any;
 	if (ret_size)
@@ -244,52 +249,29 @@ any:
 	return wide_any(table, key, 16, ret_value, capacity, ret_size);
 }
 
-/*
- * The usual get: a key of 16 bytes, room for as much as the value has. No guard, no call, hardly a store; nothing but
- * branches waits for what the record says of its size. Each instruction counts: with a dozen more the processor has
- * one get less on its way while it waits for memory.
- */
+/* Values of other sizes than wide()'s, from 64 to 512 bytes. */
+static __attribute__((noinline)) int wide_sized(struct pf_table *table, const void *key, size_t key_size,
+						void *ret_value, size_t capacity, size_t *ret_size)
+{
+	uint32_t newest;
+
+	if (__builtin_expect(key_size != 16 || capacity - 64 > 448 || !key || !pf_pages_still(table->pages, &newest),
+			     0))
+		return wide_any(table, key, key_size, ret_value, capacity, ret_size);
+	return get_by(record_sized, table, key, ret_value, capacity, ret_size, newest);
+}
+
+/* The usual get. */
 static __attribute__((noinline)) int wide(struct pf_table *table, const void *key, size_t key_size, void *ret_value,
 					  size_t capacity, size_t *ret_size)
 {
-	uint64_t hash, bucket, entry;
-	struct expected expected;
-	const uint64_t *word;
 	uint32_t newest;
-	unsigned mask;
-	__m512i line;
-	uintptr_t at;
 
 	if (__builtin_expect(key_size != 16 || capacity - VALUE_MIN > VALUE_MAX - VALUE_MIN || !key ||
 				     !pf_pages_still(table->pages, &newest),
 			     0))
 		return wide_sized(table, key, key_size, ret_value, capacity, ret_size);
-	hash = pf_hash_id(key, &table->hash_id);
-	if (__builtin_expect(!pf_line_quick(table, hash, &bucket, &at), 0))
-		goto any;
-	expected = expect(table, key, capacity);
-	word = (const uint64_t *)at;
-	if (!load_64(word, &line))
-		goto any;
-	mask = tagged(table, line, hash);
-	if (__builtin_expect(mask == 0, 0)) {
-		if (!absent(table, line, word, bucket, hash) || !pf_pages_stayed(table->pages, newest))
-			goto any;
-		return -ENOENT; /* without words: misses are as frequent as hits, and formatting costs ten of them */
-	}
-	if (!pf_sigbus_load_8(word + _tzcnt_u32(mask), &entry) || !line_own(word, bucket, hash))
-		goto any;
-	entry &= table->loc_mask;
-	if (entry >= atomic_load_explicit(&table->entry_end, memory_order_relaxed) ||
-	    !record_take(line_begin(table, line, bucket), word, table->base + entry * 8, &expected, key, ret_value,
-			 capacity) ||
-	    !pf_pages_stayed(table->pages, newest))
-		goto any;
-	if (ret_size)
-		*ret_size = capacity;
-	return 0;
-any:
-	return wide_any(table, key, 16, ret_value, capacity, ret_size);
+	return get_by(record_take, table, key, ret_value, capacity, ret_size, newest);
 }
 
 static size_t wide_batch(const struct pf_table *table, struct pinfold_get *gets, size_t count)

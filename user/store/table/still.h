@@ -13,7 +13,7 @@
  *     if one of them is wrong that is seen as ever, two wrong ones escape if they are the same, one time in 2^32.)
  *  3. Nothing outside the table's extents is read: an entry leads below loc_end, and a record that crosses a
  *     granule's end goes the long way; in get_wide.c one that might end beyond loc_end does. (An entry of 0 leads to
- * the first file's header: no record.)
+ *     the first file's header: no record.)
  */
 #ifndef PF_TABLE_STILL_H
 #define PF_TABLE_STILL_H
