@@ -41,12 +41,9 @@ static bool block_is_huge(struct pf_pagemap *pagemap, const struct pf_range *blo
 	return !pf_pagemap_vma_huge_bytes(block->addr, block->size, &bytes) && bytes >= vma_before + block->size;
 }
 
-/** *ret_vma_before as block_is_huge() takes it. */
-static int reread(const struct pf_pagemap *pagemap, const struct pf_range *block, uint64_t *ret_vma_before)
+/* Takes @block out of this mapping and the page cache, except for what others map or are reading just now. */
+static int drop(const struct pf_pagemap *pagemap, const struct pf_range *block, uint64_t *ret_vma_before)
 {
-	struct pf_range first = pf_range_part(block, 0, pf_page_size());
-	int r;
-
 	if (madvise(block->addr, block->size, MADV_DONTNEED_LOCKED) && madvise(block->addr, block->size, MADV_DONTNEED))
 		return pf_error(-errno, "fold at file offset %llu: cannot unmap the block: %m",
 				(unsigned long long)block->offset);
@@ -55,8 +52,25 @@ static int reread(const struct pf_pagemap *pagemap, const struct pf_range *block
 	(void)sync_file_range(block->fd, (off_t)block->offset, (off_t)block->size,
 			      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 	(void)posix_fadvise(block->fd, (off_t)block->offset, (off_t)block->size, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
+/* *ret_vma_before as block_is_huge() takes it. */
+static int reread(const struct pf_pagemap *pagemap, const struct pf_range *block, uint64_t *ret_vma_before)
+{
+	struct pf_range first = pf_range_part(block, 0, pf_page_size());
+	uint64_t left;
+	int r = drop(pagemap, block, ret_vma_before);
+
+	if (!r && !pf_resident_pages(block, &left) && left) {
+		/* Readahead of the block before goes on into this one. Mapping what it reads waits for it. */
+		r = pf_populate(block);
+		if (!r)
+			r = drop(pagemap, block, ret_vma_before);
+	}
 	/* a fault, not readahead: only the fault path looks at MADV_HUGEPAGE */
-	r = pf_populate(&first);
+	if (!r)
+		r = pf_populate(&first);
 	return r ? r : pf_populate(block);
 }
 

@@ -120,6 +120,12 @@ void pf_files_replayed(struct pf_store *store)
 		expect_no_order(store, id);
 }
 
+void pf_store_unmap_writer(const struct pf_store *store, uint32_t file_id, uint64_t offset, uint64_t size)
+{
+	if (!store->read_only) /* of a shared file mapping nothing is lost: what was stored is in the page cache */
+		madvise(store->rw_base + file_id * store->file_size + offset, size, MADV_DONTNEED);
+}
+
 static int map_file(struct pf_store *store, struct pf_file *file)
 {
 	static const int advice[] = {

@@ -62,6 +62,11 @@ uint64_t pf_store_arena_size(const struct pf_store *store);
 uint32_t pf_store_file_count(const struct pf_store *store); /* any thread; grows */
 int pf_store_file_fd(const struct pf_store *store, uint32_t file_id); /* read fd, owned by the store */
 const char *pf_store_dir(const struct pf_store *store);
+/**
+ * Takes bytes [offset, offset+size) of @file_id out of the mapping that commits are applied through, so that the kernel
+ * can drop their pages. What is applied there next maps its page again. Any thread.
+ */
+void pf_store_unmap_writer(const struct pf_store *store, uint32_t file_id, uint64_t offset, uint64_t size);
 
 /** Bumped at every alloc, publish, drop and new file: cheap "did the layout change?". */
 uint64_t pf_store_layout_version(const struct pf_store *store);

@@ -272,6 +272,44 @@ TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_co
 	EXPECT_EQ(0, pinfold_unpin_slice(self->pf, key));
 }
 
+static uint64_t huge_bytes(struct pinfold *pf, const struct pinfold_extent *extent)
+{
+	struct pinfold_residency residency;
+
+	return pinfold_residency_query(pf, extent, 0, 0, &residency) ? UINT64_MAX : residency.huge;
+}
+
+/* Pages that commits changed are mapped for applying, too, and stand in the way unless they are taken out there. */
+TEST_F(store, a_pin_on_huge_pages_takes_those_that_commits_changed_along)
+{
+	struct pinfold_pin_opts opts = { .use_hugepages = true };
+	struct pinfold_extent plain, changed;
+	pinfold_pin_key key;
+	uint64_t got;
+
+	ASSERT_EQ(0, fill_extent(self->pf, 4 * MIB, 0, &plain));
+	ASSERT_EQ(0, fill_extent(self->pf, 4 * MIB, 0, &changed));
+	for (uint64_t at = 0; at < 4 * MIB; at += 64 << 10) {
+		struct pinfold_txn *txn;
+
+		ASSERT_EQ(0, pinfold_txn_begin(self->pf, &txn));
+		ASSERT_EQ(0, pinfold_txn_write(txn, &changed, at, &at, sizeof(at)));
+		ASSERT_EQ(0, pinfold_txn_commit(txn));
+	}
+	ASSERT_EQ(0, pinfold_checkpoint(self->pf));
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &plain, 0, 0, &opts, &key));
+	if (huge_bytes(self->pf, &plain) != 4 * MIB)
+		SKIP(return, "this kernel makes no huge pages of /var/tmp's filesystem");
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &changed, 0, 0, &opts, &key));
+	EXPECT_EQ(4 * MIB, huge_bytes(self->pf, &changed));
+	for (uint64_t at = 0; at < 4 * MIB; at += 64 << 10) {
+		ASSERT_EQ(0, pinfold_read_value(self->pf, &changed, at, &got));
+		ASSERT_EQ(at, got);
+		ASSERT_EQ(0, pinfold_read_value(self->pf, &changed, at + 8, &got));
+		ASSERT_EQ(at / 8 + 1, got);
+	}
+}
+
 TEST_F(store, a_pin_with_ttl_ends)
 {
 	struct pinfold_pin_opts opts = { .lifetime = PINFOLD_LIFETIME_SESSION, .ttl_ms = 50 };
