@@ -78,7 +78,9 @@ static void report_text(const struct table_bench *bench)
 {
 	printf("%llu records of %u + %u bytes, runs of %.1f s, %u pairs, batches of %u%s.\n\n",
 	       (unsigned long long)bench->records, TABLE_KEY, TABLE_VALUE, bench->seconds, bench->pairs, bench->batch,
-	       bench->engine ? ", with telemetry and controller" : "");
+	       bench->huge	? ", with telemetry, controller and pins on huge pages"
+	       : bench->engine	? ", with telemetry and controller"
+				: "");
 	printf("| figure | pinfold | against | | unit | ratio (quartiles) | bound | |\n|-|-:|-|-:|-|-:|-|-|\n");
 	for (unsigned i = 0; i < bench->figure_count; i++) {
 		const struct table_figure *figure = &bench->figures[i];
@@ -113,6 +115,7 @@ static void report_json(const struct table_bench *bench)
 	bench_json_number(&json, "seconds", bench->seconds);
 	bench_json_number(&json, "batch", bench->batch);
 	bench_json_bool(&json, "engine", bench->engine);
+	bench_json_bool(&json, "huge", bench->huge);
 	bench_json_open(&json, "figures", '[');
 	for (unsigned i = 0; i < bench->figure_count; i++) {
 		const struct table_figure *figure = &bench->figures[i];
@@ -165,6 +168,7 @@ static const struct option options[] = {
 	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
 	{"json", no_argument, NULL, 'j'},          {"rate", required_argument, NULL, 'R'},
 	{"keys", required_argument, NULL, 'K'},    {"verbose", no_argument, NULL, 'v'},
+	{"huge", no_argument, NULL, 'H'},
 	{0},
 };
 
@@ -211,6 +215,7 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'f': *ret_parts |= part_of(optarg); break;
 		case 'K': bench->choice = choice_of(optarg); break;
 		case 'e': bench->engine = true; break;
+		case 'H': bench->engine = bench->huge = true; break;
 		case 'k': bench->keep = true; break;
 		case 'v': bench->verbose = true; break;
 		case 'j': *ret_json = true; break;
@@ -218,7 +223,7 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
 				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
 				  "                   [--keys uniform|zipf|misses]\n"
-				  "                   [--figure NAME]... [--engine] [--keep] [--json] [--verbose]");
+				  "                   [--figure NAME]... [--engine|--huge] [--keep] [--json] [--verbose]");
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

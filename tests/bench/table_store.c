@@ -79,6 +79,43 @@ uint64_t table_store_count(struct table_store *store)
 	return stats.record_count;
 }
 
+struct extents {
+	struct pinfold_extent *all;
+	size_t count;
+};
+
+static int add_extent(void *ctx, const struct pinfold_extent *extent, bool published)
+{
+	struct extents *extents = ctx;
+
+	if (!published)
+		return 0;
+	extents->all = reallocarray(extents->all, extents->count + 1, sizeof(*extents->all));
+	if (!extents->all)
+		bench_die("out of memory");
+	extents->all[extents->count++] = *extent;
+	return 0;
+}
+
+uint64_t table_store_pin_huge(struct table_store *store)
+{
+	const struct pinfold_pin_opts opts = {.priority = PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL, .use_hugepages = true};
+	struct pinfold_residency residency;
+	struct extents extents = {0};
+	pinfold_pin_key key;
+	uint64_t bytes = 0;
+
+	check(store, pinfold_extent_foreach(store->pf, add_extent, &extents), "list extents");
+	for (size_t i = 0; i < extents.count; i++)
+		check(store, pinfold_pin_slice(store->pf, &extents.all[i], 0, 0, &opts, &key), "pin");
+	for (size_t i = 0; i < extents.count; i++) {
+		check(store, pinfold_residency_query(store->pf, &extents.all[i], 0, 0, &residency), "residency");
+		bytes += residency.huge == UINT64_MAX ? 0 : residency.huge;
+	}
+	free(extents.all);
+	return bytes;
+}
+
 void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step)
 {
 	struct pinfold_record *records = calloc(batch, sizeof(*records));

@@ -71,21 +71,21 @@ static int unlock_run(struct pinfold *pf, uint32_t file_id, const struct pf_rang
 	return direct ? direct : alias;
 }
 
-/* Pages that are mapped are not dropped, and those that a commit changed are mapped where it was applied, too. */
-static int fold(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
+/*
+ * Huge pages take the place of small ones, which are dropped only where nothing else maps or locks them: neither an
+ * earlier pin nor what commits were applied through. Leaves the run unlocked.
+ */
+static int fold_run(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
 {
+	unlock_run(pf, file_id, range);
 	pf_store_unmap_writer(pf->store, file_id, range->offset, range->size);
 	return pf_fold(range);
 }
 
-/* Huge pages take the place of small ones, which must not be locked meanwhile. */
-static int fold_run(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
+static int fold_pinned(struct pinfold *pf, uint32_t file_id, const struct pf_range *range)
 {
-	int folded, locked;
+	int folded = fold_run(pf, file_id, range), locked = lock_run(pf, file_id, range, false);
 
-	unlock_run(pf, file_id, range);
-	folded = fold(pf, file_id, range);
-	locked = lock_run(pf, file_id, range, false);
 	return locked ? locked : folded;
 }
 
@@ -106,7 +106,7 @@ int pf_act(struct pinfold *pf, const struct pf_decision *decision)
 	case PF_ACTION_MIGRATE:
 		return pf_migrate(&range, decision->node, &moved);
 	case PF_ACTION_FOLD:
-		return fold_run(pf, decision->file_id, &range);
+		return fold_pinned(pf, decision->file_id, &range);
 	case PF_ACTION_UNFOLD:
 		return pf_unfold(&range);
 	case PF_ACTION_ADVISE_RANDOM:
@@ -231,7 +231,7 @@ int pinfold_pin_slice(struct pinfold *pf, const struct pinfold_extent *extent, u
 	decision.priority = opts->priority;
 	range = pf_range_of(pf, extent->file_id, index * pf->slices->slice_size, count * pf->slices->slice_size);
 	if (opts->use_hugepages && !pf->config.no_huge_pages)
-		fold(pf, extent->file_id, &range); /* a preference: residency shows whether it took */
+		fold_run(pf, extent->file_id, &range); /* a preference: residency shows whether it took */
 	if (opts->numa_prefer_plus_1 > 0) {
 		uint64_t moved;
 

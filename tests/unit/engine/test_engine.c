@@ -279,10 +279,10 @@ static uint64_t huge_bytes(struct pinfold *pf, const struct pinfold_extent *exte
 	return pinfold_residency_query(pf, extent, 0, 0, &residency) ? UINT64_MAX : residency.huge;
 }
 
-/* Pages that commits changed are mapped for applying, too, and stand in the way unless they are taken out there. */
-TEST_F(store, a_pin_on_huge_pages_takes_those_that_commits_changed_along)
+/* What commits are applied through and earlier pins map pages, too, which stand in the way unless they let go. */
+TEST_F(store, a_pin_on_huge_pages_takes_along_what_commits_changed_and_earlier_pins_hold)
 {
-	struct pinfold_pin_opts opts = { .use_hugepages = true };
+	struct pinfold_pin_opts opts = { .use_hugepages = true }, small = { 0 };
 	struct pinfold_extent plain, changed;
 	pinfold_pin_key key;
 	uint64_t got;
@@ -300,6 +300,7 @@ TEST_F(store, a_pin_on_huge_pages_takes_those_that_commits_changed_along)
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &plain, 0, 0, &opts, &key));
 	if (huge_bytes(self->pf, &plain) != 4 * MIB)
 		SKIP(return, "this kernel makes no huge pages of /var/tmp's filesystem");
+	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &changed, 0, 2 * MIB, &small, &key));
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &changed, 0, 0, &opts, &key));
 	EXPECT_EQ(4 * MIB, huge_bytes(self->pf, &changed));
 	for (uint64_t at = 0; at < 4 * MIB; at += 64 << 10) {
