@@ -223,7 +223,8 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
 				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
 				  "                   [--keys uniform|zipf|misses]\n"
-				  "                   [--figure NAME]... [--engine|--huge] [--keep] [--json] [--verbose]");
+				  "                   [--figure NAME]... [--engine|--huge] [--keep]\n"
+				  "                   [--json] [--verbose]");
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

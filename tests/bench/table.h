@@ -40,7 +40,7 @@ struct table_bench {
 	unsigned pairs, threads, batch;
 	int choice;       /* the only one of enum table_choice that gets make; < 0: all */
 	bool engine;      /* with telemetry and controller */
-	bool huge;        /* gets: the store's extents pinned on huge pages before */
+	bool huge;        /* get, put, beside: all extents are pinned on huge pages before */
 	bool verbose;     /* says of each long put when it was (CLOCK_MONOTONIC), to find it in a trace */
 	bool keep;        /* leave the data, use what an earlier run left */
 	struct table_figure figures[TABLE_FIGURES_MAX];
@@ -136,8 +136,8 @@ void table_store_open(struct table_store *store, const struct table_bench *bench
 		      enum pinfold_sync sync, bool fresh);
 void table_store_close(struct table_store *store);
 uint64_t table_store_count(struct table_store *store);
-/** Pins all extents and asks for huge pages; returns how many bytes lie on such then. */
-uint64_t table_store_pin_huge(struct table_store *store);
+/** Pins all extents and asks for huge pages; says on stderr how much lies on such then. */
+void table_store_pin_huge(struct table_store *store);
 /** Puts records of the numbers at @numbers, @batch per transaction. */
 void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step);
 /** One record of TABLE_VALUE bytes. */

@@ -171,8 +171,7 @@ void table_run_get(struct table_bench *bench)
 	table_fill(run.store, run.lmdb, bench->records);
 	run.bare = table_bare_open(bench->dir, bench->records, run.step);
 	if (bench->huge)
-		fprintf(stderr, "%llu MiB of the table lie on huge pages\n",
-			(unsigned long long)table_store_pin_huge(run.store) >> 20);
+		table_store_pin_huge(run.store);
 	warm(&run);
 	for (unsigned choice = 0; choice < TABLE_CHOICES; choice++)
 		for (unsigned i = 0; i < bench->threads; i++)

@@ -158,6 +158,8 @@ static void run_open(struct run *run, struct table_bench *bench, bool rocksdb)
 	run->lmdb = table_lmdb_open(dir, bench->records, TABLE_LMDB_NOSYNC, true);
 	table_store_open(&run->store, bench, "put-store", PINFOLD_SYNC_ASYNC, true);
 	table_fill(&run->store, run->lmdb, bench->records);
+	if (bench->huge)
+		table_store_pin_huge(&run->store);
 	snprintf(dir, sizeof(dir), "%s/put-rocksdb", bench->dir);
 	if (rocksdb)
 		run->rocksdb = table_rocksdb_open(dir, bench->records);

@@ -97,9 +97,10 @@ static int add_extent(void *ctx, const struct pinfold_extent *extent, bool publi
 	return 0;
 }
 
-uint64_t table_store_pin_huge(struct table_store *store)
+void table_store_pin_huge(struct table_store *store)
 {
-	const struct pinfold_pin_opts opts = {.priority = PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL, .use_hugepages = true};
+	const struct pinfold_pin_opts opts = { .priority = PINFOLD_PRIORITY_TAIL_LATENCY_CRITICAL,
+					       .use_hugepages = true };
 	struct pinfold_residency residency;
 	struct extents extents = {0};
 	pinfold_pin_key key;
@@ -113,7 +114,7 @@ uint64_t table_store_pin_huge(struct table_store *store)
 		bytes += residency.huge == UINT64_MAX ? 0 : residency.huge;
 	}
 	free(extents.all);
-	return bytes;
+	fprintf(stderr, "%llu MiB of the table lie on huge pages.\n", (unsigned long long)bytes >> 20);
 }
 
 void table_store_put(struct table_store *store, const uint64_t *numbers, size_t count, size_t batch, uint64_t step)
