@@ -32,6 +32,8 @@ mount -t hugetlbfs hugetlbfs /dev/hugepages 2>/dev/null
 chmod 1777 /tmp /dev/shm
 # Leaks are looked for in the end: what the kernel does so each ten minutes takes as long as thousands of a test's calls.
 [ ! -w /sys/kernel/debug/kmemleak ] || echo scan=off >/sys/kernel/debug/kmemleak
+# Booting takes several times as long with it.
+[ ! -w /sys/kernel/debug/kcsan ] || echo on >/sys/kernel/debug/kcsan
 ip link set lo up 2>/dev/null
 stty -F /dev/ttyS1 raw -echo 115200 2>/dev/null
 
@@ -92,6 +94,12 @@ for m in $(tac /etc/unload); do
 	! grep "^$m " /proc/modules >/dev/kmsg || echo "pinfold-vm: WARNING: cannot unload $m" >/dev/kmsg
 done
 for m in $(tac /etc/mounted); do umount $m || echo "pinfold-vm: WARNING: cannot unmount $m" >/dev/kmsg; done
+if [ -w /sys/kernel/debug/kcsan ]; then
+	echo off >/sys/kernel/debug/kcsan
+	while read name count; do
+		[ -z "$count" ] || echo "pinfold-vm: kcsan $name $count" >/dev/kmsg
+	done </sys/kernel/debug/kcsan
+fi
 if [ -w /sys/kernel/debug/kmemleak ]; then
 	# An object is reported once it is some seconds old and two scans did not find a pointer to it.
 	echo scan >/sys/kernel/debug/kmemleak; sleep 6

@@ -23,6 +23,8 @@ KERNELS = {
     "6.12": ("linux-{}-6.12-amd64", [(), ("bookworm-backports",)], r"6\.12\."),
     "newest": ("linux-{}-amd64", [("sid", "experimental")], r""),
 }
+# Those that are built here, by tests/vm/sanitized.
+SANITIZED = ("kasan", "kcsan")
 # Modules that no test can load here, by directory below kernel/: two thirds of a kernel's size.
 LEFT_OUT = ("sound", "net", "drivers/gpu", "drivers/net", "drivers/media", "drivers/staging", "drivers/infiniband",
             "drivers/iio", "drivers/usb", "drivers/hid", "drivers/scsi", "drivers/platform", "drivers/input")
@@ -277,13 +279,13 @@ def get(name):
     $PINFOLD_VM_FETCH is 0."""
     if os.path.isdir(name):
         return Kernel(os.path.basename(name.rstrip("/")), os.path.abspath(name))
-    if name not in KERNELS and name != "kasan":
-        raise Unavailable(f"no kernel is named '{name}' (there are {', '.join(KERNELS)})")
+    if name not in KERNELS and name not in SANITIZED:
+        raise Unavailable(f"no kernel is named '{name}' (there are {', '.join((*KERNELS, *SANITIZED))})")
     final = os.path.join(cache_dir(), name)
     with Locked():
         if not os.path.exists(f"{final}/release"):
-            if name == "kasan":
-                raise Unavailable("the kernel with KASAN and lockdep is not built: tests/vm/kasan builds it")
+            if name in SANITIZED:
+                raise Unavailable(f"the kernel with {name.upper()} and lockdep is not built: tests/vm/sanitized {name} builds it")
             if os.environ.get("PINFOLD_VM_FETCH") == "0":
                 raise Unavailable(f"kernel {name} is not in the cache: tests/vm/vm fetch {name}")
             fetch(name, final)

@@ -70,6 +70,8 @@ class Result:
 
     def __init__(self):
         self.cases, self.log, self.console, self.splats, self.seconds = [], "", "", [], 0.0
+        # Data races that are the kernel's own, and what KCSAN counted.
+        self.foreign_races, self.kcsan = 0, {}
         # Seconds for which machine and watcher were stopped or got no processor.
         self.still = 0.0
         # Output by program name, for callers that measure.
@@ -265,7 +267,8 @@ def judge_run(result, programs, output, status, message, timeout):
         for c in cases:
             c.name = program.name if c.name == program.name else f"{program.name}.{c.name}"
         result.cases += cases
-    result.splats = splat.find(result.console)
+    result.splats, result.foreign_races = splat.find(result.console), splat.foreign(result.console)
+    result.kcsan = splat.counts(result.console)
     wrong += [f"{word}: {line}" for word, line in result.splats[:5]]
     if last != "done" or status != EXIT_STATUS:
         wrong.append(f"timed out after {timeout} s" if status is None else
@@ -284,6 +287,9 @@ def tap(results, out=sys.stdout):
             lines.append((f"ok", f"{name} # SKIP {result}"))
             continue
         out.write(f"# {name}: {result.seconds:.1f} s\n")
+        if result.kcsan:
+            out.write(f"# {name}: {result.kcsan.get('setup_watchpoints')} accesses were watched; data races of the kernel alone: "
+                      f"{result.foreign_races}\n")
         if result.failed():
             ok = False
             out.write("".join(f"# | {line}\n" for line in result.log.splitlines()))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * test_inject.c - every allocation that a call makes fails in turn, then many at random. Needs a kernel with failslab
- * and fail_page_alloc (tests/vm/kasan); elsewhere each case is skipped.
+ * and fail_page_alloc (tests/vm/sanitized kasan); elsewhere each case is skipped.
  *
  * DESIGN
  *   /proc/thread-self/fail-nth makes the n-th allocation of this thread fail, whichever function makes it: the
