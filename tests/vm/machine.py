@@ -24,6 +24,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 
 import clock
 import guest
+import race
 import splat
 from guest import Program  # part of this module's interface
 from kernels import Unavailable
@@ -70,8 +71,8 @@ class Result:
 
     def __init__(self):
         self.cases, self.log, self.console, self.splats, self.seconds = [], "", "", [], 0.0
-        # Data races that are the kernel's own, and what KCSAN counted.
-        self.foreign_races, self.kcsan = 0, {}
+        # Owners of the data races that are not the module's, and what KCSAN counted.
+        self.races, self.kcsan = [], {}
         # Seconds for which machine and watcher were stopped or got no processor.
         self.still = 0.0
         # Output by program name, for callers that measure.
@@ -267,8 +268,8 @@ def judge_run(result, programs, output, status, message, timeout):
         for c in cases:
             c.name = program.name if c.name == program.name else f"{program.name}.{c.name}"
         result.cases += cases
-    result.splats, result.foreign_races = splat.find(result.console), splat.foreign(result.console)
-    result.kcsan = splat.counts(result.console)
+    result.splats, result.races = splat.find(result.console), splat.other_races(result.console)
+    result.kcsan = race.counts(result.console)
     wrong += [f"{word}: {line}" for word, line in result.splats[:5]]
     if last != "done" or status != EXIT_STATUS:
         wrong.append(f"timed out after {timeout} s" if status is None else
@@ -289,7 +290,7 @@ def tap(results, out=sys.stdout):
         out.write(f"# {name}: {result.seconds:.1f} s\n")
         if result.kcsan:
             out.write(f"# {name}: {result.kcsan.get('setup_watchpoints')} accesses were watched; data races of the kernel alone: "
-                      f"{result.foreign_races}\n")
+                      f"{result.races.count(race.KERNEL)}, in calls that the module passes on: {result.races.count(race.PASSED_ON)}\n")
         if result.failed():
             ok = False
             out.write("".join(f"# | {line}\n" for line in result.log.splitlines()))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Finds what a kernel says when something is wrong with it, in the log of its console.
 
-A data race is reported with the stacks of its two accesses, or of one where the other is unknown. It is ours if any frame of
-either is the module's. Others are the kernel's own, of which it has some, and are only counted.
+Of data races only the module's are; others the kernel itself has, and they are counted (race.py).
 """
 
 import re
+
+import race
 
 # Each is what the kernel's own code prints; the word is how a report names it.
 SPLATS = (
@@ -41,37 +42,19 @@ HARMLESS = (
 TIME = re.compile(r"^\s*(?:<\d+>)?(?:\[\s*\d+\.\d+\]\s*(?:\[[^]]*\]\s*)?)?")
 
 
-# A report of a data race, from the line after its first to its last.
-RACE, RACE_END, OURS = re.compile(r"BUG: KCSAN: "), re.compile(r"={60}$"), re.compile(r"\[pinfold\]")
-# It is no longer than this: two stacks of 64 frames.
-RACE_LINES = 200
-# What KCSAN counted, as /init of the guest prints it in the end.
-COUNT = re.compile(r"pinfold-vm: kcsan (\w+): (\d+)$")
-
-
-def is_ours(lines):
-    """Is it a race of the module? @lines begin with its report. One without an end cannot be told, and counts as ours."""
-    for number, line in enumerate(lines):
-        if OURS.search(line) or (number and RACE.search(line)):
-            return True
-        # Such a line is the first of a report, too.
-        if RACE_END.search(line) and not any(map(RACE.search, lines[number + 1:number + 2])):
-            return False
-    return True
-
-
 def look(console):
-    """Splats in a console log: a list of (number of the line, word, line), and how many data races are the kernel's own."""
-    lines, found, foreign = [line.rstrip("\r") for line in console.splitlines()], [], 0
+    """Splats in a console log: a list of (number of the line, word, line), and the owners of the data races that are none."""
+    lines, found, others = [line.rstrip("\r") for line in console.splitlines()], [], []
     for number, line in enumerate(lines):
         if any(h.search(line) for h in HARMLESS):
             continue
         word = next((word for word, pattern in SPLATS if pattern.search(line)), None)
-        if word == "KCSAN" and not is_ours(lines[number:number + RACE_LINES]):
-            foreign += 1
+        whose = race.owner(lines[number:number + race.LINES_MAX]) if word == "KCSAN" else None
+        if whose in (race.PASSED_ON, race.KERNEL):
+            others.append(whose)
         elif word:
             found.append((number, word, TIME.sub("", line)))
-    return found, foreign
+    return found, others
 
 
 def find(console):
@@ -79,14 +62,9 @@ def find(console):
     return [(word, line) for _, word, line in look(console)[0]]
 
 
-def foreign(console):
-    """The number of data races that are the kernel's own."""
+def other_races(console):
+    """The owners of the data races that are not the module's."""
     return look(console)[1]
-
-
-def counts(console):
-    """What KCSAN counted, by its names for that; empty if it did not run."""
-    return {m.group(1): int(m.group(2)) for m in map(COUNT.search, console.splitlines()) if m}
 
 
 def excerpt(console, before=3, after=40):
