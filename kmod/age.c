@@ -86,20 +86,23 @@ static void walk_table(struct walk *walk, struct mm_struct *mm, pmd_t *pmd, pmd_
 /* @from to @to lie in one 2 MiB. */
 static void walk_pmd(struct walk *walk, struct mm_struct *mm, unsigned long from, unsigned long to)
 {
-	pgd_t *pgd = pgd_offset(mm, from);
-	p4d_t *p4d;
-	pud_t *pud;
+	/* Whoever faults there fills in empty entries meanwhile: each is read once. */
+	pgd_t *pgdp = pgd_offset(mm, from), pgd = READ_ONCE(*pgdp);
+	p4d_t *p4dp, p4d;
+	pud_t *pudp, pud;
 	pmd_t *pmd, seen;
 
-	if (pgd_none(*pgd) || unlikely(pgd_bad(*pgd)))
+	if (pgd_none(pgd) || unlikely(pgd_bad(pgd)))
 		return;
-	p4d = p4d_offset(pgd, from);
-	if (p4d_none(*p4d) || unlikely(p4d_bad(*p4d)))
+	p4dp = p4d_offset_lockless(pgdp, pgd, from);
+	p4d = READ_ONCE(*p4dp);
+	if (p4d_none(p4d) || unlikely(p4d_bad(p4d)))
 		return;
-	pud = pud_offset(p4d, from);
-	if (pud_none(*pud) || unlikely(pud_bad(*pud)))
+	pudp = pud_offset_lockless(p4dp, p4d, from);
+	pud = READ_ONCE(*pudp);
+	if (pud_none(pud) || unlikely(pud_bad(pud)))
 		return;
-	pmd = pmd_offset(pud, from);
+	pmd = pmd_offset_lockless(pudp, pud, from);
 	rcu_read_lock();
 	seen = pf_pmd_read(pmd);
 	if (pmd_none(seen) || !pmd_present(seen))

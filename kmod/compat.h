@@ -64,10 +64,13 @@ static inline bool pf_folio_try_get(struct folio *folio)
 static inline unsigned long pf_folio_flags(const struct folio *folio)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
-	return READ_ONCE(folio->flags.f);
+	const unsigned long *flags = &folio->flags.f;
 #else
-	return READ_ONCE(folio->flags);
+	const unsigned long *flags = &folio->flags;
 #endif
+
+	/* No reference keeps the page from the allocator, which writes them as its own, without marks: see scan.c. */
+	return data_race(READ_ONCE(*flags));
 }
 
 /* What of the flags says on which node the page is; where there is no room for the node it follows from the section. */

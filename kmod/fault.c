@@ -39,11 +39,17 @@ static inline bool is_major(unsigned int flags, vm_fault_t ret)
 	return ret & VM_FAULT_MAJOR || flags & FAULT_FLAG_TRIED;
 }
 
+/* Faults of one mapping read it while another mapping is made, which looks whether it is set by way of setting it. */
+static __always_inline const struct vm_operations_struct *fs_ops(const struct pf_region *region)
+{
+	return READ_ONCE(region->fs_ops);
+}
+
 /* What the filesystem does: nearly always the page cache's own function, without an indirect call. */
 static __always_inline vm_fault_t fs_map_pages(struct pf_region *region, struct vm_fault *vmf, pgoff_t start,
 					       pgoff_t end)
 {
-	vm_fault_t (*map)(struct vm_fault *vmf, pgoff_t start, pgoff_t end) = region->fs_ops->map_pages;
+	vm_fault_t (*map)(struct vm_fault *vmf, pgoff_t start, pgoff_t end) = fs_ops(region)->map_pages;
 
 	return likely(map == filemap_map_pages) ? filemap_map_pages(vmf, start, end) : map(vmf, start, end);
 }
@@ -151,7 +157,7 @@ static vm_fault_t fault(struct vm_fault *vmf)
 	get_file(file);
 	/* Only afterwards is known whether it waited, and then how long is wanted. */
 	begun = clock_ns();
-	ret = region->fs_ops->fault(vmf);
+	ret = fs_ops(region)->fault(vmf);
 	if (unlikely(ret & waited || flags & FAULT_FLAG_TRIED || timing(region)))
 		ns = since(begun) | 1;
 	if (unlikely(ret & (waited | VM_FAULT_ERROR) || !is_plain(flags, 0) || region->nodes || !slot ||
@@ -173,7 +179,7 @@ static noinline vm_fault_t page_mkwrite_alone(struct vm_fault *vmf)
 	struct pf_region *region = vmf->vma->vm_private_data;
 	u64 begun = timing(region) ? clock_ns() : 0;
 	struct pinfold_slot *slot = pf_slots_make(region, vmf->pgoff);
-	vm_fault_t ret = region->fs_ops->page_mkwrite(vmf);
+	vm_fault_t ret = fs_ops(region)->page_mkwrite(vmf);
 
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY))
 		return ret;
@@ -195,7 +201,7 @@ static vm_fault_t page_mkwrite(struct vm_fault *vmf)
 	if (vmf->pte)
 		return page_mkwrite_alone(vmf);
 	/* ->fault made the slot, if there can be one, and counted. */
-	ret = region->fs_ops->page_mkwrite(vmf);
+	ret = fs_ops(region)->page_mkwrite(vmf);
 	if (likely(ret & VM_FAULT_LOCKED && slot))
 		pf_add(&slot->mkwrite, 1);
 	return ret;
@@ -206,14 +212,14 @@ static vm_fault_t huge_fault(struct vm_fault *vmf, pf_huge_arg order)
 {
 	struct pf_region *region = vmf->vma->vm_private_data;
 
-	return region->fs_ops->huge_fault(vmf, order);
+	return fs_ops(region)->huge_fault(vmf, order);
 }
 
 static vm_fault_t pfn_mkwrite(struct vm_fault *vmf)
 {
 	struct pf_region *region = vmf->vma->vm_private_data;
 
-	return region->fs_ops->pfn_mkwrite(vmf);
+	return fs_ops(region)->pfn_mkwrite(vmf);
 }
 
 const struct vm_operations_struct pf_vm_ops = {

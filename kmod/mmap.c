@@ -12,6 +12,7 @@
  */
 static const struct vm_operations_struct *wrap(struct pf_region *region, const struct vm_operations_struct *fs_ops)
 {
+	const struct vm_operations_struct *had;
 	struct vm_operations_struct rest;
 
 	if (!fs_ops || !fs_ops->fault || !fs_ops->map_pages || !fs_ops->page_mkwrite)
@@ -25,7 +26,8 @@ static const struct vm_operations_struct *wrap(struct pf_region *region, const s
 	if (memchr_inv(&rest, 0, sizeof(rest)) || !fs_ops->huge_fault != !fs_ops->pfn_mkwrite)
 		return NULL;
 	/* Mappings of one file have the same ones, unless it turned to DAX in between. */
-	if (cmpxchg(&region->fs_ops, NULL, fs_ops) && region->fs_ops != fs_ops)
+	had = cmpxchg(&region->fs_ops, NULL, fs_ops);
+	if (had && had != fs_ops)
 		return NULL;
 	return fs_ops->huge_fault ? &pf_vm_ops_huge : &pf_vm_ops;
 }

@@ -201,7 +201,8 @@ static int check_arg(const struct pinfold_register *arg)
 static struct pf_region *region_new(struct pinfold_register *arg, struct inode *inode)
 {
 	struct pf_region *region;
-	u64 length = arg->length ? arg->length : i_size_read(inode);
+	/* Of a file that others may be writing: the kernel sets it by a plain write on 64-bit machines. */
+	u64 length = arg->length ? arg->length : data_race(i_size_read(inode));
 	int r;
 
 	arg->slice_count = (length + (1ULL << arg->slice_shift) - 1) >> arg->slice_shift;

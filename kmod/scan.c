@@ -45,6 +45,12 @@ struct scan {
 	int node;
 };
 
+static inline int node_of(const struct folio *folio)
+{
+	/* It is in the word of the flags, of which others change theirs meanwhile; a page's node does not change. */
+	return data_race(folio_nid(folio));
+}
+
 static void add(struct pinfold_scan_args *result, unsigned long flags, int node, u32 pages)
 {
 	if (!(flags & BIT(PG_uptodate)))
@@ -67,7 +73,7 @@ static void add_folio(struct scan *scan, struct xa_state *xas, struct folio *fol
 
 	/* Not by the entries: the folio may be split as soon as we let go of it. */
 	xas_advance(xas, end);
-	add(scan->result, flags, folio_nid(folio), pages);
+	add(scan->result, flags, node_of(folio), pages);
 	if (!(flags & BIT(PG_uptodate)))
 		return;
 	if (folio_nr_pages(folio) >= HUGE_PAGES)
@@ -107,7 +113,7 @@ static __always_inline bool look_at(struct scan *scan, struct xa_state *xas, str
 	if (unlikely(flags != scan->flags)) {
 		add(scan->result, scan->flags, scan->node, scan->pages);
 		scan->flags = flags;
-		scan->node = folio_nid(folio);
+		scan->node = node_of(folio);
 		scan->pages = 0;
 	}
 	scan->pages++;

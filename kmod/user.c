@@ -16,6 +16,18 @@ static ulong memory_per_user = 256;
 module_param(memory_per_user, ulong, 0644);
 MODULE_PARM_DESC(memory_per_user, "MiB of kernel memory for the slots of a user's regions (CAP_SYS_RESOURCE: any)");
 
+static bool may_have_region(u32 count)
+{
+	/* The kernel sets parameters by plain writes, at any moment. */
+	return count < data_race(READ_ONCE(regions_per_user));
+}
+
+static bool may_have_memory(u64 bytes)
+{
+	/* The same. */
+	return (bytes - 1) >> 20 < data_race(READ_ONCE(memory_per_user));
+}
+
 static DEFINE_MUTEX(users_lock);
 static LIST_HEAD(users);
 
@@ -50,7 +62,7 @@ struct pf_user *pf_user_get(kuid_t uid, bool unlimited)
 	mutex_lock(&users_lock);
 	user = find(uid);
 	if (!IS_ERR(user)) {
-		if (unlimited || user->regions < READ_ONCE(regions_per_user)) {
+		if (unlimited || may_have_region(user->regions)) {
 			user->regions++;
 		} else {
 			if (!user->regions) {
@@ -87,7 +99,7 @@ int pf_charge(struct pf_region *region, size_t bytes)
 	struct pf_user *user = region->user;
 	u64 total = atomic64_add_return(bytes, &user->bytes);
 
-	if ((total - 1) >> 20 >= READ_ONCE(memory_per_user) && !region->unlimited) {
+	if (!region->unlimited && !may_have_memory(total)) {
 		atomic64_sub(bytes, &user->bytes);
 		return -EDQUOT;
 	}
