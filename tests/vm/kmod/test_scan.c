@@ -12,6 +12,8 @@
 #define SIZE (8 * SLICE)
 #define PAGES (SIZE / PAGE)
 #define SEED 20240817
+/* Seconds of the tests that look at every page in turn: with KCSAN it takes more than the usual half minute. */
+#define LIMIT 240
 
 /* /proc/kpageflags */
 #define KPF_REFERENCED 2
@@ -163,7 +165,7 @@ static int wait_for_reads(const struct region *r)
 	return calls < 0 ? calls : 0;
 }
 
-TEST_F(scan, equals_mincore_and_page_flags)
+TEST_F_TIMEOUT(scan, equals_mincore_and_page_flags, LIMIT)
 {
 	static unsigned char core[PAGES];
 	static uint64_t entries[PAGES];
@@ -227,7 +229,7 @@ TEST_F(scan, equals_mincore_and_page_flags)
 }
 
 /* Folios come and go, are split, written and read under the scan: what it says of a grain is never contradictory. */
-TEST_F(scan, beside_changes_is_consistent)
+TEST_F_TIMEOUT(scan, beside_changes_is_consistent, LIMIT)
 {
 	const uint32_t shifts[] = {12, 16, 21};
 	int status, child = fork();
