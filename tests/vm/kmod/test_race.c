@@ -142,7 +142,9 @@ static void fault_alone(struct region *r, struct told *told, int number)
 static bool call(struct region *r, char *map, uint64_t *state)
 {
 	static struct pinfold_scan_args scans[16];
-	struct pinfold_query query = {.size = sizeof(query), .grain_shift = 16, .count = 16, .results = (uintptr_t)scans};
+	struct pinfold_query query = {
+		.size = sizeof(query), .grain_shift = 16, .count = 16, .results = (uintptr_t)scans
+	};
 	struct pinfold_info info = {.size = sizeof(info)};
 	char *other, text[512];
 	int fd;
@@ -237,7 +239,8 @@ TEST_F_TIMEOUT(race, each_fault_is_counted_once, LIMIT)
 	EXPECT_EQ(region_lost(&self->r), 0);
 	EXPECT_EQ(after.node - before.node, node_count() > 1 ? counted : 0);
 	EXPECT_EQ(after.latency - before.latency,
-		  after.major - before.major + (variant->flags ? after.minor - before.minor : after.io_wait - before.io_wait));
+		  after.major - before.major +
+			  (variant->flags ? after.minor - before.minor : after.io_wait - before.io_wait));
 }
 
 TEST_F_TIMEOUT(race, calls_beside_faults, LIMIT)
