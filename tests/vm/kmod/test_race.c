@@ -55,6 +55,8 @@ FIXTURE_TEARDOWN(race)
 	munmap(self->told, PAGE);
 	region_close(&self->r);
 	unlink("race.data");
+	/* As it is by default. */
+	write_setting("/proc/sys/vm/dirty_writeback_centisecs", "500");
 }
 
 static uint64_t rnd(uint64_t *state, uint64_t n)
