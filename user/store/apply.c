@@ -123,9 +123,9 @@ static void store_node(struct run *run, const struct pf_node *node)
 
 /*
  * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end
- * first, is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
- * And has it translated for readers: later it may be locked, for as long as it takes to allocate the blocks of
- * thousands of pages, and a reader's first fault, or that of a put that looks at a line, would wait for that.
+ * first, is mostly not spent with sequences odd, which sends readers the long way. Nobody but us writes, so the byte is
+ * what it was. And has it translated for readers: later it may be locked, for as long as it takes to allocate the
+ * blocks of thousands of pages, and a reader's first fault, or that of a put that looks at a line, would wait for that.
  */
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
