@@ -251,7 +251,7 @@ static bool still_at(const struct processor *processor, uint64_t time, uint64_t 
 	return time >= due;
 }
 
-uint64_t bench_machine_still(const struct bench_machine *machine, int cpu, uint64_t from, uint64_t to)
+uint64_t bench_machine_still(const struct bench_machine *machine, int first, int last, uint64_t from, uint64_t to)
 {
 	uint64_t sum = 0;
 
@@ -263,7 +263,7 @@ uint64_t bench_machine_still(const struct bench_machine *machine, int cpu, uint6
 			uint64_t end;
 			bool still = still_at(&machine->processor[i], time, &end);
 
-			own |= still && machine->processor[i].cpu == cpu;
+			own |= still && (machine->processor[i].cpu == first || machine->processor[i].cpu == last);
 			all &= still;
 			if (end < until)
 				until = end;

@@ -57,10 +57,10 @@ const struct bench_machine_sample *bench_machine_samples(const struct bench_mach
 							 size_t *ret_count);
 
 /**
- * Nanoseconds of [@from, @to) in which processor @cpu, as sched_getcpu() names it, or all of them at once, stood still;
- * @cpu < 0: only all of them at once. A late sample counts from when it was due, so up to a period is left out of each.
+ * Nanoseconds of [@from, @to) in which processor @first or @last, as sched_getcpu() names them, stood still, or all at
+ * once; both < 0: only all at once. A late sample counts from when it was due, so up to a period is left out of each.
  */
-uint64_t bench_machine_still(const struct bench_machine *machine, int cpu, uint64_t from, uint64_t to);
+uint64_t bench_machine_still(const struct bench_machine *machine, int first, int last, uint64_t from, uint64_t to);
 /** Nanoseconds of [@from, @to) in which at least one processor was had by another process, to a period. */
 uint64_t bench_machine_others(const struct bench_machine *machine, uint64_t from, uint64_t to);
 

@@ -8,9 +8,9 @@
  * save STALL_NS; what a write waited for a processor is not the device's.
  * Without --rate puts come as fast as they are taken, so the table is always behind; with it, as fast as said.
  *
- * Of those that the device does not explain it is said, by the same measure, how many came while the processor of the
- * put, or all of them, stood still (machine.h), and how many waited for a processor (/proc/thread-self/schedstat,
- * read every few puts) while another process had one. What is left is the store's.
+ * Of those that the device does not explain it is said, by the same measure, how many came while a processor on which
+ * the put began or ended, or all of them, stood still (machine.h), and how many waited for a processor
+ * (/proc/thread-self/schedstat, read every few puts) while another process had one. What is left is the store's.
  */
 #include "machine.h"
 #include "table.h"
@@ -32,7 +32,7 @@
 struct span {
 	uint64_t from, to;
 	uint64_t runnable; /* of it, without a processor */
-	int cpu;           /* of a put: where it began; < 0: and did not end */
+	int first, last;   /* of a put: the processors where it began and ended */
 };
 
 struct probe {
@@ -167,7 +167,8 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 			.from = from,
 			.to = from + ns,
 			.runnable = runnable_ns(fd) - waited,
-			.cpu = sched_getcpu() == cpu ? cpu : -1,
+			.first = cpu,
+			.last = sched_getcpu(),
 		};
 	}
 	if (fd >= 0)
@@ -201,7 +202,7 @@ static struct stall judge(const struct probe *probe, const struct span *span)
 	struct stall stall = {.ns = span->to - span->from, .device = device_time(probe, span), .cause = STORE};
 
 	if (probe->machine) {
-		stall.still = bench_machine_still(probe->machine, span->cpu, span->from, span->to);
+		stall.still = bench_machine_still(probe->machine, span->first, span->last, span->from, span->to);
 		stall.others = bench_machine_others(probe->machine, span->from, span->to);
 	}
 	if (explains(stall.device, &stall))

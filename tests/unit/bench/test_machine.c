@@ -61,9 +61,9 @@ TEST_F(machine, one_processor_stands_still)
 	for (int i = 0; i < ATTEMPTS && !apart; i++) {
 		withhold(self->machine, 1, &from, &to);
 		bench_machine_drain(self->machine);
-		ASSERT_EQ(to - from, bench_machine_still(self->machine, self->cpu, from, to));
+		ASSERT_EQ(to - from, bench_machine_still(self->machine, self->cpu, self->cpu, from, to));
 		/* the others do not, nor all at once */
-		apart = bench_machine_still(self->machine, -1, from, to) < (to - from) / 2;
+		apart = bench_machine_still(self->machine, -1, -1, from, to) < (to - from) / 2;
 		if (bench_machine_processors(self->machine) == 1)
 			SKIP(return, "there is one processor: it is all of them");
 	}
@@ -77,8 +77,8 @@ TEST_F(machine, all_stand_still)
 
 	withhold(self->machine, bench_machine_processors(self->machine), &from, &to);
 	bench_machine_stop(self->machine);
-	EXPECT_EQ(to - from, bench_machine_still(self->machine, -1, from, to));
-	EXPECT_EQ((to - from) / 2, bench_machine_still(self->machine, -1, from, from + (to - from) / 2));
+	EXPECT_EQ(to - from, bench_machine_still(self->machine, -1, -1, from, to));
+	EXPECT_EQ((to - from) / 2, bench_machine_still(self->machine, -1, -1, from, from + (to - from) / 2));
 	EXPECT_LE(bench_machine_others(self->machine, from, to), BENCH_MACHINE_PERIOD_NS);
 }
 
@@ -124,7 +124,7 @@ TEST_F(machine, hog_is_not_the_machine)
 			own += samples[k].who == BENCH_MACHINE_OWN && samples[k].tid == gettid();
 		}
 		EXPECT_EQ(within, own);
-		told = bench_machine_still(self->machine, self->cpu, from, to) == 0 &&
+		told = bench_machine_still(self->machine, self->cpu, self->cpu, from, to) == 0 &&
 		       own + 2 >= STOP_NS / BENCH_MACHINE_PERIOD_NS;
 	}
 	EXPECT_TRUE(told);
