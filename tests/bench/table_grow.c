@@ -237,8 +237,10 @@ static void print_samples(const struct bench_machine *machine, const struct span
 		char name[32];
 		size_t count, run = 0;
 		const struct bench_machine_sample *samples = bench_machine_samples(machine, i, &count);
+		const int cpu = bench_machine_cpu(machine, i);
 
-		fprintf(stderr, "  processor %d, samples of each:", bench_machine_cpu(machine, i));
+		fprintf(stderr, "  processor %d, stood still %.1f ms, samples of each:", cpu,
+			(double)bench_machine_still(machine, cpu, cpu, span->from, span->to) / 1e6);
 		for (size_t k = 0; k < count; k++) {
 			if (samples[k].at < span->from || samples[k].at >= span->to)
 				continue;
