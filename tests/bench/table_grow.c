@@ -4,16 +4,21 @@
  *
  * In async mode a put waits for the device only when it cannot help it. What the device itself does meanwhile is
  * measured beside it: a thread writes and flushes a block of a file of its own on the same filesystem, over and
- * over. A put of more than STALL_NS is explained if the writes that ran at the same time took as much, save STALL_NS.
+ * over. A put of more than STALL_NS is explained by the device if the writes that ran at the same time took as much,
+ * save STALL_NS; what a write waited for a processor is not the device's.
  * Without --rate puts come as fast as they are taken, so the table is always behind; with it, as fast as said.
- * Of the others it is said how many only waited for a processor (/proc/thread-self/schedstat, read every few puts), and
- * how many came while a hypervisor had the processors (/proc/stat, read at each write of the probe).
+ *
+ * Of those that the device does not explain it is said, by the same measure, how many came while a processor on which
+ * the put began or ended, or all of them, stood still (machine.h), and how many waited for a processor
+ * (/proc/thread-self/schedstat, read every few puts) while another process had one. What is left is the store's.
  */
+#include "machine.h"
 #include "table.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +32,7 @@
 struct span {
 	uint64_t from, to;
 	uint64_t runnable; /* of it, without a processor */
-	uint64_t stolen;   /* of a probe: by the hypervisor, from all processors, until its end */
+	int first, last;   /* of a put: the processors where it began and ended */
 };
 
 struct probe {
@@ -36,97 +41,17 @@ struct probe {
 	char path[600];
 	struct span *spans;
 	size_t count;
+	struct bench_machine *machine; /* NULL: it cannot be sampled */
+	double cost;                   /* of a processor, by sampling */
+	int refused;
 };
 
-/* Nanoseconds that a hypervisor has kept from all processors; 0 where the kernel does not say. */
-static uint64_t stolen_ns(int fd)
+static int schedstat_open(void)
 {
-	unsigned long long ticks = 0;
-	char text[256];
-	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	if (sscanf(text, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks) != 1)
-		return 0;
-	return ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
+	return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 }
 
-static void *probe_run(void *arg)
-{
-	struct probe *probe = arg;
-	char block[4096] = "";
-	int stat = open("/proc/stat", O_RDONLY | O_CLOEXEC), fd = open(probe->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0 || pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fsync(fd))
-		bench_die("%s: %s", probe->path, strerror(errno));
-	while (!probe->stop && probe->count < PROBES_MAX) {
-		uint64_t from = bench_now_ns();
-
-		if (pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fdatasync(fd))
-			bench_die("%s: %s", probe->path, strerror(errno));
-		probe->spans[probe->count++] =
-			(struct span){.from = from, .to = bench_now_ns(), .stolen = stolen_ns(stat)};
-		usleep(PROBE_PAUSE_US);
-	}
-	if (stat >= 0)
-		close(stat);
-	close(fd);
-	unlink(probe->path);
-	return NULL;
-}
-
-static void probe_start(struct probe *probe, const struct table_bench *bench)
-{
-	snprintf(probe->path, sizeof(probe->path), "%s/probe", bench->dir);
-	probe->spans = malloc(PROBES_MAX * sizeof(*probe->spans));
-	if (!probe->spans || pthread_create(&probe->thread, NULL, probe_run, probe))
-		bench_die("out of memory");
-}
-
-static void probe_end(struct probe *probe)
-{
-	probe->stop = true;
-	pthread_join(probe->thread, NULL);
-}
-
-/* Nanoseconds of writing in those probes that overlap @stall. */
-static uint64_t device_time(const struct probe *probe, const struct span *stall)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < probe->count; i++)
-		if (probe->spans[i].from < stall->to && probe->spans[i].to > stall->from)
-			sum += probe->spans[i].to - probe->spans[i].from;
-	return sum;
-}
-
-/* Nanoseconds stolen between the last probe before @stall and the first after it. */
-static uint64_t stolen_time(const struct probe *probe, const struct span *stall)
-{
-	uint64_t before = 0, after = 0;
-
-	for (size_t i = 0; i < probe->count; i++) {
-		if (probe->spans[i].to <= stall->from)
-			before = probe->spans[i].stolen;
-		after = probe->spans[i].stolen;
-		if (probe->spans[i].from >= stall->to)
-			break;
-	}
-	return after - before;
-}
-
-struct growth {
-	struct bench_hist hist;
-	struct span stalls[STALLS_MAX];
-	size_t stall_count;
-	double seconds;
-};
-
-#define SCHEDSTAT_EVERY 64
-
-/* Nanoseconds that this thread has been runnable without a processor; 0 where the kernel does not say. */
+/* Nanoseconds that the thread of @fd has been runnable without a processor; 0 where the kernel does not say. */
 static uint64_t runnable_ns(int fd)
 {
 	char text[96];
@@ -140,16 +65,89 @@ static uint64_t runnable_ns(int fd)
 	return space ? strtoull(space, NULL, 10) : 0;
 }
 
+static void *probe_run(void *arg)
+{
+	struct probe *probe = arg;
+	char block[4096] = "";
+	int stat = schedstat_open(), fd = open(probe->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fsync(fd))
+		bench_die("%s: %s", probe->path, strerror(errno));
+	while (!probe->stop && probe->count < PROBES_MAX) {
+		const uint64_t waited = runnable_ns(stat), from = bench_now_ns();
+		struct span *span = &probe->spans[probe->count++];
+
+		if (pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fdatasync(fd))
+			bench_die("%s: %s", probe->path, strerror(errno));
+		*span = (struct span){.from = from, .to = bench_now_ns(), .runnable = runnable_ns(stat) - waited};
+		if (probe->machine)
+			bench_machine_drain(probe->machine);
+		usleep(PROBE_PAUSE_US);
+	}
+	if (stat >= 0)
+		close(stat);
+	close(fd);
+	unlink(probe->path);
+	return NULL;
+}
+
+static void probe_start(struct probe *probe, const struct table_bench *bench)
+{
+	snprintf(probe->path, sizeof(probe->path), "%s/probe", bench->dir);
+	probe->spans = malloc(PROBES_MAX * sizeof(*probe->spans));
+	probe->refused = bench_machine_start(&probe->machine);
+	if (probe->machine)
+		probe->cost = bench_machine_cost(probe->machine);
+	if (!probe->spans || pthread_create(&probe->thread, NULL, probe_run, probe))
+		bench_die("out of memory");
+}
+
+static void probe_end(struct probe *probe)
+{
+	probe->stop = true;
+	pthread_join(probe->thread, NULL);
+	if (probe->machine)
+		bench_machine_stop(probe->machine);
+}
+
+static uint64_t write_time(const struct span *span)
+{
+	const uint64_t ns = span->to - span->from;
+
+	return ns > span->runnable ? ns - span->runnable : 0;
+}
+
+/* Nanoseconds of writing in those probes that overlap @stall. */
+static uint64_t device_time(const struct probe *probe, const struct span *stall)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < probe->count; i++)
+		if (probe->spans[i].from < stall->to && probe->spans[i].to > stall->from)
+			sum += write_time(&probe->spans[i]);
+	return sum;
+}
+
+struct growth {
+	struct bench_hist hist;
+	struct span stalls[STALLS_MAX];
+	size_t stall_count;
+	double seconds;
+};
+
+#define SCHEDSTAT_EVERY 64
+
 static void grow(struct table_bench *bench, struct table_store *store, struct growth *growth)
 {
 	uint64_t step = table_step(bench->grow_to), begin = bench_now_ns(), waited = 0;
-	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	int fd = schedstat_open();
 
 	for (uint64_t i = 0; i < bench->grow_to; i++) {
 		const uint64_t due = bench->rate ? begin + (uint64_t)((double)i * 1e9 / bench->rate) : 0;
 		uint8_t key[TABLE_KEY], value[TABLE_VALUE];
 		/* in an order that has nothing to do with the keys' */
 		uint64_t number = 2 * (i * 2654435761ull % bench->grow_to), from, ns;
+		int cpu;
 
 		if (i % SCHEDSTAT_EVERY == 0)
 			waited = runnable_ns(fd);
@@ -158,13 +156,20 @@ static void grow(struct table_bench *bench, struct table_store *store, struct gr
 		while ((from = bench_now_ns()) < due) /* sooner than that, others have the processor */
 			if (due - from > 100000)
 				usleep(50);
+		cpu = sched_getcpu();
 		if (pinfold_table_put(store->table, key, sizeof(key), value, sizeof(value)) < 0)
 			bench_die("put: %s", pinfold_errmsg(store->pf));
 		ns = bench_now_ns() - from;
 		bench_hist_record(&growth->hist, ns);
-		if (ns > STALL_NS && growth->stall_count < STALLS_MAX)
-			growth->stalls[growth->stall_count++] =
-				(struct span){.from = from, .to = from + ns, .runnable = runnable_ns(fd) - waited};
+		if (ns <= STALL_NS || growth->stall_count == STALLS_MAX)
+			continue;
+		growth->stalls[growth->stall_count++] = (struct span){
+			.from = from,
+			.to = from + ns,
+			.runnable = runnable_ns(fd) - waited,
+			.first = cpu,
+			.last = sched_getcpu(),
+		};
 	}
 	if (fd >= 0)
 		close(fd);
@@ -179,45 +184,137 @@ static struct table_figure *alone(struct table_bench *bench, const char *unit, d
 	return figure;
 }
 
+/* What explains a put of more than STALL_NS, the first that does. */
+enum cause { DEVICE, MACHINE, OTHERS, STORE, CAUSES };
+
+struct stall {
+	uint64_t ns, device, still, others; /* nanoseconds each */
+	enum cause cause;
+};
+
+static bool explains(uint64_t time, const struct stall *stall)
+{
+	return time + STALL_NS >= stall->ns;
+}
+
+static struct stall judge(const struct probe *probe, const struct span *span)
+{
+	struct stall stall = {.ns = span->to - span->from, .device = device_time(probe, span), .cause = STORE};
+
+	if (probe->machine) {
+		stall.still = bench_machine_still(probe->machine, span->first, span->last, span->from, span->to);
+		stall.others = bench_machine_others(probe->machine, span->from, span->to);
+	}
+	if (explains(stall.device, &stall))
+		stall.cause = DEVICE;
+	else if (explains(stall.still, &stall))
+		stall.cause = MACHINE;
+	else if (explains(stall.others, &stall) && explains(span->runnable, &stall))
+		stall.cause = OTHERS;
+	return stall;
+}
+
+/* The name of thread @tid, if it is still there. */
+static const char *thread_name(int tid, char ret_name[32])
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, ret_name, 31);
+	if (fd >= 0)
+		close(fd);
+	ret_name[n > 0 ? n - 1 : 0] = 0;
+	return tid == 0 ? "idle" : ret_name;
+}
+
+/* Who had each processor in the time of @span: thread and samples, in order. */
+static void print_samples(const struct bench_machine *machine, const struct span *span)
+{
+	for (unsigned i = 0; i < bench_machine_processors(machine); i++) {
+		char name[32];
+		size_t count, run = 0;
+		const struct bench_machine_sample *samples = bench_machine_samples(machine, i, &count);
+		const int cpu = bench_machine_cpu(machine, i);
+
+		fprintf(stderr, "  processor %d, stood still %.1f ms, samples of each:", cpu,
+			(double)bench_machine_still(machine, cpu, cpu, span->from, span->to) / 1e6);
+		for (size_t k = 0; k < count; k++) {
+			if (samples[k].at < span->from || samples[k].at >= span->to)
+				continue;
+			run++;
+			if (k + 1 < count && samples[k + 1].at < span->to && samples[k + 1].tid == samples[k].tid)
+				continue;
+			fprintf(stderr, " %s%s:%d %zu,", samples[k].who == BENCH_MACHINE_OTHER ? "other " : "",
+				thread_name(samples[k].tid, name), samples[k].tid, run);
+			run = 0;
+		}
+		fprintf(stderr, "\n");
+	}
+}
+
+static void print_stall(const struct probe *probe, const struct span *span, const struct stall *stall)
+{
+	static const char *const names[] = {"device", "machine", "others", "store"};
+
+	fprintf(stderr,
+		"%s: put of %.1f ms until %.6f s, of it %.1f ms without a processor; block writes %.1f ms, processors "
+		"stood still %.1f ms, other processes %.1f ms\n",
+		names[stall->cause], (double)stall->ns / 1e6, (double)span->to / 1e9, (double)span->runnable / 1e6,
+		(double)stall->device / 1e6, (double)stall->still / 1e6, (double)stall->others / 1e6);
+	if (probe->machine && stall->cause != DEVICE)
+		print_samples(probe->machine, span);
+}
+
+static void report_stalls(struct table_bench *bench, const struct growth *growth, const struct probe *probe)
+{
+	struct table_figure *unexplained, *left;
+	uint64_t count[CAUSES] = {0}, longest[CAUSES] = {0}, device = 0;
+
+	for (size_t i = 0; i < growth->stall_count; i++) {
+		const struct stall stall = judge(probe, &growth->stalls[i]);
+
+		count[stall.cause]++;
+		if (stall.ns > longest[stall.cause])
+			longest[stall.cause] = stall.ns;
+		if (bench->verbose)
+			print_stall(probe, &growth->stalls[i], &stall);
+	}
+	for (size_t i = 0; i < probe->count; i++)
+		if (write_time(&probe->spans[i]) > device)
+			device = write_time(&probe->spans[i]);
+	unexplained = alone(bench, "puts", 0, "growth: puts above 5 ms not explained by the device");
+	unexplained->none = true;
+	table_figure_add(unexplained, (double)(growth->stall_count - count[DEVICE]), 0);
+	snprintf(unexplained->note, sizeof(unexplained->note),
+		 "%zu above 5 ms in all; longest put %.1f ms, p99.99 %.3f ms; longest block write %.1f ms",
+		 growth->stall_count, (double)growth->hist.max_ns / 1e6,
+		 (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6, (double)device / 1e6);
+	left = alone(bench, "puts", 0, "growth: of those, by the store");
+	left->none = true;
+	table_figure_add(left, (double)count[STORE], 0);
+	if (!probe->machine) {
+		snprintf(left->note, sizeof(left->note),
+			 "the machine's part is not known: perf_event_open(): %s; the longest %.1f ms",
+			 strerror(-probe->refused), (double)longest[STORE] / 1e6);
+		return;
+	}
+	snprintf(left->note, sizeof(left->note),
+		 "longest %.1f ms; %llu while the machine stood still, longest %.1f ms; %llu while other processes had "
+		 "the processor, longest %.1f ms; sampling takes %.2f %% of each processor",
+		 (double)longest[STORE] / 1e6, (unsigned long long)count[MACHINE], (double)longest[MACHINE] / 1e6,
+		 (unsigned long long)count[OTHERS], (double)longest[OTHERS] / 1e6, 100 * probe->cost);
+}
+
 static void report(struct table_bench *bench, struct table_store *store, const struct growth *growth,
 		   const struct probe *probe)
 {
-	struct table_figure *figure = alone(bench, "puts", 0, "growth: puts above 5 ms not explained by the device");
 	struct pinfold_table_stats stats;
-	uint64_t unexplained = 0, longest = 0, device = 0, runnable = 0, stolen = 0;
 	double payload;
 
-	for (size_t i = 0; i < growth->stall_count; i++) {
-		uint64_t ns = growth->stalls[i].to - growth->stalls[i].from, taken;
-
-		if (device_time(probe, &growth->stalls[i]) + STALL_NS >= ns)
-			continue;
-		unexplained++;
-		taken = stolen_time(probe, &growth->stalls[i]);
-		stolen += taken > 0 && taken + STALL_NS >= ns;
-		if (bench->verbose)
-			fprintf(stderr,
-				"put of %.1f ms until %.6f s, of it %.1f ms without a processor; stolen %.0f ms, "
-				"writes meanwhile %.1f ms\n",
-				(double)ns / 1e6, (double)growth->stalls[i].to / 1e9,
-				(double)growth->stalls[i].runnable / 1e6, (double)taken / 1e6,
-				(double)device_time(probe, &growth->stalls[i]) / 1e6);
-		runnable += growth->stalls[i].runnable + STALL_NS >= ns;
-		if (ns > longest)
-			longest = ns;
-	}
-	for (size_t i = 0; i < probe->count; i++)
-		if (probe->spans[i].to - probe->spans[i].from > device)
-			device = probe->spans[i].to - probe->spans[i].from;
-	figure->none = true;
-	table_figure_add(figure, (double)unexplained, 0);
-	snprintf(
-		figure->note, sizeof(figure->note),
-		"%zu above 5 ms in all; %llu of the unexplained waited for a processor, %llu for a hypervisor; longest "
-		"unexplained %.1f ms; longest put %.1f ms, p99.99 %.3f ms; longest block write %.1f ms",
-		growth->stall_count, (unsigned long long)runnable, (unsigned long long)stolen, (double)longest / 1e6,
-		(double)growth->hist.max_ns / 1e6, (double)bench_hist_quantile(&growth->hist, 0.9999) / 1e6,
-		(double)device / 1e6);
+	report_stalls(bench, growth, probe);
 	table_figure_add(alone(bench, "1/s", 0, "growth: puts per second"),
 			 (double)bench->grow_to / growth->seconds, 0);
 	if (pinfold_table_stat(store->table, &stats) < 0)
@@ -244,6 +341,7 @@ void table_run_grow(struct table_bench *bench)
 	report(bench, &store, growth, &probe);
 	table_store_close(&store);
 	table_clear(store.dir);
+	bench_machine_free(probe.machine);
 	free(probe.spans);
 	free(growth);
 }

@@ -22,12 +22,15 @@
 
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 /* Transactions between two looks at the clock, and the time after which whoever nobody waits for lets others run: the
  * scheduler would take the processor from it only at a tick, and a committer that waits for one would wait for ticks.
  */
 #define CLOCK_EVERY 64u
 #define YIELD_NS 500000u
+/* To yield does not help a committer that has had more than its share lately: the scheduler prefers whoever yields. */
+#define NAP_NS 20000
 
 /* Nodes, and bytes of each, that are asked for before they are stored. */
 #define AHEAD 6u
@@ -71,6 +74,7 @@ struct run {
 	uint64_t begin, end;               /* of the file of the part stored last, in the arena: they come in runs */
 	volatile uint64_t first, last;     /* nodes of the transaction at work: a fault must not leave sequences odd */
 	uint64_t yielded;                  /* when others were let run */
+	uint64_t ordered;                  /* and what was ordered by then */
 	uint32_t turns;
 };
 
@@ -119,9 +123,9 @@ static void store_node(struct run *run, const struct pf_node *node)
 
 /*
  * Has the page of a node there and writable: what it costs to get it, a fault, a block, a write-back that must end
- * first, is not spent with sequences odd, which readers wait for. Nobody but us writes, so the byte is what it was.
- * And has it translated for readers: later it may be locked, for as long as it takes to allocate the blocks of
- * thousands of pages, and a reader's first fault, or that of a put that looks at a line, would wait for that.
+ * first, is mostly not spent with sequences odd, which sends readers the long way. Nobody but us writes, so the byte is
+ * what it was. And has it translated for readers: later it may be locked, for as long as it takes to allocate the
+ * blocks of thousands of pages, and a reader's first fault, or that of a put that looks at a line, would wait for that.
  */
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
@@ -133,17 +137,29 @@ static void fault_in(const struct run *run, const struct pf_node *node)
 	pf_sigbus_touch(run->store->base + place);
 }
 
+/*
+ * In between, others get a turn. If nothing was ordered since the last one, and nobody waits for us, a committer may be
+ * waiting for our processor: it gets it for certain only if we sleep.
+ */
 static void let_run(struct run *run)
 {
-	uint64_t now;
+	static const struct timespec nap = { .tv_nsec = NAP_NS };
+	struct pf_store *store = run->store;
+	uint64_t now, ordered;
 
-	if (run->store->config.sync == PINFOLD_SYNC_SYNC || ++run->turns % CLOCK_EVERY)
+	if (store->config.sync == PINFOLD_SYNC_SYNC || ++run->turns % CLOCK_EVERY)
 		return;
 	now = pf_clock_ns();
 	if (now - run->yielded < YIELD_NS)
 		return;
-	sched_yield();
-	run->yielded = now;
+	ordered = atomic_load_explicit(&store->ordered_lsn, memory_order_relaxed);
+	if (ordered != run->ordered || atomic_load_explicit(&store->settle_waiters, memory_order_relaxed) > 0 ||
+	    atomic_load_explicit(&store->spinners, memory_order_relaxed) > 0)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
+	run->ordered = ordered;
+	run->yielded = pf_clock_ns();
 }
 
 /* Several nodes may share a state: the first makes it odd, the first of the way back even. */
@@ -193,7 +209,7 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 int pf_apply_group(struct pf_store *store, const struct pf_group *group)
 {
 	struct run run = { .store = store, .nodes = store->log.nodes, .mask = PF_RING_NODES - 1,
-			   .yielded = pf_clock_ns() };
+			   .yielded = pf_clock_ns(), .ordered = atomic_load(&store->ordered_lsn) };
 	sigjmp_buf env;
 	void *prev;
 

@@ -22,8 +22,6 @@
 #include "base/words.h"
 #include "store/internal.h"
 
-#include <sched.h>
-
 /* What a node of the page of @at that follows on @next names as the first of another page. */
 static uint32_t other_of(const struct pf_store *store, uint32_t next, uint64_t at)
 {
@@ -209,21 +207,14 @@ static uint64_t page_of(const struct pf_store *store, const void *addr)
 
 uint32_t pf_seq_begin(const struct pf_store *store, const void *addr)
 {
-	const struct pf_page_state *state = pf_page_of(store, page_of(store, addr));
-	uint32_t seq;
-
-	for (unsigned int turns = 0; (seq = atomic_load_explicit(&state->seq, memory_order_acquire)) & 1; turns++) {
-		__builtin_ia32_pause();
-		if (turns % 64 == 63) /* the applier may wait for a page to be read */
-			sched_yield();
-	}
-	return seq;
+	return atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->seq, memory_order_acquire);
 }
 
 bool pf_seq_retry(const struct pf_store *store, const void *addr, uint32_t seq)
 {
 	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
+	return seq & 1 ||
+	       atomic_load_explicit(&pf_page_of(store, page_of(store, addr))->seq, memory_order_relaxed) != seq;
 }
 
 bool pf_page_pending(const struct pf_store *store, const void *addr)

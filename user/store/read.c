@@ -2,7 +2,7 @@
 /*
  * read.c - copying committed bytes out.
  *
- * DESIGN: (1) take the pages' sequences, even; (2) take S, the last LSN that is visible;
+ * DESIGN: (1) take the pages' sequences; (2) take S, the last LSN that is visible;
  * (3) copy each page from the mapping; (4) lay its pending nodes up to S on top; (5) start over if a
  * sequence moved, or if one of those nodes is applied by now: its bytes may have been used again meanwhile. A page
  * whose newest node has all that is asked for need not be copied first.
@@ -12,6 +12,10 @@
  * ordered before S. What was ordered up to S and not applied by then is still in the
  * overlay at (4), as it counts as applied only after its page's sequence moved. Nodes beyond S are skipped, so
  * a transaction that is being ordered is seen on all of its pages or on none.
+ *
+ * An odd sequence is one like the others: all that the transaction at work stores to the page is in nodes of it that
+ * stay pending until the sequence has moved, and are laid on top, as it was visible before it could be applied. So
+ * nobody waits for the applier, which may wait for a page that is being written out, for as long as that takes.
  */
 #include "base/error.h"
 #include "base/sigbus.h"
@@ -30,7 +34,7 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 	uint64_t lsn, oldest = UINT64_MAX;
 
 	for (uint64_t i = 0; i < pages; i++)
-		seqs[i] = pf_seq_begin(store, store->base + ((page0 + i) << PF_PAGE_SHIFT));
+		seqs[i] = atomic_load_explicit(&pf_page_of(store, page0 + i)->seq, memory_order_acquire);
 	lsn = atomic_load_explicit(&store->visible_lsn, memory_order_acquire);
 	for (uint64_t i = 0, at = first, step; i < pages; i++, at += step) {
 		uint8_t *to = out + (at - first);
@@ -45,11 +49,11 @@ static bool read_chunk(const struct pf_store *store, uint64_t first, uint8_t *ou
 			pf_overlay_lay(store, page0 + i, lsn, at, to, step, &oldest);
 		}
 	}
-	for (uint64_t i = 0; i < pages; i++)
-		if (pf_seq_retry(store, store->base + ((page0 + i) << PF_PAGE_SHIFT), seqs[i]))
-			return false;
 	/* what a node led to is used again once the node is applied */
 	atomic_thread_fence(memory_order_acquire);
+	for (uint64_t i = 0; i < pages; i++)
+		if (atomic_load_explicit(&pf_page_of(store, page0 + i)->seq, memory_order_relaxed) != seqs[i])
+			return false;
 	return atomic_load_explicit(&store->applied_lsn, memory_order_relaxed) < oldest;
 }
 

@@ -176,10 +176,11 @@ int pf_read_at(struct pf_store *store, const struct pinfold_extent *extent, uint
 
 /**
  * For readers that load from the mapping in place: a change of any byte of page
- * (addr >> 12) happens between two values of its sequence. begin() returns an even
- * value (waiting out an apply in progress); retry() says whether to start over.
+ * (addr >> 12) happens between two values of its sequence. begin() returns it: if it is
+ * odd somebody applies to the page, maybe for long. retry() says whether to start over:
+ * it has moved, or was odd.
  * pending() says whether committed bytes of the page are not in the mapping yet:
- * then use pf_read_at().
+ * then, and if the sequence is odd, use pf_read_at(), which waits for nobody.
  */
 struct pf_page_state {
 	_Atomic uint32_t seq;   /* odd while being applied to */

@@ -65,7 +65,7 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 
 		do { /* bounded by the writers' progress */
 			seq = pf_seq_begin(table->store, at);
-			pending = pf_page_pending(table->store, at);
+			pending = seq & 1 || pf_page_pending(table->store, at);
 			if (!pending)
 				pf_copy_words(ret_line, at, sizeof(*ret_line));
 		} while (!pending && pf_seq_retry(table->store, at, seq));
@@ -266,12 +266,12 @@ static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *
 	__builtin_prefetch((const char *)record + 64);
 	__builtin_prefetch((const char *)record + 128);
 	seq = pf_seq_begin(table->store, record);
-	if (pf_page_pending(table->store, record))
+	if (seq & 1 || pf_page_pending(table->store, record))
 		return record_match_copy(table, loc, lookup);
 	size = pf_record_size(pf_record_key_size(record->sizes), pf_record_value_size(record->sizes));
 	last = (const char *)record + (size <= PF_INPLACE_MAX ? size - 1 : 0);
 	last_seq = pf_seq_begin(table->store, last);
-	if (!pf_record_sizes_valid(record->sizes) ||
+	if (last_seq & 1 || !pf_record_sizes_valid(record->sizes) ||
 	    (loc & ((1ull << PF_GRANULE_SHIFT) - 1)) + size > 1ull << PF_GRANULE_SHIFT || /* might leave the extent */
 	    record_pending(table, (const char *)record, size))
 		return record_match_copy(table, loc, lookup);
