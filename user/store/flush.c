@@ -240,8 +240,8 @@ static void gather(struct pf_store *store)
 
 /*
  * A ring has the flush done by a worker of the kernel. That is one sleep less of the leader, but another thread that
- * has to be woken: a quarter of a small commit's time for who is alone. And where all processors are busy the worker
- * waits for one, for milliseconds. lock held.
+ * has to be woken: a twentieth of a commit's time or more for who is alone. And where all processors are busy the
+ * worker waits for one, for milliseconds. lock held.
  */
 static bool waits_in_person(const struct pf_store *store, const struct pf_group *group)
 {
