@@ -100,7 +100,7 @@ static int write_piece(struct pf_store *store, uint32_t index, const uint8_t *da
 	ssize_t n;
 
 	if (store->ring) {
-		pf_io_ring_crowded(store->ring, store->crowded);
+		pf_io_ring_in_person(store->ring, store->in_person);
 		n = pf_io_ring_write_flush(store->ring, fd, data, size, offset);
 	} else {
 		n = pf_io_pwrite(fd, data, size, offset);
@@ -238,6 +238,18 @@ static void gather(struct pf_store *store)
 	pthread_mutex_lock(&store->lock);
 }
 
+/*
+ * A ring has the flush done by a worker of the kernel. That is one sleep less of the leader, but another thread that
+ * has to be woken: a twentieth of a commit's time or more for who is alone. And where all processors are busy the
+ * worker waits for one, for milliseconds. lock held.
+ */
+static bool waits_in_person(const struct pf_store *store, const struct pf_group *group)
+{
+	const bool alone = group->txn_count == 1 && store->in_flight <= 1;
+
+	return alone || group->txn_count > store->processors;
+}
+
 void pf_flush_lead(struct pf_store *store, bool apply)
 {
 	const struct pf_group *group;
@@ -253,7 +265,7 @@ void pf_flush_lead(struct pf_store *store, bool apply)
 		return;
 	}
 	group = pf_log_take(store);
-	store->crowded = group->txn_count > store->processors;
+	store->in_person = waits_in_person(store, group);
 	if (pf_group_size(group->bytes) > store->group_max)
 		r = admit_largest(store);
 	pthread_mutex_unlock(&store->lock);

@@ -244,7 +244,7 @@ struct pf_store {
 	bool flusher_sleeps;        /* until it is woken */
 	uint64_t oldest_ns;         /* when the first of pending was ordered */
 	uint64_t flush_ns;          /* how long a flush takes, on the whole */
-	bool crowded;               /* the group that is written has more transactions than there are processors */
+	bool in_person;             /* the leader waits for write and flush itself */
 	uint32_t processors;        /* fixed while open */
 	uint32_t in_flight;         /* transactions of the last group, and behind it when it was durable */
 	_Atomic uint32_t spinners;  /* waiters that spin */

@@ -11,7 +11,7 @@
 
 struct pf_io_ring {
 	struct pf_ring ring;
-	bool crowded;
+	bool in_person;
 };
 
 int pf_io_open(int dirfd, const char *path, int flags, mode_t mode)
@@ -150,9 +150,9 @@ const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t
 	return pf_ring_describe(&ring->ring, buf, size);
 }
 
-void pf_io_ring_crowded(struct pf_io_ring *ring, bool crowded)
+void pf_io_ring_in_person(struct pf_io_ring *ring, bool in_person)
 {
-	ring->crowded = crowded;
+	ring->in_person = in_person;
 }
 
 static ssize_t write_through(int fd, const void *data, size_t size, uint64_t offset)
@@ -172,9 +172,7 @@ ssize_t pf_io_ring_write_flush(struct pf_io_ring *ring, int fd, const void *data
 	struct io_uring_cqe *cqe;
 	int r;
 
-	/* the ring has the flush done by a worker of the kernel: one sleep less, but where all processors are busy
-	 * the worker waits for one, for milliseconds */
-	if (ring->crowded && ring->ring.is.wait == PF_RING_INTERRUPT && !ring->ring.is.sq_polling)
+	if (ring->in_person && ring->ring.is.wait == PF_RING_INTERRUPT && !ring->ring.is.sq_polling)
 		return write_through(fd, data, size, offset);
 	sqe = io_uring_get_sqe(&ring->ring.uring);
 	if (!sqe || size > INT32_MAX)

@@ -38,8 +38,11 @@ int pf_io_ring_open(const struct pf_ring_options *wish, int direct_fd, char *ret
 void pf_io_ring_close(struct pf_io_ring *ring);
 /** How it works, in words. @buf, of @size bytes. */
 const char *pf_io_ring_describe(const struct pf_io_ring *ring, char *buf, size_t size);
-/** Whether more wait for the next writes than there are processors. One thread at a time. */
-void pf_io_ring_crowded(struct pf_io_ring *ring, bool crowded);
+/**
+ * Whether who calls for the next writes had better wait for write and flush itself than have a worker of the kernel do
+ * the flush. A wish: a ring that polls does not grant it. One thread at a time.
+ */
+void pf_io_ring_in_person(struct pf_io_ring *ring, bool in_person);
 /**
  * Writes through: when it returns, these bytes (no others) are durable. Bytes
  * written (a short write is not durable) or -errno. One thread at a time.
