@@ -3,10 +3,10 @@
  * machine.h - when the machine stood still, and who had its processors.
  *
  * What stops a whole processor (a hypervisor that runs others on it) looks from inside like a long call of whoever was
- * on it. Here each processor is sampled every two milliseconds from its timer interrupt (perf_event_open(), the software
- * cpu-clock): whoever runs, in the kernel or not, is interrupted and named. A sample that comes late says that no
- * interrupt was taken: nothing that a process or the kernel does on a processor takes as long as that. A thread of the
- * highest priority would not do instead: where the kernel is not preemptible it waits for the end of others' calls.
+ * on it. Here each processor is sampled every two milliseconds from its timer interrupt (perf_event_open(), the
+ * software cpu-clock): whoever runs, in the kernel or not, is interrupted and named. A sample that comes late says that
+ * no interrupt was taken: nothing that a process or the kernel does on a processor takes as long as that. A thread of
+ * the highest priority would not do instead: where the kernel is not preemptible it waits for the end of others' calls.
  *
  * What the sampling costs is told by bench_machine_cost().
  */
