@@ -6,8 +6,9 @@
  * DESIGN
  *
  *   start    posix_fadvise(WILLNEED) reads exactly the missing pages of the
- *            range, whatever the device's readahead window is. It goes through
- *            the file, so it takes no mmap_lock and cannot stall a fault.
+ *            range, but of one call no more than the device's readahead window or its
+ *            largest request, and says nothing of the rest: so PF_READ_MAX at a time. It
+ *            goes through the file, so it takes no mmap_lock and cannot stall a fault.
  *   populate MADV_POPULATE_READ waits for what is in flight and maps it. A page
  *            that cannot be read comes back as EFAULT, not as SIGBUS. It
  *            also saves the reader one minor fault per page or fault-around window.
@@ -77,7 +78,11 @@ struct pf_range pf_range_part(const struct pf_range *range, size_t at, size_t si
 
 void pf_start_reading(const struct pf_range *range)
 {
-	(void)posix_fadvise(range->fd, (off_t)range->offset, (off_t)range->size, POSIX_FADV_WILLNEED);
+	for (size_t at = 0; at < range->size; at += PF_READ_MAX) {
+		struct pf_range part = pf_range_part(range, at, PF_READ_MAX);
+
+		(void)posix_fadvise(part.fd, (off_t)part.offset, (off_t)part.size, POSIX_FADV_WILLNEED);
+	}
 }
 
 static int unreadable(const struct pf_range *range)

@@ -52,7 +52,7 @@
 #define REFILL_SHARE 4
 /** Most bytes in flight per call: keeps large ranges from flooding memory before they are mapped. */
 #define WINDOW_BYTES ((size_t)32 << 20)
-/** Most ranges per process_madvise call. */
+/** Most ranges, or parts of them, per process_madvise call. */
 #define BATCH 64
 
 struct pf_prefetcher {
@@ -91,45 +91,57 @@ void pf_prefetcher_free(struct pf_prefetcher *prefetcher)
 	free(prefetcher);
 }
 
-/**
- * Starts reading @count ranges. What process_madvise leaves (after fork it names the parent, which may be
- * gone) is started range by range; what nothing starts, pf_populate() reads.
- */
-static void start_many(struct pf_prefetcher *prefetcher, const struct pf_range *pieces, size_t count)
-{
-	size_t at = 0;
-
-	while (at < count && !atomic_load_explicit(&prefetcher->one_by_one, memory_order_relaxed)) {
-		struct iovec iov[BATCH];
-		size_t n = count - at < BATCH ? count - at : BATCH, bytes = 0;
-		ssize_t advised;
-
-		for (size_t i = 0; i < n; i++) {
-			iov[i] = (struct iovec){pieces[at + i].addr, pieces[at + i].size};
-			bytes += pieces[at + i].size;
-		}
-		advised = syscall(SYS_process_madvise, prefetcher->self, iov, n, MADV_WILLNEED, 0);
-		if (advised < 0 && (errno == EPERM || errno == ENOSYS || errno == EINVAL || errno == ESRCH))
-			atomic_store_explicit(&prefetcher->one_by_one, true, memory_order_relaxed);
-		if (advised != (ssize_t)bytes)
-			break;
-		at += n;
-	}
-	for (; at < count; at++)
-		pf_start_reading(&pieces[at]);
-}
-
-static bool take_piece(struct cursor *cursor, const struct pf_range *ranges, size_t count, struct pf_range *ret_piece)
+/** The next part of at most @size bytes. */
+static bool take_part(struct cursor *cursor, const struct pf_range *ranges, size_t count, size_t size,
+		      struct pf_range *ret_part)
 {
 	if (cursor->index == count)
 		return false;
-	*ret_piece = pf_range_part(&ranges[cursor->index], cursor->at, PF_PIECE);
-	cursor->at += ret_piece->size;
+	*ret_part = pf_range_part(&ranges[cursor->index], cursor->at, size);
+	cursor->at += ret_part->size;
 	if (cursor->at == ranges[cursor->index].size) {
 		cursor->index++;
 		cursor->at = 0;
 	}
 	return true;
+}
+
+/** Whether process_madvise took all of @parts. */
+static bool advise(struct pf_prefetcher *prefetcher, const struct pf_range *parts, size_t count)
+{
+	struct iovec iov[BATCH];
+	size_t bytes = 0;
+	ssize_t advised;
+
+	if (atomic_load_explicit(&prefetcher->one_by_one, memory_order_relaxed))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		iov[i] = (struct iovec){parts[i].addr, parts[i].size};
+		bytes += parts[i].size;
+	}
+	advised = syscall(SYS_process_madvise, prefetcher->self, iov, count, MADV_WILLNEED, 0);
+	if (advised < 0 && (errno == EPERM || errno == ENOSYS || errno == EINVAL || errno == ESRCH))
+		atomic_store_explicit(&prefetcher->one_by_one, true, memory_order_relaxed);
+	return advised == (ssize_t)bytes;
+}
+
+/**
+ * Starts reading @count ranges. What process_madvise leaves (after fork it names the parent, which may be
+ * gone) is started range by range; what nothing starts, pf_populate() reads.
+ */
+static void start_many(struct pf_prefetcher *prefetcher, const struct pf_range *ranges, size_t count)
+{
+	struct cursor cursor = {0, 0};
+	struct pf_range parts[BATCH];
+	size_t n;
+
+	do {
+		for (n = 0; n < BATCH && take_part(&cursor, ranges, count, PF_READ_MAX, &parts[n]); n++)
+			;
+		if (n && !advise(prefetcher, parts, n))
+			for (size_t i = 0; i < n; i++)
+				pf_start_reading(&parts[i]);
+	} while (n == BATCH);
 }
 
 static int check_all(const struct pf_range *ranges, size_t count)
@@ -169,7 +181,7 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		while (pieces + refill <= window && bytes < WINDOW_BYTES) {
 			size_t n = 0;
 
-			while (n < refill && bytes < WINDOW_BYTES && take_piece(&front, ranges, count, &batch[n])) {
+			while (n < refill && bytes < WINDOW_BYTES && take_part(&front, ranges, count, PF_PIECE, &batch[n])) {
 				bytes += batch[n].size;
 				n++;
 			}
@@ -179,7 +191,7 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 			pieces += n;
 		}
 		index = back.index;
-		if (!take_piece(&back, ranges, count, &piece))
+		if (!take_part(&back, ranges, count, PF_PIECE, &piece))
 			break;
 		r = pf_populate(&piece);
 		if (r && !first)

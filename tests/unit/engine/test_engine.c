@@ -249,9 +249,11 @@ TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_co
 	if (resident_bytes(self->pf, &e[1]))
 		SKIP(return, "this filesystem keeps its files in memory");
 
-	/* without a wish nothing, by the flag one on each side, which is one side here */
+	/* without a wish nothing but what the kernel's own readahead may add behind the pin (6.1), and by the flag one on
+	 * each side, which is one side here */
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &plain, &key));
-	EXPECT_EQ(0, resident_bytes(self->pf, &e[1]));
+	usleep(100000);
+	EXPECT_LE(resident_bytes(self->pf, &e[1]), MIB);
 	e[0].flags |= PINFOLD_EXTENT_PREFETCH;
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &plain, &key));
 	EXPECT_TRUE(comes_in(self->pf, &e[1]));
@@ -272,11 +274,12 @@ TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_co
 	EXPECT_EQ(0, pinfold_unpin_slice(self->pf, key));
 }
 
-static uint64_t huge_bytes(struct pinfold *pf, const struct pinfold_extent *extent)
+/* In pages of 2 MiB or more. Before 6.18 they are not mapped as such where small ones were mapped before. */
+static uint64_t large_bytes(struct pinfold *pf, const struct pinfold_extent *extent)
 {
 	struct pinfold_residency residency;
 
-	return pinfold_residency_query(pf, extent, 0, 0, &residency) ? UINT64_MAX : residency.huge;
+	return pinfold_residency_query(pf, extent, 0, 0, &residency) ? UINT64_MAX : residency.large_folio;
 }
 
 /* What commits are applied through and earlier pins map pages, too, which stand in the way unless they let go. */
@@ -298,11 +301,11 @@ TEST_F(store, a_pin_on_huge_pages_takes_along_what_commits_changed_and_earlier_p
 	}
 	ASSERT_EQ(0, pinfold_checkpoint(self->pf));
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &plain, 0, 0, &opts, &key));
-	if (huge_bytes(self->pf, &plain) != 4 * MIB)
+	if (large_bytes(self->pf, &plain) != 4 * MIB)
 		SKIP(return, "this kernel makes no huge pages of /var/tmp's filesystem");
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &changed, 0, 2 * MIB, &small, &key));
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &changed, 0, 0, &opts, &key));
-	EXPECT_EQ(4 * MIB, huge_bytes(self->pf, &changed));
+	EXPECT_EQ(4 * MIB, large_bytes(self->pf, &changed));
 	for (uint64_t at = 0; at < 4 * MIB; at += 64 << 10) {
 		ASSERT_EQ(0, pinfold_read_value(self->pf, &changed, at, &got));
 		ASSERT_EQ(at, got);

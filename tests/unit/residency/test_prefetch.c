@@ -60,6 +60,20 @@ TEST_F(prefetch, makes_exactly_these_pages_resident)
 	EXPECT_EQ(before.ru_majflt, after.ru_majflt);
 }
 
+/* Of one call the kernel reads no more than the device's window: nobody maps the rest here, as who waits does. */
+TEST_F(prefetch, without_waiting_reads_all_of_a_large_range)
+{
+	struct pf_range all = test_range(&self->file, 0, SIZE);
+	size_t resident = 0;
+
+	ASSERT_EQ(0, pf_prefetch_ranges(self->prefetcher, &all, 1, false));
+	for (int i = 0; i < 10000 && resident != SIZE / pf_page_size(); i++) {
+		resident = test_resident(&self->file, 0, SIZE);
+		usleep(1000);
+	}
+	EXPECT_EQ(SIZE / pf_page_size(), resident);
+}
+
 TEST_F(prefetch, without_waiting_reads_the_same_pages)
 {
 	size_t resident = 0;
