@@ -10,9 +10,9 @@
 /** Unit of work of everything that goes through a long range: one huge page. */
 #define PF_PIECE ((size_t)2 << 20)
 /**
- * Most that is asked for in one call of WILLNEED: of more the kernel may read only a beginning, as much as the larger of
- * the device's readahead window and its largest request (force_page_cache_readahead(), 6.1 to 6.18). 128 KiB is Linux'
- * own default window; calls of 2 MiB were not faster (1 GiB, 6.18).
+ * Most that is asked for in one call of WILLNEED: of more the kernel may read only a beginning, as much as the larger
+ * of the device's readahead window and its largest request (force_page_cache_readahead(), 6.1 to 6.18). 128 KiB is
+ * Linux' own default window; calls of 2 MiB were not faster (1 GiB, 6.18).
  */
 #define PF_READ_MAX ((size_t)128 << 10)
 

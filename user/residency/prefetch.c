@@ -181,7 +181,8 @@ static int read_and_map(struct pf_prefetcher *prefetcher, const struct pf_range 
 		while (pieces + refill <= window && bytes < WINDOW_BYTES) {
 			size_t n = 0;
 
-			while (n < refill && bytes < WINDOW_BYTES && take_part(&front, ranges, count, PF_PIECE, &batch[n])) {
+			while (n < refill && bytes < WINDOW_BYTES &&
+			       take_part(&front, ranges, count, PF_PIECE, &batch[n])) {
 				bytes += batch[n].size;
 				n++;
 			}

@@ -249,8 +249,8 @@ TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_co
 	if (resident_bytes(self->pf, &e[1]))
 		SKIP(return, "this filesystem keeps its files in memory");
 
-	/* without a wish nothing but what the kernel's own readahead may add behind the pin (6.1), and by the flag one on
-	 * each side, which is one side here */
+	/* without a wish nothing but what the kernel's own readahead may add behind the pin (6.1), and by the flag one
+	 * on each side, which is one side here */
 	ASSERT_EQ(0, pinfold_pin_slice(self->pf, &e[0], 0, 0, &plain, &key));
 	usleep(100000);
 	EXPECT_LE(resident_bytes(self->pf, &e[1]), MIB);
