@@ -19,6 +19,24 @@
 /* This machine may really stand still, or others have its processors: not each time. */
 #define ATTEMPTS 20
 
+/* Until each processor was sampled at @since or later, which says of the time before whether it stood still. */
+static void wait_for_samples(struct bench_machine *machine, uint64_t since)
+{
+	unsigned sampled = 0;
+
+	for (int i = 0; i < 1000 && sampled < bench_machine_processors(machine); i++) {
+		usleep(2000);
+		bench_machine_drain(machine);
+		sampled = 0;
+		for (unsigned k = 0; k < bench_machine_processors(machine); k++) {
+			size_t count;
+			const struct bench_machine_sample *samples = bench_machine_samples(machine, k, &count);
+
+			sampled += count > 0 && samples[count - 1].at >= since;
+		}
+	}
+}
+
 FIXTURE(machine)
 {
 	struct bench_machine *machine;
@@ -33,7 +51,7 @@ FIXTURE_SETUP(machine)
 		SKIP(return, "perf_event_open() of a processor: %s", strerror(-r));
 	ASSERT_EQ(0, r);
 	self->cpu = bench_machine_cpu(self->machine, 0);
-	usleep(10000);
+	wait_for_samples(self->machine, 0);
 }
 
 FIXTURE_TEARDOWN(machine)
@@ -50,7 +68,7 @@ static void withhold(struct bench_machine *machine, unsigned count, uint64_t *re
 	*ret_to = bench_now_ns();
 	for (unsigned i = 0; i < count; i++)
 		bench_machine_withhold(machine, i, false);
-	usleep(10000);
+	wait_for_samples(machine, *ret_to);
 }
 
 TEST_F(machine, one_processor_stands_still)
@@ -60,7 +78,6 @@ TEST_F(machine, one_processor_stands_still)
 
 	for (int i = 0; i < ATTEMPTS && !apart; i++) {
 		withhold(self->machine, 1, &from, &to);
-		bench_machine_drain(self->machine);
 		ASSERT_EQ(to - from, bench_machine_still(self->machine, self->cpu, self->cpu, from, to));
 		/* the others do not, nor all at once */
 		apart = bench_machine_still(self->machine, -1, -1, from, to) < (to - from) / 2;
