@@ -440,9 +440,8 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 	bench_summarize(flushes, bench->params.pairs, &device);
 	bench_summarize(in_turn, bench->params.pairs, &device_in_turn);
 	if (!json)
-		printf("\nDevice: %.0f flushes/s (%.0f-%.0f) of %zu bytes; in turn with as much work as %u async "
-		       "updates "
-		       "are: %.0f (%.0f-%.0f).\n\n"
+		printf("\nDevice: %.0f flushes/s (%.0f-%.0f) of %zu bytes; in turn with as much work as %u async\n"
+		       "updates are: %.0f (%.0f-%.0f).\n\n"
 		       "| sync against | ratio (quartiles) | bound | |\n|-|-|-|-|\n",
 		       device.median, device.low, device.high, group_bytes, SYNC_IN_FLIGHT,
 		       device_in_turn.median / SYNC_IN_FLIGHT, device_in_turn.low / SYNC_IN_FLIGHT,

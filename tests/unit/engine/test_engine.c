@@ -274,7 +274,7 @@ TEST_F(store, neighbours_come_in_with_a_pin_as_its_flag_and_the_weight_of_its_co
 	EXPECT_EQ(0, pinfold_unpin_slice(self->pf, key));
 }
 
-/* In pages of 2 MiB or more. Before 6.18 they are not mapped as such where small ones were mapped before. */
+/* In pages of 2 MiB or more. 6.1 does not map them as such where small ones were mapped before. */
 static uint64_t large_bytes(struct pinfold *pf, const struct pinfold_extent *extent)
 {
 	struct pinfold_residency residency;
