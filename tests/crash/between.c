@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * between.c - two moments that chance seldom meets, made to happen.
+ * between.c - what chance seldom meets, made to happen.
  *
  *  1. A checkpoint runs between two steps of applying a record: the next one must flush the file again, or
  *     it moves the journal's start behind bytes that are not on the disk. The page that is applied to
@@ -9,6 +9,7 @@
  *     drop, so its space must not be given out yet, or replay of the older record overwrites what
  *     the next owner loads. The changes are made from within the flush, every grace period is waited for,
  *     the next owner loads, and the process dies.
+ *  3. Extents far apart change, one or all of them: a checkpoint flushes the range of each that did, and no other.
  */
 #include "base/error.h"
 #include "iohook.h"
@@ -24,6 +25,8 @@
 
 #define PATIENCE_MS 30000
 #define EXTENT_SIZE (2u << 20)
+#define FAR_SIZE (128u << 20) /* of an extent that puts what comes behind it into another range */
+#define RANGES 16
 
 static struct {
 	char dir[SCRATCH_PATH];
@@ -36,6 +39,7 @@ static struct {
 	} *shared;
 	uint8_t *page;
 	unsigned faults, flushes, reached;
+	unsigned flushed[RANGES]; /* by PF_FLUSH_SIZE of the file: how often */
 	int data_fd, result;
 } proof;
 
@@ -95,9 +99,18 @@ static int start(void)
 
 /* ---- 1 ---- */
 
+static bool is_checkpoint(const struct io_call *call)
+{
+	return call->op == IO_FLUSH_RANGE && call->fd == proof.data_fd && call->size == PF_FLUSH_SIZE;
+}
+
 static void count_flush(struct io_call *call)
 {
-	proof.flushes += call->op == IO_FDATASYNC && call->fd == proof.data_fd && call->result == 0;
+	if (!is_checkpoint(call) || call->result != 0)
+		return;
+	proof.flushes++;
+	if (call->offset % PF_FLUSH_SIZE == 0 && call->offset / PF_FLUSH_SIZE < RANGES)
+		proof.flushed[call->offset / PF_FLUSH_SIZE]++;
 }
 
 static void on_fault(int signo, siginfo_t *info, void *context)
@@ -158,7 +171,7 @@ static int wait_for_grace(void)
 
 static int change_within_flush(struct io_call *call)
 {
-	if (call->op != IO_FDATASYNC || call->fd != proof.data_fd || proof.reached++ > 0)
+	if (!is_checkpoint(call) || proof.reached++ > 0)
 		return IO_PASS;
 	proof.result = change(&proof.extent, false, false, "older record");
 	if (proof.result == 0)
@@ -222,6 +235,56 @@ static int do_check(void *ctx)
 	return pf_store_close(proof.store);
 }
 
+/* ---- 3 ---- */
+
+/* Checkpoints, and expects a flush of the ranges of @a and of @b, and of no other. */
+static int expect_flushes(const struct pinfold_extent *a, const struct pinfold_extent *b)
+{
+	memset(proof.flushed, 0, sizeof(proof.flushed));
+	if (pf_store_checkpoint(proof.store) < 0)
+		return fail("checkpoint");
+	for (unsigned i = 0; i < RANGES; i++) {
+		const bool wanted = i == a->offset / PF_FLUSH_SIZE || i == b->offset / PF_FLUSH_SIZE;
+
+		if (proof.flushed[i] == wanted)
+			continue;
+		snprintf(proof.shared->text, sizeof(proof.shared->text), "range %u was flushed %u times, not %u", i,
+			 proof.flushed[i], wanted);
+		return -1;
+	}
+	return 0;
+}
+
+static int do_ranges(void *ctx)
+{
+	static const struct io_hooks hooks = { .after = count_flush };
+	struct pinfold_extent gap;
+
+	if (start() < 0 || pf_extent_alloc(proof.store, FAR_SIZE, 0, &gap) < 0 ||
+	    pf_extent_alloc(proof.store, FAR_SIZE, 0, &proof.next) < 0 ||
+	    change(&proof.next, true, false, NULL) < 0 || pf_store_checkpoint(proof.store) < 0)
+		return fail("start");
+	if (proof.extent.offset >= PF_FLUSH_SIZE || proof.next.offset < 2 * PF_FLUSH_SIZE) {
+		snprintf(proof.shared->text, sizeof(proof.shared->text), "the extents are not far apart");
+		return -1;
+	}
+	io_hook_set(&hooks);
+	if (change(&proof.extent, false, false, "near") < 0 || change(&proof.next, false, false, "far") < 0)
+		return fail("change");
+	if (expect_flushes(&proof.extent, &proof.next) < 0)
+		return -1;
+	if (change(&proof.next, false, false, "far alone") < 0)
+		return fail("change");
+	if (expect_flushes(&proof.next, &proof.next) < 0)
+		return -1;
+	if (change(&proof.extent, false, false, "near alone") < 0)
+		return fail("change");
+	if (expect_flushes(&proof.extent, &proof.extent) < 0)
+		return -1;
+	io_hook_set(NULL);
+	return pf_store_close(proof.store);
+}
+
 /* ---- */
 
 static bool runs_well(const char *what, int (*fn)(void *), void *ctx)
@@ -259,6 +322,10 @@ int main(void)
 		   "a checkpoint while a record is applied leaves it to the next");
 	prove_reuse(false);
 	prove_reuse(true);
+	scratch_clear(proof.dir, false);
+	memset(proof.shared, 0, sizeof(*proof.shared));
+	tap_result(runs_well("ranges", do_ranges, NULL),
+		   "a checkpoint flushes the ranges that changed, each once, and no other");
 	scratch_clear(proof.dir, true);
 	return tap_end();
 }

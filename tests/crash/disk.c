@@ -99,19 +99,23 @@ static int add_version(struct file *file, uint64_t number, uint64_t page, const 
 	return 0;
 }
 
-static int flush_file(struct file *file, uint64_t before)
+static void flush_size(struct file *file, uint64_t before)
 {
-	struct version **at = &file->first;
-
 	if (file->size_is_pending && file->size_number < before) {
 		file->size = file->size_pending;
 		file->size_is_pending = false;
 	}
+}
+
+static int flush_pages(struct file *file, uint64_t before, uint32_t first, uint32_t end)
+{
+	struct version **at = &file->first;
+
 	file->last = &file->first;
 	while (*at) {
 		struct version *version = *at;
 
-		if (version->number >= before) {
+		if (version->number >= before || version->page < first || version->page >= end) {
 			at = &version->next;
 			file->last = at;
 			continue;
@@ -198,7 +202,10 @@ int disk_apply(struct disk *disk, uint64_t number, const struct disk_event *even
 	case DISK_UNNAMED:
 		return add_naming(disk, number, event);
 	case DISK_FLUSH_FILE:
-		return flush_file(file, event->value);
+		flush_size(file, event->value);
+		return flush_pages(file, event->value, 0, UINT32_MAX);
+	case DISK_FLUSH_PAGES: /* no promise about the size */
+		return flush_pages(file, event->value, event->first, event->end);
 	case DISK_FLUSH_NAMES:
 		flush_names(disk, event->name, event->value);
 		return 0;

@@ -20,13 +20,15 @@
 #define DISK_FILES 128
 #define DISK_FILE_PAGES (2u << 18) /* 2 GiB */
 
-enum disk_event_type { DISK_PAGE_IS, DISK_SIZE_IS, DISK_NAMED, DISK_UNNAMED, DISK_FLUSH_FILE, DISK_FLUSH_NAMES };
+enum disk_event_type { DISK_PAGE_IS, DISK_SIZE_IS, DISK_NAMED, DISK_UNNAMED, DISK_FLUSH_FILE, DISK_FLUSH_PAGES,
+	DISK_FLUSH_NAMES };
 
 /** One entry of the log; a page's bytes follow DISK_PAGE_IS. */
 struct disk_event {
 	uint32_t type;
 	uint32_t file;     /* index; the same file keeps its index under any name */
 	uint64_t value;    /* page index, size, or: flushes what was logged before this event number */
+	uint32_t first, end; /* pages, of DISK_FLUSH_PAGES */
 	char name[DISK_NAME]; /* path in the store; of DISK_FLUSH_NAMES: the directory, "" for the store itself */
 };
 

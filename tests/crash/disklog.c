@@ -218,7 +218,7 @@ static int before_call(struct io_call *call)
 	pthread_mutex_lock(&recorder.lock);
 	if (call->op == IO_OPEN) {
 		call->token = fstatat(call->fd, call->path, &st, 0) == 0;
-	} else if (call->op == IO_FDATASYNC || call->op == IO_FSYNC) {
+	} else if (io_call_flushes(call)) {
 		look_at_mapped();
 		call->token = atomic_load(&recorder.log->count);
 	}
@@ -248,6 +248,7 @@ static void log_naming(struct io_call *call)
 
 static void log_flush(struct io_call *call)
 {
+	struct disk_record *record;
 	char name[DISK_NAME];
 	struct stat st;
 	unsigned index;
@@ -260,8 +261,13 @@ static void log_flush(struct io_call *call)
 		return;
 	}
 	index = index_of(call->fd);
-	if (index < DISK_FILES)
-		log_event(DISK_FLUSH_FILE, index, call->token, NULL);
+	if (index == DISK_FILES)
+		return;
+	record = log_event(call->op == IO_FLUSH_RANGE ? DISK_FLUSH_PAGES : DISK_FLUSH_FILE, index, call->token, NULL);
+	if (record && call->op == IO_FLUSH_RANGE) {
+		record->event.first = (uint32_t)(call->offset / DISK_PAGE);
+		record->event.end = (uint32_t)((call->offset + call->size) / DISK_PAGE);
+	}
 }
 
 static void after_call(struct io_call *call)
@@ -279,7 +285,7 @@ static void after_call(struct io_call *call)
 			log_naming(call);
 	} else if (call->op == IO_RENAME || call->op == IO_UNLINK) {
 		log_naming(call);
-	} else if (call->op == IO_FDATASYNC || call->op == IO_FSYNC) {
+	} else if (io_call_flushes(call)) {
 		log_flush(call);
 	} else {
 		index = index_of(call->fd);

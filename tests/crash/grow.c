@@ -176,8 +176,7 @@ static int close_all(void)
 /* Extents made ahead are no part of a transaction. */
 static bool counts(const struct io_call *call)
 {
-	return call->op == IO_WRITE || (call->op == IO_ALLOCATE && !proof.puts) || call->op == IO_FDATASYNC ||
-	       call->op == IO_FSYNC;
+	return call->op == IO_WRITE || (call->op == IO_ALLOCATE && !proof.puts) || io_call_flushes(call);
 }
 
 static int before(struct io_call *call)

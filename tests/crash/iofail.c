@@ -71,7 +71,7 @@ static bool fault_hits(const struct io_call *call)
 	case FAULT_SHORT:
 		return call->op == IO_WRITE;
 	case FAULT_SYNC:
-		return call->op == IO_FDATASYNC || call->op == IO_FSYNC;
+		return io_call_flushes(call);
 	default:
 		return false;
 	}
@@ -86,7 +86,7 @@ static ino_t inode_of(int fd)
 
 static int before_call(struct io_call *call)
 {
-	bool sync = call->op == IO_FDATASYNC || call->op == IO_FSYNC;
+	const bool sync = io_call_flushes(call);
 
 	if (sync && atomic_load(&failed_sync_inode) && inode_of(call->fd) == atomic_load(&failed_sync_inode))
 		atomic_store(&proof.shared->sync_retried, 1);

@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 enum io_op {
-	IO_OPEN, IO_MKDIR, IO_READ, IO_WRITE, IO_FDATASYNC, IO_FSYNC, IO_TRUNCATE, IO_ALLOCATE, IO_RENAME, IO_UNLINK,
-	IO_RING_OPEN, IO_OP_COUNT
+	IO_OPEN, IO_MKDIR, IO_READ, IO_WRITE, IO_FDATASYNC, IO_FLUSH_RANGE, IO_FSYNC, IO_TRUNCATE, IO_ALLOCATE,
+	IO_RENAME, IO_UNLINK, IO_RING_OPEN, IO_OP_COUNT
 };
 extern const char *const io_op_names[IO_OP_COUNT];
 
@@ -30,6 +30,12 @@ struct io_call {
 	ssize_t result;      /* in after() */
 	uint64_t token;      /* before() may leave a number for after() */
 };
+
+/** Makes something of a file, or of a directory, durable. */
+static inline bool io_call_flushes(const struct io_call *call)
+{
+	return call->op == IO_FDATASYNC || call->op == IO_FLUSH_RANGE || call->op == IO_FSYNC;
+}
 
 #define IO_PASS 0
 /* before() of a write may ask for a short one: half of it is written */

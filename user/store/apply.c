@@ -47,12 +47,12 @@ const char *pf_record_range_check(const struct pf_store *store, const struct pf_
 }
 
 /*
- * Behind the bytes and always: a checkpoint that cleared the flag and flushed in between did not take them, and the
- * next one, whose start lies behind this record, must.
+ * Behind the bytes and always: a checkpoint that cleared the mark and flushed in between did not take them, and the
+ * next one, whose start lies behind this record, must. @at: in the arena.
  */
-static void note_change(struct pf_file *file)
+static void note_change(struct pf_store *store, uint64_t at)
 {
-	atomic_store(&file->dirty, true);
+	atomic_store_explicit(&store->changed[at >> PF_FLUSH_SHIFT], true, memory_order_release);
 }
 
 /* What went wrong at the address that the guard caught. */
@@ -71,7 +71,6 @@ struct run {
 	struct pf_store *store;
 	const struct pf_node *nodes;
 	uint32_t mask;                     /* node i stands at nodes[i & mask] */
-	uint64_t begin, end;               /* of the file of the part stored last, in the arena: they come in runs */
 	volatile uint64_t first, last;     /* nodes of the transaction at work: a fault must not leave sequences odd */
 	uint64_t yielded;                  /* when others were let run */
 	uint64_t ordered;                  /* and what was ordered by then */
@@ -87,16 +86,6 @@ static struct pf_page_state *state_at(const struct run *run, uint64_t i)
 {
 	return pf_page_of(run->store,
 			  atomic_load_explicit(&node_at(run, i)->at, memory_order_relaxed) >> PF_PAGE_SHIFT);
-}
-
-static void note_file(struct run *run, uint64_t at)
-{
-	struct pf_store *store = run->store;
-
-	if (run->end)
-		note_change(store->files[run->begin / store->file_size]);
-	run->begin = at / store->file_size * store->file_size;
-	run->end = run->begin + store->file_size;
 }
 
 /* Asks for the places of a node that will soon be stored. It may be one of a later group: a hint. */
@@ -116,9 +105,8 @@ static void store_node(struct run *run, const struct pf_node *node)
 	const uint64_t at = atomic_load_explicit(&node->at, memory_order_relaxed);
 	const uint64_t data = atomic_load_explicit(&node->data, memory_order_relaxed);
 
-	if (at < run->begin || at >= run->end)
-		note_file(run, at);
 	pf_words_store(run->store->rw_base + at, run->store->log.data + pf_node_data(data), pf_node_size(data));
+	note_change(run->store, at); /* a node is of one page */
 }
 
 /*
@@ -202,8 +190,6 @@ static __attribute__((noinline)) void store_nodes(struct run *run, const struct 
 		sequences_turn(run, first, last, false);
 		let_run(run);
 	}
-	if (run->end)
-		note_change(run->store->files[run->begin / run->store->file_size]);
 }
 
 int pf_apply_group(struct pf_store *store, const struct pf_group *group)
@@ -231,10 +217,23 @@ int pf_apply_group(struct pf_store *store, const struct pf_group *group)
 
 /* ---- replay ---- */
 
+static uint64_t in_arena(const struct pf_store *store, const struct pf_record_range *range)
+{
+	return range->file_id * store->file_size + range->offset;
+}
+
+static void note_range(struct pf_store *store, const struct pf_record_range *range)
+{
+	const uint64_t from = in_arena(store, range), to = from + range->length;
+
+	for (uint64_t at = from & ~(PF_FLUSH_SIZE - 1); at < to; at += PF_FLUSH_SIZE)
+		note_change(store, at);
+}
+
 static int store_range(struct pf_store *store, const struct pf_record_range *range, const uint8_t *data)
 {
-	pf_words_store(store->rw_base + range->file_id * store->file_size + range->offset, data, range->length);
-	note_change(store->files[range->file_id]);
+	pf_words_store(store->rw_base + in_arena(store, range), data, range->length);
+	note_range(store, range);
 	return 0;
 }
 
@@ -244,7 +243,7 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 	struct pf_store *store = ctx;
 	struct pf_file *file = store->files[range->file_id];
 	const uint64_t skip = -range->offset & (PF_BLOCK_SIZE - 1);
-	uint8_t *to = store->rw_base + range->file_id * store->file_size + range->offset;
+	uint8_t *to = store->rw_base + in_arena(store, range);
 	ssize_t n;
 	uint64_t whole;
 
@@ -254,7 +253,7 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 	pf_words_store(to, data, skip);
 	n = pf_io_pwrite(file->fd, data + skip, whole, range->offset + skip);
 	pf_words_store(to + skip + whole, data + skip + whole, range->length - skip - whole);
-	note_change(file);
+	note_range(store, range);
 	if (n == (ssize_t)whole)
 		return 0;
 	return pf_error(n < 0 ? (int)n : -EIO, "%s/%s: offset %llu: cannot replay %llu bytes: %s", store->dir,

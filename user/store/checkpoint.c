@@ -2,14 +2,16 @@
 /*
  * checkpoint.c - making the data files durable and moving the journal's start.
  *
- *  1. The point C is the end of an applied group, read before the first fdatasync: all
+ *  1. The point C is the end of an applied group, read before the first flush: all
  *     that is before C is in the page cache by then, so the flushes cover it.
  *  2. Only after the superblock that names C is durable is the journal before C given
  *     back and quarantine before C released: until then either superblock copy still
  *     describes a journal that is whole.
  *  3. No lock that a commit takes is held across a flush.
- *  4. A dirty flag is cleared before its file's flush: an apply that comes meanwhile
+ *  4. The mark of a range is cleared before its flush: an apply that comes meanwhile
  *     sets it again and is the next checkpoint's.
+ *  5. A range is flushed at a time, in short steps: a flush of a whole file would keep its processor to itself for ticks
+ *     on end on a kernel that is not preemptible, and with it whoever waits for one to submit a change.
  */
 #include "base/error.h"
 #include "store/internal.h"
@@ -55,17 +57,17 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 	return r < 0 ? pf_error(-EIO, "%s: %s", store->dir, store->poison_reason) : 0;
 }
 
-static int flush_data(struct pf_store *store)
+int pf_flush_changed(struct pf_store *store)
 {
-	uint32_t count = atomic_load(&store->file_count);
+	const uint64_t end = atomic_load(&store->file_count) * store->file_size;
+	int r = 0;
 
-	for (uint32_t id = 0; id < count; id++) {
-		struct pf_file *file = store->files[id];
-
-		if (atomic_exchange(&file->dirty, false) && pf_file_flush(store, file) < 0)
-			return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
-	}
-	return 0;
+	for (uint64_t at = 0; r == 0 && at < end; at += PF_FLUSH_SIZE)
+		if (atomic_load_explicit(&store->changed[at >> PF_FLUSH_SHIFT], memory_order_relaxed) &&
+		    atomic_exchange(&store->changed[at >> PF_FLUSH_SHIFT], false))
+			r = pf_file_flush_range(store, store->files[at / store->file_size], at % store->file_size,
+						PF_FLUSH_SIZE);
+	return r;
 }
 
 int pf_checkpoint_run(struct pf_store *store)
@@ -79,7 +81,7 @@ int pf_checkpoint_run(struct pf_store *store)
 	pthread_mutex_lock(&store->lock);
 	point = store->applied_point;
 	pthread_mutex_unlock(&store->lock);
-	r = flush_data(store);
+	r = pf_flush_changed(store);
 	if (r == 0 && point.lsn != store->super.start_lsn)
 		r = pf_super_update(store, &point, false);
 	if (r == 0) {

@@ -416,5 +416,7 @@ int pf_extent_sync_zeroed(struct pf_store *store, const struct pinfold_extent *e
 	uint64_t cell;
 	int r = cell_of_extent(store, extent, &file, &cell);
 
-	return r < 0 ? r : pf_file_sync_zeroed(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
+	return r < 0 ? r
+		     : pf_file_sync_zeroed(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT),
+					   1u << pf_cell_order(cell));
 }

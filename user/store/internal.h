@@ -29,6 +29,9 @@
 #include <stdatomic.h>
 #include <urcu.h>
 
+/** What a checkpoint flushes at once; data files consist of whole ones. */
+#define PF_FLUSH_SHIFT 26
+#define PF_FLUSH_SIZE (1ull << PF_FLUSH_SHIFT)
 #define PF_PENDING_MIN (1ull << 20)
 #define PF_PENDING_MAX (16ull << 20)
 /** A commit's flush in async mode waits for more to come, up to this many bytes. */
@@ -67,7 +70,6 @@ struct pf_file {
 	int read_fd;
 	_Atomic int direct_fd; /* for bulk writes past the page cache: -1 not opened yet, -2 the filesystem has none */
 	char name[16];
-	_Atomic bool dirty;           /* applied to since the last checkpoint began */
 	_Atomic uint64_t zeroed;      /* counts zeroings of ranges; 1: those of before the file was opened ... */
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
 	_Atomic uint64_t
@@ -223,6 +225,7 @@ struct pf_store {
 	struct pf_file **files;
 	_Atomic uint32_t file_count;
 	_Atomic uint64_t layout_version;
+	_Atomic uint8_t *changed; /* by PF_FLUSH_SIZE of the arena: applied to since the last checkpoint came by */
 
 	/* superblock: super_lock */
 	pthread_mutex_t super_lock, ckpt_lock, grow_lock;
@@ -439,6 +442,8 @@ void pf_txn_free(struct pf_txn *txn);
 
 /* ---- checkpoint.c ---- */
 int pf_checkpoint_run(struct pf_store *store);
+/** Flushes what was applied to since it was flushed last. A failed flush poisons. */
+int pf_flush_changed(struct pf_store *store);
 /** Writes the superblock with what the store knows now. @clean: as the last act. */
 int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean);
 

@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/io.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+/* A step of a flush takes some tenths of a millisecond of a processor, to write-protect pages and give them to the
+ * device. After as much of them nobody else should have to wait any more.
+ */
+#define FLUSH_STEP (1u << 20)
+#define FLUSH_TURN_NS 300000u
+#define FLUSH_NAP_NS 20000
 
 struct pf_io_ring {
 	struct pf_ring ring;
@@ -88,6 +99,24 @@ ssize_t pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset)
 int pf_io_fdatasync(int fd)
 {
 	return fdatasync(fd) == 0 ? 0 : -errno;
+}
+
+int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size)
+{
+	static const struct timespec nap = { .tv_nsec = FLUSH_NAP_NS };
+	uint64_t begin = pf_clock_ns();
+
+	for (size_t at = 0; at < size; at += FLUSH_STEP) {
+		const size_t step = size - at < FLUSH_STEP ? size - at : FLUSH_STEP;
+
+		/* Begins to write and waits for nothing. It makes nothing durable, and what fails msync() tells. */
+		sync_file_range(fd, (off64_t)(offset + at), (off64_t)step, SYNC_FILE_RANGE_WRITE);
+		if (pf_clock_ns() - begin < FLUSH_TURN_NS)
+			continue;
+		nanosleep(&nap, NULL);
+		begin = pf_clock_ns();
+	}
+	return msync(mapped, size, MS_SYNC) == 0 ? 0 : -errno;
 }
 
 int pf_io_fsync(int fd)

@@ -26,6 +26,11 @@ ssize_t pf_io_pread(int fd, void *ret_data, size_t size, uint64_t offset);
 /** Bytes written: fewer than @size means that the rest did not fit. */
 ssize_t pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset);
 int pf_io_fdatasync(int fd);
+/**
+ * As pf_io_fdatasync(), of @size bytes at @offset alone, which are mapped at @mapped, shared and writable. In short
+ * steps: who waits for a processor gets it in between.
+ */
+int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size);
 int pf_io_fsync(int fd);
 int pf_io_ftruncate(int fd, uint64_t size);
 int pf_io_fallocate(int fd, int mode, uint64_t offset, uint64_t size);

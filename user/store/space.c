@@ -171,24 +171,45 @@ void pf_space_give_back(struct pf_store *store)
 	}
 }
 
+static int flush_failed(struct pf_store *store, const struct pf_file *file, int r)
+{
+	pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
+	return pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r));
+}
+
 int pf_file_flush(struct pf_store *store, struct pf_file *file)
 {
 	uint64_t zeroed = atomic_load(&file->zeroed), seen;
 	int r = pf_io_fdatasync(file->fd);
 
-	if (r < 0) {
-		pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
-		return pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r));
-	}
+	if (r < 0)
+		return flush_failed(store, file, r);
 	seen = atomic_load(&file->zeroed_sync);
 	while (seen < zeroed && !atomic_compare_exchange_weak(&file->zeroed_sync, &seen, zeroed))
 		;
 	return 0;
 }
 
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule)
+int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
 {
-	if (atomic_load(&file->zeroed_sync) >= atomic_load(&file->zeroed_at[granule]))
+	int r = pf_io_flush_range(file->fd, offset, store->rw_base + file->id * store->file_size + offset, size);
+
+	return r < 0 ? flush_failed(store, file, r) : 0;
+}
+
+/* The whole file the first time, since that tells durably_empty() more: nothing much has changed by then. */
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule, uint32_t count)
+{
+	const uint64_t sync = atomic_load(&file->zeroed_sync);
+	int r;
+
+	if (sync >= atomic_load(&file->zeroed_at[granule]))
 		return 0;
-	return pf_file_flush(store, file);
+	if (sync == 0)
+		return pf_file_flush(store, file);
+	r = pf_file_flush_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT,
+				(uint64_t)count << PF_GRANULE_SHIFT);
+	for (uint32_t i = 0; r == 0 && i < count; i++)
+		atomic_store(&file->zeroed_at[granule + i], 0);
+	return r;
 }

@@ -28,7 +28,12 @@ int pf_space_zero(struct pf_store *store, struct pf_space *space);
 void pf_space_give_back(struct pf_store *store);
 /** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
 int pf_file_flush(struct pf_store *store, struct pf_file *file);
-/** Makes the zeroing of the extent at @granule durable, if it is not; poisons if the flush fails. */
-int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule);
+/** Flushes @size bytes of @file at @offset, in short steps. A failed flush is final: it poisons. */
+int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size);
+/**
+ * Makes the zeroing of the @count granules from @granule on durable, if it is not; poisons if the flush fails. Nobody
+ * allocates or frees them meanwhile.
+ */
+int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule, uint32_t count);
 
 #endif

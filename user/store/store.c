@@ -83,6 +83,7 @@ static void store_free(struct pf_store *store)
 	pf_io_ring_close(store->ring);
 	pf_journal_close(store);
 	pf_files_close(store);
+	free(store->changed);
 	munmap(store->pages, sizeof(struct pf_pages) + PF_PAGE_STATES * sizeof(struct pf_bucket));
 	if (atomic_load(&store->event_fd) >= 0)
 		close(atomic_load(&store->event_fd));
@@ -181,7 +182,8 @@ static int open_files(struct pf_store *store)
 	store->file_max = (uint32_t)count;
 	store->arena_size = count * store->file_size;
 	store->files = calloc(count, sizeof(*store->files));
-	if (!store->files)
+	store->changed = calloc(store->arena_size >> PF_FLUSH_SHIFT, sizeof(*store->changed));
+	if (!store->files || !store->changed)
 		return pf_error(-ENOMEM, "no memory for %llu data files", (unsigned long long)count);
 	r = pf_arena_reserve(store);
 	return r == 0 ? pf_files_open(store, store->super.file_count) : r;
@@ -203,22 +205,6 @@ static void set_points(struct pf_store *store, const struct pf_log_point *end)
 	if (store->pending_max > PF_PENDING_MAX)
 		store->pending_max = PF_PENDING_MAX;
 	store->group_max = pf_group_size(store->pending_max);
-}
-
-static int flush_after_replay(struct pf_store *store)
-{
-	for (uint32_t id = 0; id < atomic_load(&store->file_count); id++) {
-		struct pf_file *file = store->files[id];
-		int r;
-
-		if (!atomic_exchange(&file->dirty, false))
-			continue;
-		r = pf_io_fdatasync(file->fd);
-		if (r < 0)
-			return pf_error(r, "%s/%s: flush failed after replay: %s", store->dir, file->name,
-					strerror(-r));
-	}
-	return 0;
 }
 
 /*
@@ -254,7 +240,7 @@ static int open_for_writing(struct pf_store *store)
 	if (r == 0 && !store->super.clean)
 		r = pf_recover(store, &end);
 	if (r == 0)
-		r = flush_after_replay(store);
+		r = pf_flush_changed(store);
 	for (uint32_t id = 0; r == 0 && id < atomic_load(&store->file_count); id++)
 		r = pf_file_load(store, store->files[id]);
 	if (r < 0)

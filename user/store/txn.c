@@ -268,8 +268,7 @@ int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
 	if (r == 0)
 		r = pf_bulk_settle(txn->store, extent);
 	if (r == 0)
-		r = pf_file_sync_zeroed(txn->store, txn->store->files[extent->file_id],
-					(uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
+		r = pf_extent_sync_zeroed(txn->store, extent);
 	if (r == 0)
 		r = add_ref(txn, extent, PF_REF_PUBLISH);
 	return r == 0 ? add_entry(txn, extent, PF_ENTRY_PUBLISHED, flags) : r;
