@@ -118,10 +118,10 @@ static void store_node(struct run *run, const struct pf_node *node)
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
 	const uint64_t place = atomic_load_explicit(&node->at, memory_order_relaxed);
-	volatile uint8_t *at = run->store->rw_base + place;
-	const uint8_t byte = *at;
+	uint8_t *at = run->store->rw_base + place, byte = 0;
 
-	*at = byte;
+	/* a write even where it fails, which a load and a store would be two faults for */
+	__atomic_compare_exchange_n(at, &byte, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	pf_sigbus_touch(run->store->base + place);
 }
 

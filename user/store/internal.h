@@ -30,7 +30,7 @@
 #include <urcu.h>
 
 /** What a checkpoint flushes at once; data files consist of whole ones. */
-#define PF_FLUSH_SHIFT 26
+#define PF_FLUSH_SHIFT 24
 #define PF_FLUSH_SIZE (1ull << PF_FLUSH_SHIFT)
 #define PF_PENDING_MIN (1ull << 20)
 #define PF_PENDING_MAX (16ull << 20)

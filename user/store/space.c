@@ -67,6 +67,17 @@ bool pf_space_wait(struct pf_store *store)
 	return true;
 }
 
+/* Whether every zeroing of the granules, which may have been several, is durable. */
+static bool durably_zeroed(const struct pf_file *file, uint32_t granule, uint32_t count)
+{
+	const uint64_t sync = atomic_load(&file->zeroed_sync);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (atomic_load(&file->zeroed_at[granule + i]) > sync)
+			return false;
+	return true;
+}
+
 /*
  * Whether the granules hold no data, and none that a crash could bring back: they are a hole or unwritten, and every
  * zeroing that may have made them so is durable. Until the first flush since the file was opened nobody knows
@@ -74,14 +85,11 @@ bool pf_space_wait(struct pf_store *store)
  */
 static bool durably_empty(const struct pf_file *file, uint32_t granule, uint32_t order)
 {
-	const uint64_t sync = atomic_load(&file->zeroed_sync), begin = (uint64_t)granule << PF_GRANULE_SHIFT;
+	const uint64_t begin = (uint64_t)granule << PF_GRANULE_SHIFT;
 	off_t data;
 
-	if (sync == 0)
+	if (atomic_load(&file->zeroed_sync) == 0 || !durably_zeroed(file, granule, 1u << order))
 		return false;
-	for (uint32_t i = 0; i < 1u << order; i++)
-		if (atomic_load(&file->zeroed_at[granule + i]) > sync)
-			return false;
 	data = lseek(file->read_fd, (off_t)begin, SEEK_DATA);
 	return data < 0 ? errno == ENXIO : (uint64_t)data >= begin + (PF_GRANULE_SIZE << order);
 }
@@ -200,12 +208,11 @@ int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t o
 /* The whole file the first time, since that tells durably_empty() more: nothing much has changed by then. */
 int pf_file_sync_zeroed(struct pf_store *store, struct pf_file *file, uint32_t granule, uint32_t count)
 {
-	const uint64_t sync = atomic_load(&file->zeroed_sync);
 	int r;
 
-	if (sync >= atomic_load(&file->zeroed_at[granule]))
+	if (durably_zeroed(file, granule, count))
 		return 0;
-	if (sync == 0)
+	if (atomic_load(&file->zeroed_sync) == 0)
 		return pf_file_flush(store, file);
 	r = pf_file_flush_range(store, file, (uint64_t)granule << PF_GRANULE_SHIFT,
 				(uint64_t)count << PF_GRANULE_SHIFT);
