@@ -3,8 +3,8 @@
  * between.c - what chance seldom meets, made to happen.
  *
  *  1. A checkpoint runs between two steps of applying a record: the next one must flush the file again, or
- *     it moves the journal's start behind bytes that are not on the disk. The page that is applied to
- *     is made inaccessible, and the checkpoint runs in the handler of the fault.
+ *     it moves the journal's start behind bytes that are not on the disk. Once the record is durable, the log it is
+ *     applied from is made inaccessible, and the checkpoint runs in the handler of the fault, in the midst of storing.
  *  2. An extent is written, and dropped, while a checkpoint flushes: the point of that checkpoint is before the
  *     drop, so its space must not be given out yet, or replay of the older record overwrites what
  *     the next owner loads. The changes are made from within the flush, every grace period is waited for,
@@ -26,7 +26,7 @@
 #define PATIENCE_MS 30000
 #define EXTENT_SIZE (2u << 20)
 #define FAR_SIZE (128u << 20) /* of an extent that puts what comes behind it into another range */
-#define RANGES 16
+#define RANGES 64
 
 static struct {
 	char dir[SCRATCH_PATH];
@@ -37,7 +37,7 @@ static struct {
 		struct pinfold_extent loaded; /* in the place of the dropped one, if @reused */
 		int reused;
 	} *shared;
-	uint8_t *page;
+	uint8_t *log; /* inaccessible from the journal's next flush on */
 	unsigned faults, flushes, reached;
 	unsigned flushed[RANGES]; /* by PF_FLUSH_SIZE of the file: how often */
 	int data_fd, result;
@@ -113,31 +113,38 @@ static void count_flush(struct io_call *call)
 		proof.flushed[call->offset / PF_FLUSH_SIZE]++;
 }
 
+static void hide_log(struct io_call *call)
+{
+	count_flush(call);
+	if (proof.log || call->op != IO_FDATASYNC || call->fd != proof.store->segments[0].fd || call->result != 0)
+		return;
+	proof.log = proof.store->log.data;
+	mprotect(proof.log, proof.store->log.groups_size, PROT_NONE);
+}
+
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
 	uint8_t *at = info->si_addr;
 
-	if (at < proof.page || at >= proof.page + PF_BLOCK_SIZE || proof.faults++ > 0)
+	if (at < proof.log || at >= proof.log + proof.store->log.groups_size || proof.faults++ > 0)
 		_exit(9);
 	proof.result = pf_checkpoint_run(proof.store); /* the applier holds no lock */
-	mprotect(proof.page, PF_BLOCK_SIZE, PROT_READ | PROT_WRITE);
+	mprotect(proof.log, proof.store->log.groups_size, PROT_READ | PROT_WRITE);
 }
 
 static int do_checkpoint_while_applying(void *ctx)
 {
-	static const struct io_hooks hooks = { .after = count_flush };
+	static const struct io_hooks hooks = { .after = hide_log };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
 	if (start() < 0)
 		return -1;
-	proof.page = proof.store->rw_base + proof.extent.offset;
-	io_hook_set(&hooks);
 	sigaction(SIGSEGV, &action, NULL);
-	mprotect(proof.page, PF_BLOCK_SIZE, PROT_NONE);
+	io_hook_set(&hooks);
 	if (change(&proof.extent, false, false, "second") < 0 || proof.result < 0)
 		return fail("commit, with a checkpoint while it is applied");
 	if (proof.faults != 1)
-		return fail("the record was not applied through the mapping");
+		return fail("the record was not applied from the log");
 	proof.flushes = 0;
 	if (pf_store_checkpoint(proof.store) < 0)
 		return fail("checkpoint");
@@ -264,7 +271,8 @@ static int do_ranges(void *ctx)
 	    pf_extent_alloc(proof.store, FAR_SIZE, 0, &proof.next) < 0 ||
 	    change(&proof.next, true, false, NULL) < 0 || pf_store_checkpoint(proof.store) < 0)
 		return fail("start");
-	if (proof.extent.offset >= PF_FLUSH_SIZE || proof.next.offset < 2 * PF_FLUSH_SIZE) {
+	if (proof.extent.offset >= PF_FLUSH_SIZE || proof.next.offset < 2 * PF_FLUSH_SIZE ||
+	    proof.next.offset >= RANGES * PF_FLUSH_SIZE) {
 		snprintf(proof.shared->text, sizeof(proof.shared->text), "the extents are not far apart");
 		return -1;
 	}
