@@ -111,6 +111,7 @@ struct plan {
 	enum life life;
 	unsigned slot;
 	uint64_t extent_size;  /* of LIFE_CREATE */
+	bool bulk;             /* the new extent is bulk-loaded, else zero but for its patch */
 	uint32_t patch_offset; /* in the new extent; 64 bytes written by the publishing transaction itself */
 	bool abort_first;      /* an aborted transaction with other bytes goes before */
 };

@@ -88,6 +88,7 @@ void plan_make(const struct world *world, unsigned writer, uint64_t sequence, co
 		plan.extent_size = (2ull << 20) << rnd_below(&rnd, 2);
 		if (world->large_extents && rnd_below(&rnd, 2))
 			plan.extent_size = 256ull << 20;
+		plan.bulk = rnd_below(&rnd, 4) > 0;
 		plan.patch_offset = rnd_below(&rnd, BULK_IMAGE - PATCH_SIZE);
 	}
 	*ret_plan = plan;
@@ -152,7 +153,7 @@ void bulk_image(const struct world *world, unsigned writer, uint64_t sequence, c
 
 	memset(ret_image, 0, BULK_IMAGE);
 	bulk_runs(world, writer, sequence, plan->extent_size, runs);
-	for (unsigned i = 0; i < BULK_RUNS; i++)
+	for (unsigned i = 0; plan->bulk && i < BULK_RUNS; i++)
 		bulk_bytes(world, writer, sequence, i, runs[i].size, ret_image + runs[i].offset);
 	bulk_bytes(world, writer, sequence, BULK_RUNS, PATCH_SIZE, ret_image + plan->patch_offset);
 }

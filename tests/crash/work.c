@@ -88,11 +88,11 @@ static int make_extent(struct ledger *ledger, struct pf_store *store, struct pf_
 	int r = pf_extent_alloc(store, plan->extent_size, PINFOLD_EXTENT_HOT, &extent);
 
 	bulk_runs(world, writer, sequence, plan->extent_size, runs);
-	for (unsigned i = 0; i < BULK_RUNS && r == 0; i++) {
+	for (unsigned i = 0; plan->bulk && i < BULK_RUNS && r == 0; i++) {
 		bulk_bytes(world, writer, sequence, i, runs[i].size, bytes);
 		r = pf_bulk_write(store, &extent, runs[i].offset, bytes, runs[i].size);
 	}
-	if (r == 0)
+	if (r == 0 && plan->bulk)
 		r = pf_bulk_flush(store, &extent, 1);
 	if (r == 0)
 		r = pf_txn_publish(txn, &extent);

@@ -10,8 +10,8 @@
  *  3. No lock that a commit takes is held across a flush.
  *  4. The mark of a range is cleared before its flush: an apply that comes meanwhile
  *     sets it again and is the next checkpoint's.
- *  5. A range is flushed at a time, in short steps: a flush of a whole file would keep its processor to itself for ticks
- *     on end on a kernel that is not preemptible, and with it whoever waits for one to submit a change.
+ *  5. A range is flushed at a time, in short steps: a flush of a whole file would keep its processor to itself for
+ *     ticks on end on a kernel that is not preemptible, and with it whoever waits for one to submit a change.
  */
 #include "base/error.h"
 #include "store/internal.h"
