@@ -47,7 +47,9 @@ PINFOLD_API const char *pinfold_version(void);
  * Allocates an extent of at least @size bytes (rounded up to a power of two,
  * 2 MiB .. 1 GiB; 0 = the store's default). Its content is zero. It is *not
  * published*: a crash or a close without pinfold_txn_publish() frees it.
- * Any thread. -ENOSPC if max_mapped_size or the disk is exhausted.
+ * Any thread. -ENOSPC or -EDQUOT if max_mapped_size or the disk is exhausted, also once what was dropped and a
+ * checkpoint, which is made then, could free is used again; -EDEADLK if that waits for an epoch of this thread;
+ * -EINVAL for a size that no data file of this store has room for.
  */
 PINFOLD_API int pinfold_extent_alloc(struct pinfold *pf, uint64_t size, uint32_t flags,
 				     struct pinfold_extent *ret_extent);

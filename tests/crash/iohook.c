@@ -11,6 +11,7 @@ const char *const io_op_names[IO_OP_COUNT] = {
 	[IO_READ] = "read",
 	[IO_WRITE] = "write",
 	[IO_FDATASYNC] = "fdatasync",
+	[IO_WRITE_BACK] = "write-back of a range",
 	[IO_FLUSH_RANGE] = "flush of a range",
 	[IO_FSYNC] = "fsync",
 	[IO_TRUNCATE] = "truncate",
@@ -87,6 +88,14 @@ WRAP(int, pf_io_fdatasync, int fd)
 	int r = before(&call);
 
 	return r < 0 ? r : (int)after(&call, __real_pf_io_fdatasync(fd));
+}
+
+WRAP(int, pf_io_write_back, int fd, uint64_t offset, void *mapped, size_t size)
+{
+	struct io_call call = { .op = IO_WRITE_BACK, .fd = fd, .offset = offset, .size = size };
+	int r = before(&call);
+
+	return r < 0 ? r : (int)after(&call, __real_pf_io_write_back(fd, offset, mapped, size));
 }
 
 WRAP(int, pf_io_flush_range, int fd, uint64_t offset, void *mapped, size_t size)

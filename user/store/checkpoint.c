@@ -10,24 +10,27 @@
  *  3. No lock that a commit takes is held across a flush.
  *  4. The mark of a range is cleared before its flush: an apply that comes meanwhile
  *     sets it again and is the next checkpoint's.
- *  5. A range is flushed at a time, in short steps: a flush of a whole file would keep its processor to itself for
- *     ticks on end on a kernel that is not preemptible, and with it whoever waits for one to submit a change.
+ *  5. After a failed flush, whoever's it was, no start is moved: what it left unwritten is known to nobody any more.
+ *  6. Ranges are written back in short steps, and made durable every few of them: a flush of a whole file would keep
+ *     its processor to itself for ticks on end on a kernel that is not preemptible, and with it whoever waits for one
+ *     to submit a change. And what changes behind the front is left to the next checkpoint.
  */
+#include "base/clock.h"
 #include "base/error.h"
 #include "store/internal.h"
 #include "store/super.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+/* The longer, the more is changed again before it is flushed; the shorter, the more flushes there are. */
+#define FLUSH_EVERY_NS (20 * PF_NS_PER_MS)
 
 int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean)
 {
-	struct pf_super_disk *copy = NULL;
+	struct pf_super_disk *copy = store->super_copy;
 	ssize_t n;
 	int r = 0;
 
-	if (posix_memalign((void **)&copy, PF_BLOCK_SIZE, sizeof(*copy)) != 0)
-		return pf_error(-ENOMEM, "no memory for the superblock");
 	pthread_mutex_lock(&store->super_lock);
 	store->super.sequence++;
 	store->super.file_count = atomic_load(&store->file_count);
@@ -53,35 +56,67 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 		pf_poison(store, "super: cannot write copy %u: %s", (unsigned int)(store->super.sequence & 1),
 			  strerror(-r));
 	pthread_mutex_unlock(&store->super_lock);
-	free(copy);
 	return r < 0 ? pf_error(-EIO, "%s: %s", store->dir, store->poison_reason) : 0;
+}
+
+/* Whether the range at @at of the arena was applied to; the next change is the next flush's. */
+static bool changed(struct pf_store *store, uint64_t at)
+{
+	_Atomic uint8_t *mark = &store->changed[at >> PF_FLUSH_SHIFT];
+
+	return atomic_load_explicit(mark, memory_order_relaxed) && atomic_exchange(mark, false);
+}
+
+/* What lies between two ranges that changed is flushed with them: there is nothing to write, or soon would be. */
+static int flush_file(struct pf_store *store, struct pf_file *file)
+{
+	uint64_t begin = 0, end = 0, since = 0; /* of what is on its way to the device */
+	int r = 0;
+
+	for (uint64_t at = 0; r == 0 && at < store->file_size; at += PF_FLUSH_SIZE) {
+		if (!changed(store, file->id * store->file_size + at))
+			continue;
+		if (begin == end) {
+			begin = at;
+			since = pf_clock_ns();
+		}
+		end = at + PF_FLUSH_SIZE;
+		r = pf_file_write_back(store, file, at, PF_FLUSH_SIZE);
+		if (r == 0 && pf_clock_ns() - since >= FLUSH_EVERY_NS) {
+			r = pf_file_flush_range(store, file, begin, end - begin);
+			begin = end;
+		}
+	}
+	return r == 0 && begin < end ? pf_file_flush_range(store, file, begin, end - begin) : r;
 }
 
 int pf_flush_changed(struct pf_store *store)
 {
-	const uint64_t end = atomic_load(&store->file_count) * store->file_size;
 	int r = 0;
 
-	for (uint64_t at = 0; r == 0 && at < end; at += PF_FLUSH_SIZE)
-		if (atomic_load_explicit(&store->changed[at >> PF_FLUSH_SHIFT], memory_order_relaxed) &&
-		    atomic_exchange(&store->changed[at >> PF_FLUSH_SHIFT], false))
-			r = pf_file_flush_range(store, store->files[at / store->file_size], at % store->file_size,
-						PF_FLUSH_SIZE);
+	for (uint32_t id = 0; r == 0 && id < atomic_load(&store->file_count); id++)
+		r = flush_file(store, store->files[id]);
 	return r;
 }
 
 int pf_checkpoint_run(struct pf_store *store)
 {
 	struct pf_log_point point;
-	int r = pf_writable(store);
+	int r;
 
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&store->ckpt_lock);
+	r = pf_writable(store);
+	if (r < 0) {
+		pthread_mutex_unlock(&store->ckpt_lock);
+		return r;
+	}
 	pthread_mutex_lock(&store->lock);
 	point = store->applied_point;
 	pthread_mutex_unlock(&store->lock);
 	r = pf_flush_changed(store);
+	pf_flushes_wait(store);
+	if (r == 0)
+		r = pf_writable(store);
 	if (r == 0 && point.lsn != store->super.start_lsn)
 		r = pf_super_update(store, &point, false);
 	if (r == 0) {

@@ -22,6 +22,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Longest wait for readers where space is short. They do not sleep in their epochs. */
+#define GRACE_MS 1000u
 
 void pf_entry_make(struct pf_granule_entry *ret_entry, uint32_t file_id, uint32_t granule, uint8_t state,
 		   uint32_t order, uint32_t flags, uint32_t gen)
@@ -171,34 +175,73 @@ static int take_or_grow(struct pf_store *store, uint32_t order, struct pf_space 
 
 		if (r == 0)
 			return 0;
-		if (count < store->file_max) {
-			r = pf_file_add(store, count);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		if (quarantine_waits(store)) {
-			r = pf_store_checkpoint(store);
-			if (r < 0)
-				return r;
-			if (!pf_epoch_inside())
-				rcu_barrier(); /* the grace periods that have ended are seen */
-			pf_quarantine_release(store, atomic_load(&store->checkpoint_lsn));
-			if (take(store, order, ret_space) == 0)
-				return 0;
-			if (pf_epoch_inside() && quarantine_waits(store))
-				return pf_error(-EDEADLK,
-						"%s: no free extent of %llu bytes but those that were dropped, and "
-						"they wait "
-						"for epochs to be left, of which this thread is in one: leave it first",
-						store->dir, (unsigned long long)(PF_GRANULE_SIZE << order));
-		}
-		if (take(store, order, ret_space) == 0) /* a checkpoint may have released it since it was looked for */
-			return 0;
-		return pf_error(-ENOSPC, "%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up",
-				store->dir, (unsigned long long)(PF_GRANULE_SIZE << order),
-				(unsigned long long)store->arena_size);
+		if (count >= store->file_max)
+			return pf_error(-ENOSPC,
+					"%s: no free extent of %llu bytes, and max_mapped_size (%llu) is used up",
+					store->dir, (unsigned long long)(PF_GRANULE_SIZE << order),
+					(unsigned long long)store->arena_size);
+		r = pf_file_add(store, count);
+		if (r < 0)
+			return r;
 	}
+}
+
+static int get_space(struct pf_store *store, uint32_t order, struct pf_space *ret_space)
+{
+	int r = take_or_grow(store, order, ret_space);
+
+	return r == 0 ? pf_space_zero(store, ret_space) : r;
+}
+
+/* Whether something of before @lsn waits for readers. */
+static bool grace_waits(struct pf_store *store, uint64_t lsn)
+{
+	bool waits = false;
+
+	pthread_mutex_lock(&store->alloc_lock);
+	for (const struct pf_quarantine *item = store->quarantine; item && !waits; item = item->next)
+		waits = item->lsn <= lsn && !atomic_load(&item->grace);
+	pthread_mutex_unlock(&store->alloc_lock);
+	return waits;
+}
+
+/*
+ * Frees what waits in quarantine. Readers are waited for, but not for ever: one of them may be waiting for a lock that
+ * our caller has.
+ */
+static int reclaim(struct pf_store *store)
+{
+	int r = pf_store_checkpoint(store);
+	const uint64_t lsn = atomic_load(&store->checkpoint_lsn);
+
+	for (unsigned i = 0; r == 0 && i < GRACE_MS && !pf_epoch_inside() && grace_waits(store, lsn); i++)
+		usleep(1000);
+	if (r == 0)
+		pf_quarantine_release(store, lsn);
+	return r;
+}
+
+/* What others dropped is looked for again in any case: a checkpoint may have freed it meanwhile. */
+static int get_space_again(struct pf_store *store, uint32_t order, struct pf_space *ret_space)
+{
+	int r = quarantine_waits(store) ? reclaim(store) : 0;
+
+	if (r == 0)
+		r = get_space(store, order, ret_space);
+	if (r == -ENOSPC && pf_epoch_inside() && quarantine_waits(store))
+		return pf_error(-EDEADLK,
+				"%s: no free extent of %llu bytes but those that were dropped, and they wait for "
+				"epochs to be left, of which this thread is in one: leave it first",
+				store->dir, (unsigned long long)(PF_GRANULE_SIZE << order));
+	return r;
+}
+
+/* Whether an empty data file could hold an extent of @order. */
+static bool fits_a_file(const struct pf_store *store, uint32_t order)
+{
+	const uint64_t count = 1ull << order, meta = pf_meta_granules(store->file_size);
+
+	return (meta + count - 1) / count * count + count <= store->granules_per_file;
 }
 
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent)
@@ -219,9 +262,12 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 		return pf_error(-EINVAL, "extent flags 0x%x; known: 0x%x", flags, PINFOLD_EXTENT_FLAGS_ALL);
 	while (PF_GRANULE_SIZE << order < size)
 		order++;
-	r = take_or_grow(store, order, &space);
-	if (r == 0)
-		r = pf_space_zero(store, &space);
+	if (!fits_a_file(store, order))
+		return pf_error(-EINVAL, "%s: extent of %llu bytes: data files of %llu bytes have no room for one",
+				store->dir, (unsigned long long)size, (unsigned long long)store->file_size);
+	r = get_space(store, order, &space);
+	if (r == -ENOSPC || r == -EDQUOT)
+		r = get_space_again(store, order, &space);
 	if (r < 0)
 		return r;
 	file = space.file;

@@ -6,6 +6,7 @@
  *   ckpt_lock    one checkpoint at a time; held across fdatasync
  *   grow_lock    one file creation at a time
  *   super_lock   the superblock image and its two copies
+ *   flush_lock   read: a flush of a data file is under way, or its failure not known to all; write: none is
  *   lock         the commit order: pending list, LSNs, journal positions, poison
  *   alloc_lock   buddies, cells being changed, quarantine
  *   bulk->lock   what is being loaded
@@ -229,7 +230,9 @@ struct pf_store {
 
 	/* superblock: super_lock */
 	pthread_mutex_t super_lock, ckpt_lock, grow_lock;
+	pthread_rwlock_t flush_lock;
 	struct pf_super_disk super; /* last written, or being written */
+	struct pf_super_disk *super_copy; /* what is written */
 
 	/* journal geometry, fixed while open */
 	struct pf_segment *segments;
@@ -444,6 +447,8 @@ void pf_txn_free(struct pf_txn *txn);
 int pf_checkpoint_run(struct pf_store *store);
 /** Flushes what was applied to since it was flushed last. A failed flush poisons. */
 int pf_flush_changed(struct pf_store *store);
+/** Waits for flushes of data files that others have begun; one that failed has poisoned the store then. */
+void pf_flushes_wait(struct pf_store *store);
 /** Writes the superblock with what the store knows now. @clean: as the last act. */
 int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean);
 

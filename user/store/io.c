@@ -101,7 +101,7 @@ int pf_io_fdatasync(int fd)
 	return fdatasync(fd) == 0 ? 0 : -errno;
 }
 
-int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size)
+int pf_io_write_back(int fd, uint64_t offset, void *mapped, size_t size)
 {
 	static const struct timespec nap = { .tv_nsec = FLUSH_NAP_NS };
 	uint64_t begin = pf_clock_ns();
@@ -111,14 +111,20 @@ int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size)
 
 		/* Else the kernel write-protects page by page and interrupts the other processors for each. */
 		madvise((uint8_t *)mapped + at, step, MADV_DONTNEED);
-		/* Begins to write and waits for nothing. It makes nothing durable, and what fails msync() tells. */
-		sync_file_range(fd, (off64_t)(offset + at), (off64_t)step, SYNC_FILE_RANGE_WRITE);
+		if (sync_file_range(fd, (off64_t)(offset + at), (off64_t)step, SYNC_FILE_RANGE_WRITE) != 0 &&
+		    errno != ENOSYS && errno != EINVAL && errno != ESPIPE) /* then the flush does it all */
+			return -errno;
 		if (pf_clock_ns() - begin < FLUSH_TURN_NS)
 			continue;
 		nanosleep(&nap, NULL);
 		begin = pf_clock_ns();
 	}
-	madvise(mapped, size, MADV_DONTNEED); /* what was changed meanwhile */
+	return 0;
+}
+
+int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size)
+{
+	madvise(mapped, size, MADV_DONTNEED); /* as above, of what was changed meanwhile */
 	return msync(mapped, size, MS_SYNC) == 0 ? 0 : -errno;
 }
 

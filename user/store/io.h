@@ -27,9 +27,11 @@ ssize_t pf_io_pread(int fd, void *ret_data, size_t size, uint64_t offset);
 ssize_t pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset);
 int pf_io_fdatasync(int fd);
 /**
- * As pf_io_fdatasync(), of @size bytes at @offset alone, which are mapped at @mapped, shared and writable. In short
- * steps: who waits for a processor gets it in between.
+ * Begins to write what was changed of @size bytes at @offset, which are mapped at @mapped, shared and writable. In
+ * short steps: who waits for a processor gets it in between. It makes nothing durable, but a failure is one of a flush.
  */
+int pf_io_write_back(int fd, uint64_t offset, void *mapped, size_t size);
+/** As pf_io_fdatasync(), of these bytes alone; in one call, so they had better be on their way already. */
 int pf_io_flush_range(int fd, uint64_t offset, void *mapped, size_t size);
 int pf_io_fsync(int fd);
 int pf_io_ftruncate(int fd, uint64_t size);

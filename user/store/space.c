@@ -132,28 +132,35 @@ static void narrow(struct pf_store *store, struct pf_space *space, bool zeroed)
 	}
 }
 
+/* Zeroes all of @space that it has. What fails may have zeroed some, which is as little durable. */
+static int zero_wide(const struct pf_space *space)
+{
+	struct pf_file *file = space->file;
+	const bool empty = durably_empty(file, space->granule, space->wide);
+	const int r = zero(file, space->granule, space->wide);
+	/* a flush of the file that begins from now on covers all zeroings up to this one */
+	const uint64_t number = atomic_fetch_add(&file->zeroed, 1) + 1;
+
+	for (uint32_t i = 0; i < 1u << space->wide; i++)
+		atomic_store(&file->zeroed_at[space->granule + i], empty ? 0 : number);
+	return r;
+}
+
 int pf_space_zero(struct pf_store *store, struct pf_space *space)
 {
 	struct pf_file *file = space->file;
-	uint64_t number = 0;
-	bool empty;
 	int r;
 
 	if (space->ready)
 		return 0;
-	empty = durably_empty(file, space->granule, space->wide);
-	r = zero(file, space->granule, space->wide);
+	r = zero_wide(space);
 	if ((r == -ENOSPC || r == -EDQUOT) && space->wide > space->order) {
 		pthread_mutex_lock(&store->alloc_lock);
 		narrow(store, space, false);
 		pthread_mutex_unlock(&store->alloc_lock);
-		r = zero(file, space->granule, space->order);
+		r = zero_wide(space);
 	}
-	if (r == 0) /* a flush of the file that begins from now on covers all zeroings up to this one */
-		number = atomic_fetch_add(&file->zeroed, 1) + 1;
 	pthread_mutex_lock(&store->alloc_lock);
-	for (uint32_t i = 0; r == 0 && i < 1u << space->wide; i++)
-		atomic_store_explicit(&file->zeroed_at[space->granule + i], empty ? 0 : number, memory_order_relaxed);
 	narrow(store, space, r == 0);
 	if (r < 0)
 		pf_buddy_free(&file->buddy, space->granule, space->order);
@@ -179,30 +186,52 @@ void pf_space_give_back(struct pf_store *store)
 	}
 }
 
-static int flush_failed(struct pf_store *store, const struct pf_file *file, int r)
+/* The kernel tells an error of writing back once, to one of those who flush. Until that one has poisoned the store,
+ * which ends the flush, no checkpoint may take its own success for everybody's.
+ */
+static int flush_end(struct pf_store *store, const struct pf_file *file, int r)
 {
-	pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
-	return pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r));
+	if (r < 0)
+		pf_poison(store, "%s: flush failed: %s", file->name, strerror(-r));
+	pthread_rwlock_unlock(&store->flush_lock);
+	return r < 0 ? pf_error(r, "%s/%s: flush failed: %s", store->dir, file->name, strerror(-r)) : 0;
 }
 
 int pf_file_flush(struct pf_store *store, struct pf_file *file)
 {
 	uint64_t zeroed = atomic_load(&file->zeroed), seen;
-	int r = pf_io_fdatasync(file->fd);
+	int r;
 
+	pthread_rwlock_rdlock(&store->flush_lock);
+	r = flush_end(store, file, pf_io_fdatasync(file->fd));
 	if (r < 0)
-		return flush_failed(store, file, r);
+		return r;
 	seen = atomic_load(&file->zeroed_sync);
 	while (seen < zeroed && !atomic_compare_exchange_weak(&file->zeroed_sync, &seen, zeroed))
 		;
 	return 0;
 }
 
+int pf_file_write_back(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
+{
+	uint8_t *mapped = store->rw_base + file->id * store->file_size + offset;
+
+	pthread_rwlock_rdlock(&store->flush_lock);
+	return flush_end(store, file, pf_io_write_back(file->fd, offset, mapped, size));
+}
+
 int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size)
 {
-	int r = pf_io_flush_range(file->fd, offset, store->rw_base + file->id * store->file_size + offset, size);
+	uint8_t *mapped = store->rw_base + file->id * store->file_size + offset;
 
-	return r < 0 ? flush_failed(store, file, r) : 0;
+	pthread_rwlock_rdlock(&store->flush_lock);
+	return flush_end(store, file, pf_io_flush_range(file->fd, offset, mapped, size));
+}
+
+void pf_flushes_wait(struct pf_store *store)
+{
+	pthread_rwlock_wrlock(&store->flush_lock);
+	pthread_rwlock_unlock(&store->flush_lock);
 }
 
 /* The whole file the first time, since that tells durably_empty() more: nothing much has changed by then. */

@@ -28,7 +28,9 @@ int pf_space_zero(struct pf_store *store, struct pf_space *space);
 void pf_space_give_back(struct pf_store *store);
 /** Flushes @file and remembers which zeroings that covers. A failed flush is final: it poisons. */
 int pf_file_flush(struct pf_store *store, struct pf_file *file);
-/** Flushes @size bytes of @file at @offset, in short steps. A failed flush is final: it poisons. */
+/** Begins to write back @size bytes of @file at @offset. A failure is final: it poisons. */
+int pf_file_write_back(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size);
+/** Flushes these bytes. A failed flush is final: it poisons. */
 int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size);
 /**
  * Makes the zeroing of the @count granules from @granule on durable, if it is not; poisons if the flush fails. Nobody

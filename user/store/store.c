@@ -24,12 +24,17 @@
 
 static int init_locks(struct pf_store *store)
 {
+	pthread_rwlockattr_t rwlock_attr;
 	pthread_condattr_t attr;
 	pthread_mutex_t *locks[] = { &store->super_lock, &store->ckpt_lock, &store->grow_lock, &store->lock,
 				     &store->alloc_lock };
 
 	for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
 		pthread_mutex_init(locks[i], NULL);
+	pthread_rwlockattr_init(&rwlock_attr);
+	pthread_rwlockattr_setkind_np(&rwlock_attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&store->flush_lock, &rwlock_attr);
+	pthread_rwlockattr_destroy(&rwlock_attr);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->flusher_wake, &attr);
@@ -56,7 +61,10 @@ static int store_new(const char *dir, const struct pinfold_config *config, struc
 	store->dir = strdup(dir);
 	memory = mmap(NULL, pages_size + PF_PAGE_STATES * sizeof(struct pf_bucket), PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED || !store->dir) {
+	if (memory == MAP_FAILED || !store->dir ||
+	    posix_memalign((void **)&store->super_copy, PF_BLOCK_SIZE, sizeof(*store->super_copy)) != 0) {
+		if (memory != MAP_FAILED)
+			munmap(memory, pages_size + PF_PAGE_STATES * sizeof(struct pf_bucket));
 		free(store->dir);
 		free(store);
 		return pf_error(-ENOMEM, "no memory for a store");
@@ -96,6 +104,8 @@ static void store_free(struct pf_store *store)
 	pthread_cond_destroy(&store->flusher_wake);
 	pthread_cond_destroy(&store->checkpointer_wake);
 	pthread_cond_destroy(&store->ahead_less);
+	pthread_rwlock_destroy(&store->flush_lock);
+	free(store->super_copy);
 	free(store->dir);
 	free(store);
 }
