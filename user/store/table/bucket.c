@@ -137,10 +137,21 @@ static int place_find(struct pf_table *table, const void *key, size_t key_size, 
 	return -ENOENT;
 }
 
+/* Entries move between the lines of the chain that begins with line @first, or one comes to it: invariant 2. */
+static void chain_changed(struct pf_table *table, uint32_t first)
+{
+	struct pf_ws_line *item = &table->ws.lines[first];
+
+	item->dirty = true;
+	if (!item->moved) /* once a set: a large one could come round to the version that readers know */
+		item->line.version++;
+	item->moved = true;
+}
+
 /* A new line behind the last one; the last entry of that makes room for the link. */
 static int chain_extend(struct pf_table *table, struct place *place)
 {
-	struct pf_line *first, *last, *fresh;
+	struct pf_line *last, *fresh;
 	uint64_t loc;
 	uint32_t index;
 	int r;
@@ -155,13 +166,12 @@ static int chain_extend(struct pf_table *table, struct place *place)
 		return r;
 	fresh = line_dirty(table, index);
 	last = line_dirty(table, place->chain[place->length - 1]);
-	first = line_dirty(table, place->chain[0]);
-	fresh->depth = first->depth;
+	fresh->depth = line_at(table, place->chain[0])->depth;
 	fresh->flags = PF_LINE_OVERFLOW;
 	fresh->entry[0] = last->entry[PF_LINE_ENTRIES - 1];
 	last->entry[PF_LINE_ENTRIES - 1] = loc >> 3;
 	last->flags |= PF_LINE_LINKED;
-	first->version++; /* invariant 2 */
+	chain_changed(table, place->chain[0]);
 	place->chain[place->length++] = index;
 	table->header.counts.overflow_count++;
 	return 0;
@@ -177,6 +187,8 @@ static int chain_insert(struct pf_table *table, struct place *place, uint64_t en
 			for (unsigned j = 0; j < count; j++) {
 				if (line->entry[j] == 0) {
 					line_dirty(table, place->chain[i])->entry[j] = entry;
+					if (place->length > 1) /* it may have left another line just now */
+						chain_changed(table, place->chain[0]);
 					return 0;
 				}
 			}
@@ -206,7 +218,7 @@ static int chain_trim(struct pf_table *table, struct place *place)
 		before = line_dirty(table, place->chain[place->length - 2]);
 		before->entry[PF_LINE_ENTRIES - 1] = 0;
 		before->flags &= (uint8_t)~PF_LINE_LINKED;
-		line_dirty(table, place->chain[0])->version++;
+		chain_changed(table, place->chain[0]);
 		place->length--;
 		table->header.counts.overflow_count--;
 	}

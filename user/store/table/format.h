@@ -101,7 +101,8 @@ struct pf_line {
 	uint32_t crc;    /* of the other 60 bytes, begun with seed + bucket */
 	uint8_t depth;   /* the bucket holds the hashes that equal its number modulo 2^depth */
 	uint8_t flags;
-	uint16_t version; /* first line: bumped whenever an entry of the chain moves between lines */
+	uint16_t version; /* first line: changes whenever an entry moves between lines of the chain, or comes to several
+			   */
 	uint64_t entry[PF_LINE_ENTRIES];
 };
 _Static_assert(sizeof(struct pf_line) == PF_LINE_SIZE, "bucket line");

@@ -12,9 +12,10 @@
  *   1. A record keeps its key and its size while an entry points at it, and its slot is not used again before every
  * epoch that was open when it was freed has been left. Its value may change (update.c) if it has at most PF_INPLACE_MAX
  *      bytes: readers copy those under their pages' sequences, or with one pf_read_at().
- *   2. An entry moves between lines of a chain only together with a change of
- *      depth or version in the chain's first line. So a reader that missed and
- *      finds the first line unchanged has truly missed.
+ *   2. An entry moves between lines of a chain, or comes to a chain of several lines, only together
+ *      with a change of depth or version in the chain's first line. So a reader that missed and finds
+ *      the first line unchanged has truly missed, and an iteration has met no key twice: what is deleted
+ *      in one line and put in another, by one transaction or two, has moved.
  *   3. A bucket's depth only grows. A reader that arrives with an outdated idea of
  *      the table's size is sent on by the depth it finds: no lock, no global version.
  *   4. table->lock serialises writers and is held from the first read of the change until
@@ -125,6 +126,7 @@ struct pf_ws_line {
 	uint64_t loc, bucket;
 	struct pf_line line;
 	bool dirty;
+	bool moved; /* of a first line: its version has been bumped */
 };
 
 struct pf_ws_record {
