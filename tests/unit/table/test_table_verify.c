@@ -2,6 +2,8 @@
 /* Damage on disk is found, named, and never taken for data. */
 #include "fixture.h"
 
+#include "store/table/internal.h"
+
 #include <fcntl.h>
 
 #include "kselftest_harness.h"
@@ -143,6 +145,166 @@ TEST_F(verify, flipped_bits_of_structures_are_found)
 	close(fd);
 	EXPECT_LT(30, tried);
 	ASSERT_EQ(0, env_open(&self->env));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+#define LARGE 40u
+
+/* Records of slabs of one, two, four and eight units. */
+static size_t large_fill(uint32_t key, uint8_t *ret_value)
+{
+	size_t size = 6000u << key % 4;
+
+	for (size_t i = 0; i < size; i++)
+		ret_value[i] = (uint8_t)(key * 3 + i);
+	return size;
+}
+
+/* How many of the records that were there before the damage are not as they were. */
+static unsigned lost(struct pf_table *table)
+{
+	static uint8_t got[64 << 10], expected[64 << 10];
+	unsigned count = 0;
+	size_t size;
+
+	for (uint32_t key = 0; key < RECORDS; key++) {
+		snprintf((char *)expected, sizeof(expected), "needle-%08u", key);
+		count += pf_table_get(table, &key, 4, got, sizeof(got), &size) != 0 || size != 15 ||
+			 memcmp(got, expected, 15) != 0;
+	}
+	for (uint32_t key = RECORDS; key < RECORDS + LARGE; key++) {
+		size_t wanted = large_fill(key, expected);
+
+		count += pf_table_get(table, &key, 4, got, sizeof(got), &size) != 0 || size != wanted ||
+			 memcmp(got, expected, size) != 0;
+	}
+	return count;
+}
+
+/* Puts records of all sizes, from @key on. */
+static int more(struct pf_table *table, uint32_t key)
+{
+	static uint8_t value[64 << 10];
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < LARGE; i++, key++)
+		r = pf_table_put(table, &key, 4, value, large_fill(key, value));
+	for (uint32_t i = 0; r == 0 && i < 300; i++, key++)
+		r = pf_table_put(table, &key, 4, "small", i % 6);
+	return r;
+}
+
+static const struct pf_heap *heap_at(const struct pf_table *table, uint32_t index)
+{
+	const struct pf_heap *heap = table->heaps;
+
+	while (heap && heap->index != index)
+		heap = heap->prev;
+	return heap;
+}
+
+/* Where the word of @unit of a heap extent is in the file, and whether it says anything. */
+static bool unit_word(const struct pf_table *table, uint32_t index, uint32_t unit, uint64_t *ret_offset)
+{
+	const struct pf_heap *heap = heap_at(table, index);
+	uint64_t word = 0;
+
+	if (!heap || unit < heap->first_unit || unit >= heap->unit_count)
+		return false;
+	*ret_offset = heap->piece->extent.offset + pf_unit_word_offset(unit);
+	return pf_read_at(table->store, &heap->piece->extent, pf_unit_word_offset(unit), &word, sizeof(word)) == 0 &&
+	       word != 0;
+}
+
+/* Puts over each record that was there, and puts it back: how many cannot be, as their slots cannot be freed. */
+static int replace_all(struct pf_table *table)
+{
+	static uint8_t value[64 << 10];
+	int refused = 0;
+
+	for (uint32_t key = 0; key < RECORDS + LARGE; key++) {
+		int r = pf_table_put(table, &key, 4, "another size", 12);
+
+		if (r < 0 && (r != -EUCLEAN || !strstr(pf_error_text(), "are damaged")))
+			return r;
+		refused += r < 0;
+		if (r == 0 && key >= RECORDS)
+			r = pf_table_put(table, &key, 4, value, large_fill(key, value));
+	}
+	return fill(table) < 0 ? -1 : refused;
+}
+
+/* What a damaged unit word stands for is not overwritten, and the damage is told as long as it is there. */
+TEST_F_TIMEOUT(verify, what_is_behind_a_damaged_unit_word_is_not_lost, 60)
+{
+	static uint8_t value[64 << 10];
+	unsigned tried = 0, runs = 0;
+	uint64_t offset;
+
+	for (uint32_t key = RECORDS; key < RECORDS + LARGE; key++)
+		ASSERT_EQ(0, pf_table_put(self->t, &key, 4, value, large_fill(key, value)));
+	for (uint32_t i = 0; i < 2 * 32; i++) {
+		const uint32_t unit = i % 32, fresh = RECORDS + LARGE + 1000 * i;
+		int refused;
+
+		if (!unit_word(self->t, i / 32, unit, &offset))
+			continue;
+		runs |= heap_at(self->t, i / 32)->slabs[unit] ? heap_at(self->t, i / 32)->slabs[unit]->run : 0;
+		ASSERT_EQ(0, env_close(&self->env));
+		ASSERT_EQ(0, bit_flip(&self->env, offset + unit % 7, 1u << unit % 8));
+		ASSERT_EQ(0, env_open(&self->env));
+		ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+		if (unit % 2)
+			EXPECT_EQ(-EUCLEAN, pf_table_verify(self->env.store, NULL, NULL, NULL));
+		EXPECT_EQ(0, more(self->t, fresh));
+		EXPECT_EQ(0, lost(self->t));
+		EXPECT_EQ(-EUCLEAN, pf_table_verify(self->env.store, NULL, NULL, NULL));
+		refused = replace_all(self->t);
+		EXPECT_LE(0, refused);
+		tried += refused > 0;
+		EXPECT_EQ(0, lost(self->t));
+		for (uint32_t key = fresh; key < fresh + LARGE + 300; key++)
+			EXPECT_EQ(0, pf_table_delete(self->t, &key, 4));
+		ASSERT_EQ(0, env_close(&self->env));
+		ASSERT_EQ(0, bit_flip(&self->env, offset + unit % 7, 1u << unit % 8));
+		ASSERT_EQ(0, env_open(&self->env));
+		ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+		EXPECT_EQ(0, lost(self->t));
+		EXPECT_EQ(0, env_verify(&self->env));
+	}
+	EXPECT_LT(5, tried);
+	EXPECT_EQ(1 | 2 | 4 | 8, runs);
+}
+
+/* An import that is resumed does not leave out what it cannot find. */
+TEST_F(verify, an_import_is_not_resumed_from_damaged_units)
+{
+	const struct pinfold_import_mark mark = {.offset = 1, .records = 1};
+	struct pinfold_import_mark got;
+	struct pf_import *import;
+	uint32_t unit = 0;
+	uint64_t offset;
+	struct pf_table *t;
+
+	ASSERT_EQ(0, pf_table_open(self->env.store, "import", PINFOLD_TABLE_CREATE, &t));
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &got));
+	ASSERT_EQ(0, pf_import_add(import, &(struct pinfold_record){"key", 3, "value", 5}, 1));
+	ASSERT_EQ(0, pf_import_mark(import, &mark));
+	pf_import_stop(import);
+	while (unit < t->heaps->unit_count && !unit_word(t, t->heaps->index, unit, &offset))
+		unit++;
+	ASSERT_LT(unit, t->heaps->unit_count);
+	ASSERT_EQ(0, env_close(&self->env));
+	ASSERT_EQ(0, bit_flip(&self->env, offset, 2));
+	ASSERT_EQ(0, env_open(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "import", 0, &t));
+	for (int i = 0; i < 2; i++) { /* not the second time either */
+		EXPECT_EQ(-EUCLEAN, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &got));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "damaged unit or bitmap words"));
+	}
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK | PINFOLD_IMPORT_RESTART, &import, &got));
+	ASSERT_EQ(0, pf_import_add(import, &(struct pinfold_record){"key", 3, "value", 5}, 1));
+	ASSERT_EQ(0, pf_import_end(import));
 	EXPECT_EQ(0, env_verify(&self->env));
 }
 

@@ -57,8 +57,15 @@ static int slab_index(struct pf_build *build, const struct pf_slab *slab, const 
 
 static int heap_index(struct pf_build *build, struct pf_heap *heap, uint8_t *buf)
 {
-	int r = pf_heap_load(build->table, heap, NULL);
+	const struct pinfold_extent *extent = &heap->piece->extent;
+	uint32_t damaged = 0;
+	int r = pf_heap_load(build->table, heap);
 
+	if (r == 0)
+		r = pf_heap_check(build->table, heap, &damaged);
+	if (r == 0 && damaged > 0) /* which slots have records is not known */
+		r = pf_error(-EUCLEAN, "table %s: file %u, extent at %llu: %u damaged unit or bitmap words",
+			     build->table->name, extent->file_id, (unsigned long long)extent->offset, damaged);
 	for (uint32_t unit = heap->first_unit; r == 0 && unit < heap->unit_count;) {
 		const struct pf_slab *slab = heap->slabs[unit];
 
@@ -66,7 +73,7 @@ static int heap_index(struct pf_build *build, struct pf_heap *heap, uint8_t *buf
 			unit++;
 			continue;
 		}
-		r = pf_read_at(build->table->store, &heap->piece->extent, (uint64_t)unit << PF_UNIT_SHIFT, buf,
+		r = pf_read_at(build->table->store, extent, (uint64_t)unit << PF_UNIT_SHIFT, buf,
 			       (size_t)slab->run << PF_UNIT_SHIFT);
 		if (r == 0)
 			r = slab_index(build, slab, buf);

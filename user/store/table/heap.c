@@ -5,9 +5,6 @@
  * A slab's `used` bits are what the disk says once the transaction at work is
  * submitted; `busy` bits are a superset that also holds slots whose readers may
  * not have left yet (invariant 1). Slots are taken from what is not busy.
- *
- * Bitmaps are read when they are first needed, one heap extent at a time: 0.5 %
- * of the extent's size, never the records. Opening a table reads none.
  */
 #include "store/table/internal.h"
 
@@ -39,7 +36,7 @@ int pf_heap_attach(struct pf_table *table, struct pf_piece *piece, const struct 
 	return 0;
 }
 
-static void slab_destroy(struct pf_slab *slab)
+void pf_slab_destroy(struct pf_slab *slab)
 {
 	free(slab->used);
 	free(slab);
@@ -52,7 +49,7 @@ void pf_heap_free(struct pf_heap *heap)
 
 		unit += slab ? slab->run : 1;
 		if (slab)
-			slab_destroy(slab);
+			pf_slab_destroy(slab);
 	}
 	free(heap->slabs);
 	free(heap);
@@ -81,118 +78,6 @@ struct pf_slab *pf_slab_make(struct pf_heap *heap, uint32_t unit, unsigned class
 	return slab;
 }
 
-static uint32_t slab_words(const struct pf_slab *slab)
-{
-	return (slab->slots + PF_WORD_BITS - 1) / PF_WORD_BITS;
-}
-
-/* Bits of word @word that stand for slots. */
-static uint64_t word_mask(const struct pf_slab *slab, uint32_t word)
-{
-	uint32_t left = slab->slots - word * PF_WORD_BITS;
-
-	return left >= PF_WORD_BITS ? (1ull << PF_WORD_BITS) - 1 : (1ull << left) - 1;
-}
-
-/* Whether @words (units of the extent) has a whole slab at @unit. */
-static bool slab_at(const struct pf_heap *heap, const uint64_t *words, uint32_t unit, unsigned *ret_class)
-{
-	uint64_t bits = pf_word_bits(words[unit]);
-	unsigned class = bits & 0xffff, run;
-
-	if (class == 0 || class >= PF_CLASS_COUNT)
-		return false;
-	run = pf_class_run(class);
-	if (unit + run > heap->unit_count)
-		return false;
-	for (unsigned i = 0; i < run; i++)
-		if (pf_word_bits(words[unit + i]) != pf_unit_bits(class, i, run))
-			return false;
-	*ret_class = class;
-	return true;
-}
-
-static uint32_t bitmap_load(struct pf_table *table, struct pf_slab *slab, const uint64_t *bitmaps)
-{
-	const uint64_t *words = bitmaps + (size_t)slab->unit * PF_UNIT_WORDS;
-	uint64_t loc = slab->heap->piece->loc + pf_bitmap_offset(slab->heap->unit_count, slab->unit);
-	uint32_t bad = 0;
-
-	for (uint32_t i = 0; i < slab_words(slab); i++) {
-		uint64_t bits = pf_word_bits(words[i]);
-
-		if (words[i] != pf_word_make(bits, table->seed, loc + i * 8) || (bits & ~word_mask(slab, i))) {
-			bad++;
-			bits = word_mask(slab, i); /* never hand out what may be in use */
-		}
-		slab->used[i] = slab->busy[i] = bits;
-		slab->free -= (uint32_t)__builtin_popcountll(bits);
-	}
-	return bad;
-}
-
-/* Builds the slabs of @heap from its unit words and bitmaps. */
-static int heap_build(struct pf_table *table, struct pf_heap *heap, const uint64_t *words, uint32_t *ret_bad)
-{
-	const uint64_t *bitmaps = words + heap->unit_count;
-	uint64_t loc = heap->piece->loc;
-	uint32_t bad = 0;
-	unsigned class;
-
-	for (uint32_t unit = heap->first_unit; unit < heap->unit_count;) {
-		struct pf_slab *slab;
-
-		if (words[unit] !=
-		    pf_word_make(pf_word_bits(words[unit]), table->seed, loc + pf_unit_word_offset(unit)))
-			bad++;
-		/* Units of an emptied slab whose neighbours were taken over are free. */
-		if (!slab_at(heap, words, unit, &class)) {
-			heap->free_units++;
-			unit++;
-			continue;
-		}
-		slab = pf_slab_make(heap, unit, class);
-		if (!slab)
-			return pf_error(-ENOMEM, "table %s: no memory", table->name);
-		bad += bitmap_load(table, slab, bitmaps);
-		if (slab->free > 0)
-			pf_slab_list(table, slab);
-		if (slab->free == slab->slots)
-			table->empty_slabs++;
-		unit += slab->run;
-	}
-	*ret_bad = bad;
-	return 0;
-}
-
-int pf_heap_load(struct pf_table *table, struct pf_heap *heap, uint32_t *bad)
-{
-	size_t size = pf_bitmap_offset(heap->unit_count, heap->unit_count) - sizeof(struct pf_heap_header);
-	uint32_t found = 0;
-	uint64_t *words;
-	int r;
-
-	if (heap->loaded)
-		return 0;
-	words = malloc(size);
-	if (!words)
-		return pf_error(-ENOMEM, "table %s: no memory for the bitmaps of a heap extent", table->name);
-	r = pf_read_at(table->store, &heap->piece->extent, sizeof(struct pf_heap_header), words, size);
-	if (r == 0)
-		r = heap_build(table, heap, words, &found);
-	free(words);
-	if (r < 0)
-		return r;
-	heap->loaded = true;
-	table->unloaded_heaps--;
-	if (bad)
-		*bad += found;
-	else if (found)
-		return pf_error(-EUCLEAN, "table %s: file %u, extent at %llu: %u damaged bitmap words", table->name,
-				heap->piece->extent.file_id, (unsigned long long)heap->piece->extent.offset, found);
-	return 0;
-}
-
 /* The slab of the slot at @loc, which must be the start of one. */
 struct pf_slab *pf_slab_of(struct pf_table *table, uint64_t loc, uint32_t *ret_slot)
 {
@@ -204,7 +89,7 @@ struct pf_slab *pf_slab_of(struct pf_table *table, uint64_t loc, uint32_t *ret_s
 		return NULL;
 	offset = loc - piece->loc;
 	slab = piece->heap->slabs[offset >> PF_UNIT_SHIFT];
-	if (!slab)
+	if (!slab || slab->slots == 0)
 		return NULL;
 	offset -= (uint64_t)slab->unit << PF_UNIT_SHIFT;
 	if (offset % pf_class_size(slab->class) || offset / pf_class_size(slab->class) >= slab->slots)
@@ -222,11 +107,11 @@ static struct pf_slab *partial_get(struct pf_table *table, unsigned class)
 
 static uint32_t slot_take(struct pf_table *table, struct pf_slab *slab)
 {
-	uint32_t words = slab_words(slab), word = slab->cursor;
+	uint32_t words = pf_slab_words(slab), word = slab->cursor;
 	uint64_t spare;
 	unsigned bit;
 
-	while (!(spare = ~slab->busy[word] & word_mask(slab, word)))
+	while (!(spare = ~slab->busy[word] & pf_slab_mask(slab, word)))
 		word = word + 1 == words ? 0 : word + 1;
 	bit = (unsigned)__builtin_ctzll(spare);
 	slab->busy[word] |= 1ull << bit;
@@ -266,6 +151,23 @@ int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
 	return 0;
 }
 
+/* Why the slot at @loc cannot be freed. */
+static int slot_error(const struct pf_table *table, const struct pf_piece *piece, uint64_t loc)
+{
+	const struct pf_slab *slab = NULL;
+
+	if (piece && piece->heap)
+		slab = piece->heap->slabs[(loc - piece->loc) >> PF_UNIT_SHIFT];
+	if (slab && slab->slots == 0)
+		return pf_error(-EUCLEAN,
+				"table %s: file %u, extent at %llu: the words of unit %u, in which a slot is to be "
+				"freed, are damaged",
+				table->name, piece->extent.file_id, (unsigned long long)piece->extent.offset,
+				slab->unit);
+	return pf_error(-EUCLEAN, "table %s: the slot at arena offset %llu is referred to but not allocated",
+			table->name, (unsigned long long)loc);
+}
+
 int pf_slot_free(struct pf_table *table, uint64_t loc)
 {
 	struct pf_piece *piece = pf_piece_at(table, loc);
@@ -275,14 +177,13 @@ int pf_slot_free(struct pf_table *table, uint64_t loc)
 	int r;
 
 	if (piece && piece->heap) {
-		r = pf_heap_load(table, piece->heap, NULL);
+		r = pf_heap_load(table, piece->heap);
 		if (r < 0)
 			return r;
 	}
 	slab = pf_slab_of(table, loc, &slot);
 	if (!slab || !(slab->used[slot / PF_WORD_BITS] >> slot % PF_WORD_BITS & 1))
-		return pf_error(-EUCLEAN, "table %s: the slot at arena offset %llu is referred to but not allocated",
-				table->name, (unsigned long long)loc);
+		return slot_error(table, piece, loc);
 	r = PF_RESERVE(ws->frees, ws->free_count, ws->free_capacity);
 	if (r == 0)
 		r = pf_ws_slab_dirty(table, slab, 1ull << (slot / PF_WORD_BITS));

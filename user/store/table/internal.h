@@ -71,7 +71,7 @@ static inline void pf_copy_words(void *to, const void *from, size_t size)
 		((uint8_t *)to)[at] = __atomic_load_n((const uint8_t *)from + at, __ATOMIC_RELAXED);
 }
 
-/* ---- heap (heap.c, slab.c) ---- */
+/* ---- heap (heap.c, heap_load.c, slab.c) ---- */
 
 struct pf_slab {
 	struct pf_heap *heap;
@@ -88,10 +88,23 @@ struct pf_slab {
 };
 #define PF_SLAB_DIRTY_UNIT (1ull << 63)
 
+static inline uint32_t pf_slab_words(const struct pf_slab *slab)
+{
+	return (slab->slots + PF_WORD_BITS - 1) / PF_WORD_BITS;
+}
+
+/* Bits of word @word that stand for slots. */
+static inline uint64_t pf_slab_mask(const struct pf_slab *slab, uint32_t word)
+{
+	uint32_t left = slab->slots - word * PF_WORD_BITS;
+
+	return left >= PF_WORD_BITS ? (1ull << PF_WORD_BITS) - 1 : (1ull << left) - 1;
+}
+
 struct pf_heap {
 	struct pf_piece *piece;
 	struct pf_heap *prev;
-	struct pf_slab **slabs; /* per unit: the slab it belongs to; NULL: free or header */
+	struct pf_slab **slabs; /* per unit: the slab it belongs to, without slots if damaged; NULL: free or header */
 	uint32_t index, unit_count, first_unit; /* units below first_unit are header and buckets */
 	uint32_t free_units;
 	bool loaded; /* unit words and bitmaps have been read */
@@ -268,13 +281,17 @@ uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent
 
 /* heap.c: bitmaps and units. Under table->lock. */
 int pf_heap_attach(struct pf_table *table, struct pf_piece *piece, const struct pf_heap_header *header);
-/** Reads unit words and bitmaps of @heap. @bad (may be NULL) counts damaged words instead of failing. */
-int pf_heap_load(struct pf_table *table, struct pf_heap *heap, uint32_t *bad);
 void pf_heap_free(struct pf_heap *heap);
 int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc);
 int pf_slot_free(struct pf_table *table, uint64_t loc); /* noted in the write set */
 struct pf_slab *pf_slab_of(struct pf_table *table, uint64_t loc, uint32_t *ret_slot);
 void pf_slot_unbusy(struct pf_table *table, uint64_t loc);
+void pf_slab_destroy(struct pf_slab *slab); /* its memory */
+/* heap_load.c */
+/** Reads unit words and bitmaps of @heap. What damaged ones stand for is taken. */
+int pf_heap_load(struct pf_table *table, struct pf_heap *heap);
+/** Reads them again: how many of @heap, which is loaded, are damaged. */
+int pf_heap_check(struct pf_table *table, const struct pf_heap *heap, uint32_t *ret_damaged);
 /* slab.c */
 int pf_slab_new(struct pf_table *table, unsigned class, struct pf_slab **ret_slab);
 void pf_slab_free(struct pf_table *table, struct pf_slab *slab); /* its units become free again */

@@ -39,8 +39,10 @@ void pf_slab_unlist(struct pf_table *table, struct pf_slab *slab)
 void pf_slab_free(struct pf_table *table, struct pf_slab *slab)
 {
 	pf_assert(slab->free == slab->slots);
-	table->empty_slabs--;
-	pf_slab_unlist(table, slab);
+	if (slab->slots > 0) { /* else its unit was withheld */
+		table->empty_slabs--;
+		pf_slab_unlist(table, slab);
+	}
 	for (unsigned i = 0; i < slab->run; i++)
 		slab->heap->slabs[slab->unit + i] = NULL;
 	slab->heap->free_units += slab->run;
@@ -150,7 +152,7 @@ static int load_some(struct pf_table *table, int *budget)
 	if (!heap || *budget == 0)
 		return -ENOENT;
 	(*budget)--;
-	return pf_heap_load(table, heap, NULL);
+	return pf_heap_load(table, heap);
 }
 
 int pf_slab_new(struct pf_table *table, unsigned class, struct pf_slab **ret_slab)

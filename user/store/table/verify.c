@@ -221,7 +221,9 @@ static int walk_begin(struct walk *walk)
 		walk->reached[heap->index] = calloc((size_t)heap->unit_count * PF_UNIT_WORDS, sizeof(uint64_t));
 		if (!walk->reached[heap->index])
 			return pf_error(-ENOMEM, "verify: no memory");
-		r = pf_heap_load(table, heap, &bad);
+		r = pf_heap_load(table, heap);
+		if (r == 0)
+			r = pf_heap_check(table, heap, &bad);
 		if (r < 0)
 			return r;
 		if (bad > 0)
