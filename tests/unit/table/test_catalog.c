@@ -21,6 +21,17 @@ FIXTURE_TEARDOWN(catalog)
 	env_end(&self->env);
 }
 
+/* What a commit that was ordered answers in the end; 0: the truth. */
+static int settled;
+
+int __real_pf_ticket_settle(struct pf_store *store, pinfold_ticket ticket);
+int __wrap_pf_ticket_settle(struct pf_store *store, pinfold_ticket ticket)
+{
+	int r = __real_pf_ticket_settle(store, ticket);
+
+	return r < 0 || settled == 0 ? r : pf_error(settled, "journal.000000: offset 8192: cannot be written");
+}
+
 static int extents_alloc(struct env *env, struct pinfold_extent *extents, size_t count)
 {
 	int r = 0;
@@ -295,6 +306,44 @@ TEST_F(catalog, blob_and_its_checksums)
 	pf_catalog_object_done(&object);
 	free(data);
 	free(back);
+}
+
+/* What is cleaned up after a failure has nothing to say about it. */
+TEST_F(catalog, the_words_of_a_failed_blob_are_those_of_the_failure)
+{
+	const size_t size = (3u << 20) + 4711; /* takes two extents */
+	struct pinfold_extent extent;
+	struct pinfold_object object;
+	uint8_t *data = calloc(1, size);
+
+	ASSERT_NE(NULL, data);
+	for (int checksums = 0; checksums < 2; checksums++) {
+		self->env.config.checksums = checksums;
+		ASSERT_EQ(0, env_reopen(&self->env));
+		ASSERT_EQ(0, pf_catalog_blob_put(STORE, "there", data, size, true));
+		EXPECT_EQ(-EEXIST, pf_catalog_blob_put(STORE, "there", data, size, false));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "catalog: the object exists"));
+		settled = -EIO; /* its extents are published, and so it is */
+		EXPECT_EQ(-EIO, pf_catalog_blob_put(STORE, "ordered", data, size, true));
+		EXPECT_STREQ("journal.000000: offset 8192: cannot be written", pf_error_text());
+		settled = 0;
+		ASSERT_EQ(0, pf_catalog_lookup(STORE,
+					       &(struct pinfold_object_id){ PINFOLD_OBJECT_BLOB, .name = "ordered" },
+					       &object));
+		pf_catalog_object_done(&object);
+	}
+	self->env.config.max_mapped_size = self->env.config.file_size;
+	ASSERT_EQ(0, env_reopen(&self->env));
+	for (uint64_t piece = 256ull << 20; piece > PINFOLD_EXTENT_MIN; piece /= 2)
+		while (pf_extent_alloc(STORE, piece, 0, &extent) == 0)
+			;
+	while (pf_extent_alloc(STORE, PINFOLD_EXTENT_MIN, 0, &extent) == 0)
+		;
+	ASSERT_EQ(0, pf_extent_free(STORE, &extent)); /* the last one is room for half of it */
+	EXPECT_EQ(-ENOSPC, pf_catalog_blob_put(STORE, "half", data, size, false));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "no free extent of 2097152 bytes"));
+	EXPECT_EQ(0, env_verify(&self->env));
+	free(data);
 }
 
 TEST_HARNESS_MAIN

@@ -418,7 +418,8 @@ TEST(full_store_keeps_what_it_had)
 		r = pf_import_add(import, &(struct pinfold_record){&i, 4, value, sizeof(value)}, 1);
 	}
 	EXPECT_EQ(-ENOSPC, r);
-	pf_import_stop(import);
+	EXPECT_EQ(-ENOSPC, pf_import_end(import)); /* as it was told, whatever else is given back */
+	EXPECT_NE(NULL, strstr(pf_error_text(), "no free extent"));
 	EXPECT_EQ(0, pf_table_get(other, &key, 4, NULL, 0, NULL) == -ENOBUFS ? 0 : 1);
 	ASSERT_EQ(0, pf_table_put(other, &key, 4, "also", 4));
 	EXPECT_EQ(0, env_verify(&env));

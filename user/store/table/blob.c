@@ -77,8 +77,8 @@ int pf_catalog_blob_put(struct pf_store *store, const char *name, const void *da
 	r = blob_load(store, sizes, planned, data, size, extents, &object.extent_count);
 	if (r == 0)
 		r = pf_catalog_create(store, &id, &object, replace);
-	/* After a failed create they are unpublished; one that was ordered but not made durable says -EPERM here. */
+	/* after a failed create they are unpublished; of one that was ordered but not made durable they are not */
 	for (size_t i = 0; r < 0 && i < object.extent_count; i++)
-		pf_extent_free(store, &extents[i]);
+		pf_extent_back_out(store, &extents[i]);
 	return r;
 }

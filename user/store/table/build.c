@@ -40,7 +40,7 @@ static int extent_new(struct pf_build *build)
 	units = extent->extent.len >> PF_UNIT_SHIFT;
 	extent->words = calloc((size_t)units * (1 + PF_UNIT_WORDS), sizeof(*extent->words));
 	if (!extent->words) {
-		pf_extent_free(table->store, &extent->extent);
+		pf_extent_back_out(table->store, &extent->extent);
 		free(extent);
 		return pf_error(-ENOMEM, "table %s: no memory for the bitmaps of an extent", table->name);
 	}

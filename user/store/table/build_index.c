@@ -536,7 +536,7 @@ int pf_build_finish(struct pf_build *build)
 	if (r < 0) /* nobody writes any more to what is freed now */
 		pf_build_writer_fail(build, r);
 	for (uint32_t i = 1; i < finish.segment_count; i++)
-		pf_extent_free(build->table->store, &finish.segment[i]);
+		pf_extent_back_out(build->table->store, &finish.segment[i]);
 	for (unsigned i = 0; i < 2; i++)
 		free(finish.pair[i]);
 	free(finish.buf);

@@ -70,7 +70,7 @@ void pf_build_extents_free(struct pf_table *table, struct pf_build_extent *list,
 	for (; list; list = next) {
 		next = list->next;
 		if (!published)
-			pf_extent_free(table->store, &list->extent);
+			pf_extent_back_out(table->store, &list->extent);
 		free(list->words);
 		free(list);
 	}

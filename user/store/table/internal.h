@@ -278,6 +278,8 @@ void pf_piece_remove(struct pf_table *table, struct pf_piece *piece); /* the new
 /** Committed bytes at @loc: in place if the pages are current, else by pf_read_at(). SIGBUS-safe. */
 int pf_table_read(const struct pf_table *table, uint64_t loc, void *ret_data, size_t size);
 uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent *extent);
+/** Frees @extent, which was to be published, if it is not: after a failure, whose words stay. */
+void pf_extent_back_out(struct pf_store *store, const struct pinfold_extent *extent);
 
 /* heap.c: bitmaps and units. Under table->lock. */
 int pf_heap_attach(struct pf_table *table, struct pf_piece *piece, const struct pf_heap_header *header);

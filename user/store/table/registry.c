@@ -248,14 +248,14 @@ static int table_create(struct pf_tables *tables, uint32_t slot, const char *nam
 		goto err_extent;
 	r = pf_txn_submit(txn, &ticket);
 	if (r < 0) {
-		pf_extent_free(tables->store, &extent);
+		pf_extent_back_out(tables->store, &extent);
 		return r;
 	}
 	tables->header = root;
 	return pf_ticket_settle(tables->store, ticket);
 
 err_extent:
-	pf_extent_free(tables->store, &extent);
+	pf_extent_back_out(tables->store, &extent);
 err_abort:
 	pf_txn_abort(txn);
 	return r;

@@ -120,7 +120,7 @@ static int heap_extend(struct pf_table *table, struct pf_heap **ret_heap)
 		return r;
 	r = pf_piece_add(table, &extent, &piece);
 	if (r < 0) {
-		pf_extent_free(table->store, &extent);
+		pf_extent_back_out(table->store, &extent);
 		return r;
 	}
 	header.index = table->header.heap_count;
@@ -129,7 +129,7 @@ static int heap_extend(struct pf_table *table, struct pf_heap **ret_heap)
 	r = pf_heap_attach(table, piece, &header);
 	if (r < 0) {
 		pf_piece_remove(table, piece);
-		pf_extent_free(table->store, &extent);
+		pf_extent_back_out(table->store, &extent);
 		return r;
 	}
 	*ret_heap = piece->heap;

@@ -75,7 +75,7 @@ static void discard_unfit(struct pf_table *table, enum pf_spare_kind kind, uint6
 			i++;
 			continue;
 		}
-		pf_extent_free(table->store, &spares->extent[i]);
+		pf_extent_back_out(table->store, &spares->extent[i]);
 		spares->extent[i] = spares->extent[--spares->count];
 	}
 }
@@ -91,7 +91,7 @@ static uint32_t make(struct pf_store *store, uint64_t size, uint32_t count, stru
 	for (uint32_t i = made; r == 0 && i-- > 0;) /* one flush does for all of a file */
 		r = pf_extent_sync_zeroed(store, &ret_extents[i]);
 	while (r < 0 && made > 0)
-		pf_extent_free(store, &ret_extents[--made]);
+		pf_extent_back_out(store, &ret_extents[--made]);
 	return made;
 }
 
@@ -119,7 +119,7 @@ static void serve(struct pf_table *table)
 			if (spares->count < PF_SPARE_MAX)
 				spares->extent[spares->count++] = made[i];
 			else
-				pf_extent_free(table->store, &made[i]);
+				pf_extent_back_out(table->store, &made[i]);
 		}
 		pthread_mutex_unlock(&table->lock);
 	} while (got == count);
@@ -217,7 +217,7 @@ void pf_spare_end(struct pf_table *table)
 	pthread_mutex_unlock(&tables->spare_lock);
 	for (unsigned kind = 0; kind < PF_SPARE_KINDS; kind++)
 		while (table->spares[kind].count > 0)
-			pf_extent_free(table->store, &table->spares[kind].extent[--table->spares[kind].count]);
+			pf_extent_back_out(table->store, &table->spares[kind].extent[--table->spares[kind].count]);
 }
 
 void pf_spare_done(struct pf_tables *tables)

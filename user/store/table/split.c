@@ -28,7 +28,7 @@ static int segment_ensure(struct pf_table *table, uint64_t bucket)
 		return r;
 	r = pf_piece_add(table, &extent, &piece);
 	if (r < 0) {
-		pf_extent_free(table->store, &extent);
+		pf_extent_back_out(table->store, &extent);
 		return r;
 	}
 	ws->pieces[ws->piece_count++] = piece;

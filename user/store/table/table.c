@@ -15,6 +15,15 @@ uint64_t pf_extent_loc(const struct pf_store *store, const struct pinfold_extent
 	return (uint64_t)extent->file_id * pf_store_file_size(store) + extent->offset;
 }
 
+void pf_extent_back_out(struct pf_store *store, const struct pinfold_extent *extent)
+{
+	char words[PF_ERROR_MAX];
+
+	strcpy(words, pf_error_text());
+	(void)pf_extent_free(store, extent);
+	(void)pf_error(-ECANCELED, "%s", words);
+}
+
 uint32_t pf_table_header_crc(const struct pf_table_header *header)
 {
 	uint32_t zero = 0, crc;

@@ -568,7 +568,7 @@ static void piece_undo(struct pf_table *table, struct pf_piece *piece)
 		atomic_fetch_sub_explicit(&table->segment_count, 1, memory_order_relaxed);
 	}
 	pf_piece_remove(table, piece);
-	pf_extent_free(table->store, &extent); /* never published: nobody else knows it */
+	pf_extent_back_out(table->store, &extent); /* never published: nobody else knows it */
 }
 
 void pf_ws_rollback(struct pf_table *table)
