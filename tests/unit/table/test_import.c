@@ -255,6 +255,28 @@ TEST_F(import, restart_forgets)
 	EXPECT_EQ(0, env_verify(&self->env));
 }
 
+/* What an earlier build left in the bitmaps of units that are free again is not taken for records. */
+TEST_F(import, restart_by_puts_uses_the_room)
+{
+	struct pinfold_table_stats before, after;
+
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	ASSERT_EQ(0, add(self->import, 0, RECORDS));
+	pf_import_stop(self->import);
+	ASSERT_EQ(0, pf_table_stat(self->t, &before));
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", PINFOLD_IMPORT_RESTART, &self->import, &self->mark));
+	EXPECT_EQ(0, self->mark.records);
+	ASSERT_EQ(0, add(self->import, 0, RECORDS));
+	ASSERT_EQ(0, pf_import_end(self->import));
+	EXPECT_EQ(0, env_verify(&self->env));
+	ASSERT_EQ(0, pf_table_stat(self->t, &after));
+	EXPECT_LE(after.extent_bytes, before.extent_bytes + before.extent_bytes / 4);
+	ASSERT_EQ(0, env_reopen(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_EQ(0, env_verify(&self->env));
+	EXPECT_EQ(0, wrong(self->t, RECORDS));
+}
+
 /* In a process that is killed, then in others that go on, until one comes to the end. */
 TEST_F_TIMEOUT(import, killed_and_resumed, 60)
 {

@@ -422,20 +422,36 @@ static int flush_pieces(struct pf_table *table, struct pf_txn *txn)
 	return r;
 }
 
+/* Words of units, and all of the bitmap: whatever had the units before may have left its own. */
+static int flush_slab_new(struct pf_table *table, struct pf_txn *txn, const struct pf_slab *slab)
+{
+	uint64_t base = slab->heap->piece->loc, loc, words[PF_UNIT_WORDS];
+	int r;
+
+	for (unsigned i = 0; i < slab->run; i++) {
+		loc = base + pf_unit_word_offset(slab->unit + i);
+		words[i] = pf_word_make(pf_unit_bits(slab->class, i, slab->run), table->seed, loc);
+	}
+	r = write_loc(table, txn, base + pf_unit_word_offset(slab->unit), words, slab->run * sizeof(*words));
+	if (r < 0)
+		return r;
+	loc = base + pf_bitmap_offset(slab->heap->unit_count, slab->unit);
+	for (uint32_t i = 0; i < pf_slab_words(slab); i++)
+		words[i] = pf_word_make(slab->used[i], table->seed, loc + i * 8);
+	return write_loc(table, txn, loc, words, pf_slab_words(slab) * sizeof(*words));
+}
+
 static int flush_slab(struct pf_table *table, struct pf_txn *txn, const struct pf_slab *slab)
 {
-	uint64_t base = slab->heap->piece->loc, loc, word;
+	uint64_t loc, word;
 	int r = 0;
 
-	for (unsigned i = 0; r == 0 && (slab->dirty & PF_SLAB_DIRTY_UNIT) && i < slab->run; i++) {
-		loc = base + pf_unit_word_offset(slab->unit + i);
-		word = pf_word_make(pf_unit_bits(slab->class, i, slab->run), table->seed, loc);
-		r = write_loc(table, txn, loc, &word, sizeof(word));
-	}
-	for (uint64_t mask = slab->dirty & ~PF_SLAB_DIRTY_UNIT; r == 0 && mask; mask &= mask - 1) {
+	if (slab->dirty & PF_SLAB_DIRTY_UNIT)
+		return flush_slab_new(table, txn, slab);
+	for (uint64_t mask = slab->dirty; r == 0 && mask; mask &= mask - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(mask);
 
-		loc = base + pf_bitmap_offset(slab->heap->unit_count, slab->unit) + i * 8;
+		loc = slab->heap->piece->loc + pf_bitmap_offset(slab->heap->unit_count, slab->unit) + i * 8;
 		word = pf_word_make(slab->used[i], table->seed, loc);
 		r = write_loc(table, txn, loc, &word, sizeof(word));
 	}
