@@ -92,6 +92,27 @@ static unsigned wrong(struct pf_table *table, uint32_t count)
 	return bad;
 }
 
+/* Of pf_tw_commit(): the tw_stop-th ends the process, durably done, or fails and is not done; 0: none. */
+static unsigned tw_commits, tw_stop;
+static int tw_error; /* 0: end the process */
+
+int __real_pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket);
+int __wrap_pf_tw_commit(struct pf_tw *tw, pinfold_ticket *ret_ticket)
+{
+	struct pf_store *store = tw->tables[0]->store;
+	bool last = ++tw_commits == tw_stop;
+	int r;
+
+	if (last && tw_error) {
+		pf_tw_abort(tw);
+		return pf_error(tw_error, "commit %u fails", tw_stop);
+	}
+	r = __real_pf_tw_commit(tw, ret_ticket);
+	if (last && r == 0 && pf_store_sync(store) == 0)
+		kill(getpid(), SIGKILL);
+	return r;
+}
+
 FIXTURE(import)
 {
 	struct env env;
@@ -392,6 +413,93 @@ TEST_F(import, stop_keeps_what_was_marked)
 	ASSERT_EQ(0, pf_import_end(self->import));
 	EXPECT_EQ(0, wrong(self->t, 2000));
 	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+/* Units that a build has published, and the transactions that clear them. */
+static unsigned clears(struct pf_table *table, unsigned units)
+{
+	unsigned count = 0;
+
+	for (const struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
+		count += (heap->unit_count - heap->first_unit + units - 1) / units;
+	return count;
+}
+
+/* Opens the store of @env and gives up the import that is unfinished; the @stop-th transaction is the last. */
+static void give_up_and_die(struct env *env, unsigned stop)
+{
+	struct pinfold_import_mark mark;
+	struct pf_import *import;
+	struct pf_table *t;
+
+	if (env_open(env) == 0 && pf_table_open(env->store, "t", 0, &t) == 0) {
+		tw_commits = 0;
+		tw_stop = stop;
+		(void)pf_import_begin(t, "s", PINFOLD_IMPORT_BULK | PINFOLD_IMPORT_RESTART, &import, &mark);
+	}
+	_exit(1);
+}
+
+/* A large table's units do not fit a transaction: giving them up takes many, and may end between any two. */
+TEST(giving_up_is_interrupted_at_each_transaction)
+{
+	struct pinfold_import_mark mark;
+	struct pf_import *import;
+	struct pf_table *t;
+	unsigned total = 0;
+	uint32_t key = 1;
+	struct env env;
+	int status;
+
+	pf_build_group_bytes = 1 << 20;
+	pf_build_clear_units = 20;
+	ASSERT_EQ(0, env_begin(&env, PINFOLD_SYNC_ASYNC));
+	for (unsigned stop = 1; stop <= 2 || stop <= total; stop++) {
+		ASSERT_EQ(0, pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &t));
+		ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+		ASSERT_EQ(0, add(import, 0, 8000));
+		pf_import_stop(import);
+		total = 2 + clears(t, pf_build_clear_units);
+		EXPECT_LT(5, total);
+		ASSERT_EQ(0, env_close(&env));
+		pid_t pid = fork();
+
+		if (pid == 0)
+			give_up_and_die(&env, stop);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+		ASSERT_EQ(0, env_open(&env));
+		ASSERT_EQ(0, pf_table_open(env.store, "t", 0, &t));
+		EXPECT_EQ(0, env_verify(&env));
+		EXPECT_EQ(-ENOENT, pf_table_get(t, &key, 4, NULL, 0, NULL));
+		if (stop < total) { /* nothing but a restart may go on */
+			EXPECT_EQ(-EBUSY, pf_table_put(t, &key, 4, "x", 1));
+			EXPECT_EQ(-EBUSY, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+			EXPECT_NE(NULL, strstr(pf_error_text(), "was being given up"));
+		}
+		/* interrupted once more, in the same process */
+		tw_commits = 0;
+		tw_stop = stop;
+		tw_error = -ENOMEM;
+		if (stop < total) {
+			EXPECT_EQ(-ENOMEM, pf_import_begin(t, "s", PINFOLD_IMPORT_RESTART, &import, &mark));
+			EXPECT_EQ(0, env_verify(&env));
+			EXPECT_EQ(stop, tw_commits);
+		}
+		tw_commits = tw_stop = tw_error = 0;
+		ASSERT_EQ(0, pf_import_begin(t, "s", stop % 2 * PINFOLD_IMPORT_BULK | PINFOLD_IMPORT_RESTART, &import,
+					     &mark));
+		EXPECT_EQ(stop < total ? total + 1 : 1, tw_commits); /* and the one that begins the new import */
+		EXPECT_EQ(0, mark.records);
+		ASSERT_EQ(0, add(import, 0, 3000));
+		ASSERT_EQ(0, pf_import_end(import));
+		EXPECT_EQ(0, wrong(t, 3000));
+		EXPECT_EQ(0, env_verify(&env));
+		pf_table_close(t);
+		ASSERT_EQ(0, pf_table_drop(env.store, "t"));
+	}
+	pf_build_clear_units = 1024;
+	env_end(&env);
 }
 
 TEST(index_that_outgrows_memory_goes_on_by_puts)

@@ -27,6 +27,8 @@ extern uint64_t pf_build_group_bytes;
 /** Most index entries; then the build ends, and the import goes on by puts. 0: an eighth of the memory. For tests, too.
  */
 extern uint64_t pf_build_entries_max;
+/** Units that one transaction of pf_build_discard() clears, at most 1024. A variable for tests. */
+extern uint32_t pf_build_clear_units;
 
 #define PF_CHUNK_BYTES (2u << 20)
 #define PF_CHUNK_UNITS (PF_CHUNK_BYTES >> PF_UNIT_SHIFT)

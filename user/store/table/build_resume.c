@@ -9,6 +9,10 @@
 
 /* How long the readers of deleted records are waited for. */
 #define RETIRED_WAIT_MS 2000u
+/* Units whose words one transaction clears: 8 KiB of them. */
+#define CLEAR_UNITS 1024u
+
+uint32_t pf_build_clear_units = CLEAR_UNITS;
 
 /* Heap extents of @table from @index on, oldest first. The caller frees the list. */
 static int heaps_list(struct pf_table *table, struct pf_heap ***ret_list, uint32_t *ret_count)
@@ -104,21 +108,61 @@ int pf_build_resume(struct pf_build *build)
 	return r;
 }
 
-/* Zeros the unit words of @heap: all its units are free. */
-static int heap_clear(struct pf_table *table, struct pf_txn *txn, struct pf_heap *heap)
+/* Makes the header say what @state says, by @tw. */
+static int import_commit(struct pf_tw *tw, const struct pf_import_disk *state)
 {
-	static const uint64_t zero[1024];
+	struct pf_table *table = tw->tables[0];
+	pinfold_ticket ticket;
+
+	table->header.import = *state;
+	table->ws.header_dirty = true;
+	return pf_tw_commit(tw, &ticket);
+}
+
+/* From here on nobody can resume the import: no source has hashes of 0. */
+static int import_disown(struct pf_table *table)
+{
+	const struct pf_import_disk nobodys = { .mode = PF_IMPORT_BULK };
+	struct pf_tw tw;
+	int r = pf_tw_begin(table->tables, &table, 1, &tw);
+
+	return r < 0 ? r : import_commit(&tw, &nobodys);
+}
+
+/* Zeros the words of units [@unit, @unit + @count) of @heap. */
+static int units_clear(struct pf_table *table, const struct pf_heap *heap, uint32_t unit, uint32_t count)
+{
+	static const uint64_t zero[CLEAR_UNITS];
+	pinfold_ticket ticket;
+	struct pf_tw tw;
+	int r = pf_tw_begin(table->tables, &table, 1, &tw);
+
+	if (r < 0)
+		return r;
+	r = pf_txn_write(tw.txn, &heap->piece->extent, pf_unit_word_offset(unit), zero, count * sizeof(*zero));
+	if (r == 0)
+		return pf_tw_commit(&tw, &ticket);
+	pf_tw_abort(&tw);
+	return r;
+}
+
+/* Of all heaps. Their list stays as it is: nobody else changes a table that is being built. */
+static int heaps_clear(struct pf_table *table)
+{
 	int r = 0;
 
-	for (uint32_t unit = heap->first_unit; r == 0 && unit < heap->unit_count; unit += 1024) {
-		uint32_t some = heap->unit_count - unit < 1024 ? heap->unit_count - unit : 1024;
-
-		r = pf_txn_write(txn, &heap->piece->extent, pf_unit_word_offset(unit), zero, some * sizeof(*zero));
+	for (const struct pf_heap *heap = table->heaps; r == 0 && heap; heap = heap->prev) {
+		for (uint32_t unit = heap->first_unit, some; r == 0 && unit < heap->unit_count; unit += some) {
+			some = heap->unit_count - unit;
+			if (some > pf_build_clear_units)
+				some = pf_build_clear_units;
+			r = units_clear(table, heap, unit, some);
+		}
 	}
 	return r;
 }
 
-/* The slabs in memory of what heap_clear() did. */
+/* The slabs in memory of what heaps_clear() did. */
 static void heap_forget(struct pf_table *table, struct pf_heap *heap)
 {
 	if (!heap->loaded)
@@ -168,6 +212,7 @@ static void heaps_unload(struct pf_table *table)
 {
 	pthread_mutex_lock(&table->lock);
 	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev) {
+		heap_forget(table, heap);
 		table->unloaded_heaps += heap->loaded;
 		heap->loaded = false;
 		heap->free_units = 0;
@@ -175,28 +220,29 @@ static void heaps_unload(struct pf_table *table)
 	pthread_mutex_unlock(&table->lock);
 }
 
+/*
+ * Step by step, as a large table has more units than a transaction has room for: (1) the import is nobody's, (2) units
+ * are cleared, some by each transaction, (3) nothing is being built. They are ordered one after another, so whatever
+ * a crash leaves reads as empty and is refused to everybody but to an import that restarts; that begins here again.
+ */
 int pf_build_discard(struct pf_table *table)
 {
-	pinfold_ticket ticket;
+	const struct pf_import_disk none = { .mode = PF_IMPORT_NONE };
 	struct pf_tw tw;
-	int r;
+	int r = retired_wait(table);
 
-	r = retired_wait(table);
-	if (r == 0)
-		r = pf_tw_begin(table->tables, &table, 1, &tw);
 	if (r < 0)
 		return r;
-	for (struct pf_heap *heap = table->heaps; r == 0 && heap; heap = heap->prev)
-		r = heap_clear(table, tw.txn, heap);
-	if (r < 0) {
-		pf_tw_abort(&tw);
-		return r;
+	r = import_disown(table);
+	if (r == 0)
+		r = heaps_clear(table);
+	if (r == 0)
+		r = pf_tw_begin(table->tables, &table, 1, &tw);
+	if (r == 0) {
+		for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
+			heap_forget(table, heap);
+		r = import_commit(&tw, &none);
 	}
-	table->header.import = (struct pf_import_disk){ 0 };
-	table->ws.header_dirty = true;
-	for (struct pf_heap *heap = table->heaps; heap; heap = heap->prev)
-		heap_forget(table, heap);
-	r = pf_tw_commit(&tw, &ticket);
 	if (r < 0) /* still being built, so nobody has changed anything meanwhile */
 		heaps_unload(table);
 	return r;

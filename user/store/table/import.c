@@ -273,6 +273,16 @@ static int claim(struct pf_table *table)
 	return r;
 }
 
+/* What is said to whoever would begin an import beside the one of @state. */
+static int unfinished(const struct pf_table *table, const struct pf_import_disk *state)
+{
+	if (!state->source[0] && !state->source[1]) /* build_resume.c */
+		return pf_error(-EBUSY, "table %s: an import that was being given up cannot be resumed: restart",
+				table->name);
+	return pf_error(-EBUSY, "table %s: an import of another source is unfinished: resume it, or restart",
+			table->name);
+}
+
 /* Decides how, from what is there: *ret_state is the state to begin with. */
 static int prepare(struct pf_table *table, const char *source, uint32_t flags, struct pf_import_disk *ret_state,
 		   bool *ret_resume)
@@ -288,8 +298,7 @@ static int prepare(struct pf_table *table, const char *source, uint32_t flags, s
 		return 0;
 	}
 	if (state.mode != PF_IMPORT_NONE && !(flags & PINFOLD_IMPORT_RESTART))
-		return pf_error(-EBUSY, "table %s: an import of another source is unfinished: resume it, or restart",
-				table->name);
+		return unfinished(table, &state);
 	if (state.mode == PF_IMPORT_BULK)
 		r = pf_build_discard(table);
 	if (flags & PINFOLD_IMPORT_BULK)
