@@ -29,9 +29,11 @@ PINFOLD_API void pinfold_read_end(struct pinfold *pf);
 PINFOLD_API int pinfold_extent_ptr(struct pinfold *pf, const struct pinfold_extent *extent, const void **ret_ptr);
 
 /**
- * Copies @size bytes out: as of one moment (no half-applied transaction),
- * including commits not yet durable. -EIO instead of SIGBUS; -ESTALE; -ERANGE
- * past the end.
+ * Copies @size bytes out, including commits not yet durable. Up to 64 KiB are as
+ * of one moment: no half-applied transaction. More is copied in parts of 64 KiB
+ * from @offset on, each as of its own moment: a transaction committed meanwhile
+ * may be in some of them and not in others. -EIO instead of SIGBUS; -ESTALE;
+ * -ERANGE past the end. Any thread.
  */
 PINFOLD_API int pinfold_read_at(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
 				void *ret_data, size_t size);
