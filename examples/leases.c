@@ -67,8 +67,8 @@ static bool parse(const struct request *request, char *ret_actor, struct pinfold
 	return op.node != PINFOLD_LEASE_NODE_ANY;
 }
 
-/* Takes one request into the flight being filled. */
-static void receive(int client, struct flight *flight)
+/* Takes one request of @client, which waits in @epoll, into the flight being filled. */
+static void receive(int epoll, int client, struct flight *flight)
 {
 	struct request *request = &flight->request[flight->count];
 	ssize_t size = recv(client, request->line, LINE - 1, MSG_DONTWAIT);
@@ -76,6 +76,9 @@ static void receive(int client, struct flight *flight)
 	if (size < 0 && errno == EAGAIN)
 		return;
 	if (size <= 0) {
+		/* A close alone would leave it in there for as long as a duplicate is open, under a number that is
+		 * free. */
+		epoll_ctl(epoll, EPOLL_CTL_DEL, client, NULL);
 		close(client);
 		return;
 	}
@@ -154,7 +157,7 @@ static int serve(struct pinfold *pf, struct pinfold_leases *leases, int listener
 				event.data.fd = accept(listener, NULL, NULL);
 				epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
 			} else if (begun - answered < FLIGHTS) { /* else they wait in the socket */
-				receive(fd, flight);
+				receive(epoll, fd, flight);
 			}
 		}
 		if (flight->count && begun - answered < FLIGHTS)
@@ -162,6 +165,26 @@ static int serve(struct pinfold *pf, struct pinfold_leases *leases, int listener
 		land(pf);
 	}
 	return 0;
+}
+
+/* Whether a server that was killed left the socket: nobody listens there. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
+
+	close(fd);
+	return stale;
+}
+
+static int listen_at(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+
+	if (r < 0 && errno == EADDRINUSE && is_stale(address) && unlink(address->sun_path) == 0)
+		r = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+	return r < 0 || listen(fd, 128) < 0 ? -1 : fd;
 }
 
 static int ask(const struct sockaddr_un *address, int argc, char **argv)
@@ -197,11 +220,9 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = stop }, NULL);
 	if (pinfold_open(argv[2], &config, error, sizeof(error), &pf) < 0)
 		return fprintf(stderr, "leases: %s\n", error), 1;
-	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (pinfold_leases_open(pf, "actors", PINFOLD_TABLE_CREATE, &leases) < 0)
 		fprintf(stderr, "leases: %s\n", pinfold_errmsg(pf));
-	else if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-		 listen(listener, 128) < 0)
+	else if ((listener = listen_at(&address)) < 0)
 		fprintf(stderr, "leases: %s: %s\n", address.sun_path, strerror(errno));
 	else
 		status = serve(pf, leases, listener) < 0 || unlink(address.sun_path) < 0;
