@@ -2,9 +2,9 @@
 /*
  * import_file.c - a text file into a table; goes on where it was interrupted.
  *
- * The library keeps a mark with the records: how far the input was read. A
- * hash of the bytes before it tells whether a file is still the same up to there.
- * Bytes are those behind the decompressor.
+ * The library keeps a mark with the records: how far the input was read, and a hash of all its bytes up to there. An
+ * import that goes on reads them again, and does so only if the hash is the same. Bytes are those behind the
+ * decompressor.
  */
 #include "import_file.h"
 #include "progress.h"
@@ -17,8 +17,8 @@
 
 /* Records between two marks. */
 #define MARK_EVERY 256
-/* Bytes before a mark that are hashed. */
-#define CHECK_BYTES 1024u
+/* Lines between two looks at the clock and at signals, while they are only read. */
+#define SKIP_LINES 4096u
 #define SOURCE_MAX 255
 /* Not an exit status: again, from the start. */
 #define AGAIN (-1)
@@ -44,19 +44,6 @@ static uint64_t fnv(uint64_t hash, const char *data, size_t size)
 	return hash;
 }
 
-/* Hash of what stands before @offset; 0 where that cannot be read again. */
-static uint64_t input_check(const struct importing *run, uint64_t offset)
-{
-	size_t size = offset < CHECK_BYTES ? (size_t)offset : CHECK_BYTES;
-	char bytes[CHECK_BYTES];
-
-	if (!run->input.file_size)
-		return 0;
-	if (pread(fileno(run->input.stream), bytes, size, (off_t)(offset - size)) != (ssize_t)size)
-		return 0;
-	return fnv(0xcbf29ce484222325ull, bytes, size) | 1;
-}
-
 /* The name by which the table knows the input again. */
 static void source_name(const struct import_options *options, char ret_source[SOURCE_MAX + 1])
 {
@@ -75,37 +62,45 @@ static void source_name(const struct import_options *options, char ret_source[SO
 
 /* ---- begin ---- */
 
-/* Reads up to byte @offset. */
-static int input_skip(struct importing *run, uint64_t offset)
+/* Reads again what was read before the mark. 1; 0: it is not the same; -EIO; -EINTR. */
+static int input_skip(struct importing *run)
 {
-	FILE *stream = run->input.stream;
-	uint64_t left = offset - run->records.offset;
-	char buf[65536];
+	const struct pinfold_import_mark *mark = &run->mark;
+	struct records *records = &run->records;
+	struct progress progress;
+	int r = 1;
 
-	if (run->input.file_size)
-		return fseeko(stream, (off_t)offset, SEEK_SET) ? -errno : 0;
-	while (left) {
-		size_t n = fread(buf, 1, left < sizeof(buf) ? (size_t)left : sizeof(buf), stream);
+	progress_start(&progress, run->cli, "compare with what was read", PROGRESS_BYTES, mark->offset);
+	while (r == 1 && records->line_number < mark->line) {
+		uint64_t left = mark->line - records->line_number;
 
-		if (!n)
-			return ferror(stream) ? -EIO : -ENODATA;
-		left -= n;
+		r = records_skip(records, left < SKIP_LINES ? left : SKIP_LINES);
+		progress_update(&progress, records->offset);
+		if (cli_stopped)
+			return -EINTR;
 	}
-	return 0;
+	if (r == -EIO)
+		return r;
+	return r == 1 && records->line_number == mark->line && records->offset == mark->offset &&
+	       records->hash == mark->check;
 }
 
 static int go_on(struct importing *run)
 {
 	const struct pinfold_import_mark *mark = &run->mark;
 	const char *path = run->options->path;
+	int r = input_skip(run);
 
-	if (mark->offset < run->records.offset || (run->input.file_size && mark->offset > run->input.file_size) ||
-	    mark->check != input_check(run, mark->offset) || input_skip(run, mark->offset))
+	if (r == -EINTR)
+		return cli_fail(run->cli, "%s: stopped: the same command goes on at line %llu", path,
+				(unsigned long long)mark->line + 1);
+	if (r == -EIO)
+		return cli_fail(run->cli, "%s:%s", path, run->records.error);
+	if (r == 0)
 		return cli_fail(
 			run->cli,
 			"%s: is not what the unfinished import had read up to line %llu: --restart begins again", path,
 			(unsigned long long)mark->line);
-	records_go_on(&run->records, mark->offset, mark->line);
 	run->resumed_line = mark->line + 1;
 	cli_note(run->cli, "%s: goes on at line %llu: %llu records are there", path,
 		 (unsigned long long)run->resumed_line, (unsigned long long)mark->records);
@@ -140,7 +135,6 @@ static int mark_set(struct importing *run)
 
 	if (!run->mark.offset)
 		return 0;
-	run->mark.check = input_check(run, run->mark.offset);
 	r = pinfold_import_mark(run->import, &run->mark);
 	run->marked = run->mark.records;
 	progress_update(&run->progress, run->progress.unit == PROGRESS_BYTES ? run->mark.offset : run->mark.records);
@@ -168,6 +162,7 @@ static int take(struct importing *run)
 	}
 	mark->offset = records->offset;
 	mark->line = records->line_number;
+	mark->check = records->hash;
 	if (!r && mark->records - run->marked >= MARK_EVERY)
 		r = mark_set(run);
 	/* errors of the input are the other kind */

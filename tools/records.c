@@ -10,6 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+/* First step in which a line is read. */
+#define LINE_STEP 512u
+#define LINE_HASH_FACTOR 0x9e3779b97f4a7c15ull
+
 const char *const records_format_names[] = {"csv", "jsonl", "deb822", NULL};
 
 int records_format_guess(const char *path)
@@ -77,34 +81,103 @@ int records_fail_at(struct records *records, const struct records_place *place, 
 	return -EINVAL;
 }
 
+/* Room for @size bytes in records->line. */
+static int line_grow(struct records *records, size_t size)
+{
+	char *grown;
+
+	if (size <= records->line_capacity)
+		return 0;
+	grown = realloc(records->line, size);
+	if (!grown)
+		return -ENOMEM;
+	records->line = grown;
+	records->line_capacity = size;
+	return 0;
+}
+
+/*
+ * getline(), but no more than RECORDS_LINE_MAX + 1 bytes of it. The line may have NUL bytes in it, so that how much
+ * fgets() has read shows in what it left alone: the buffer is filled with line ends before.
+ */
+static int line_read(struct records *records, size_t *ret_size)
+{
+	size_t size = 0;
+	bool ended = false;
+
+	while (!ended && size <= RECORDS_LINE_MAX) {
+		size_t room = size + LINE_STEP, read;
+		char *at, *end;
+
+		if (room > RECORDS_LINE_MAX + 2 - size)
+			room = RECORDS_LINE_MAX + 2 - size;
+		if (line_grow(records, size + room))
+			return -ENOMEM;
+		at = records->line + size;
+		memset(at, '\n', room);
+		if (!fgets_unlocked(at, (int)room, records->stream)) {
+			if (ferror(records->stream))
+				return -EIO;
+			break;
+		}
+		end = memchr(at, '\n', room);
+		read = end ? (size_t)(end - at) : room - 1;
+		if (end) { /* ended by the NUL of fgets(), or one of ours behind it, where the input ended */
+			ended = true;
+			read = end + 1 < at + room && !end[1] ? read + 1 : read - 1;
+		}
+		size += read;
+	}
+	*ret_size = size;
+	return 0;
+}
+
+/* Of @hash and a line; any change of one word of one line changes it, whatever comes behind. */
+static uint64_t line_hash(uint64_t hash, const char *line, size_t size)
+{
+	uint64_t word = size;
+
+	hash = (hash ^ word) * LINE_HASH_FACTOR;
+	for (size_t at = 0; at < size; at += sizeof(word)) {
+		size_t part = size - at < sizeof(word) ? size - at : sizeof(word);
+
+		word = 0;
+		memcpy(&word, line + at, part);
+		hash = (hash ^ hash >> 32 ^ word) * LINE_HASH_FACTOR;
+	}
+	return hash;
+}
+
 int records_line(struct records *records, size_t *ret_size)
 {
 	const char *nul;
-	ssize_t n;
+	size_t n;
+	int r;
 
 	errno = 0;
-	n = getline(&records->line, &records->line_capacity, records->stream);
-	if (n < 0) {
-		if (!ferror(records->stream) && errno != ENOMEM)
-			return 0;
+	r = line_read(records, &n);
+	if (r < 0) {
 		snprintf(records->error, sizeof(records->error), " after line %" PRIu64 ": %s", records->line_number,
-			 strerror(errno));
+			 strerror(r == -ENOMEM ? ENOMEM : errno));
 		return -EIO;
 	}
+	if (!n)
+		return 0;
 	records->line_number++;
 	records->offset += (uint64_t)n;
 	if (n > RECORDS_LINE_MAX)
-		return records_fail(records, 1, "the line has %zd bytes: at most %u are taken", n, RECORDS_LINE_MAX);
-	if (n && records->line[n - 1] == '\n')
+		return records_fail(records, 1, "the line is too long: at most %u bytes are taken", RECORDS_LINE_MAX);
+	records->hash = line_hash(records->hash, records->line, n);
+	if (records->line[n - 1] == '\n')
 		n--;
 	records->had_cr = n && records->line[n - 1] == '\r';
 	if (records->had_cr)
 		n--;
 	records->line[n] = 0;
-	nul = records->format == RECORDS_JSONL ? NULL : memchr(records->line, 0, (size_t)n);
+	nul = records->format == RECORDS_JSONL ? NULL : memchr(records->line, 0, n);
 	if (nul)
 		return records_fail(records, (uint64_t)(nul - records->line) + 1, "a NUL byte: this is no text");
-	*ret_size = (size_t)n;
+	*ret_size = n;
 	return 1;
 }
 
@@ -278,6 +351,8 @@ static int deb822_take(struct records *records, size_t size)
 	} else if (!records->value.size) {
 		return records_fail(records, 1, "a continuation line without a field before it");
 	}
+	if (records->value.size > RECORDS_LINE_MAX)
+		return 0; /* no table takes it: that it is too large is known already */
 	r = records_text_add(&records->value, records->line, size);
 	return r ? r : records_text_add(&records->value, "\n", 1);
 }
@@ -330,10 +405,17 @@ int records_open(struct records *records, FILE *stream, enum records_format form
 	return format == RECORDS_CSV ? records_csv_open(records) : 0;
 }
 
-void records_go_on(struct records *records, uint64_t offset, uint64_t line)
+int records_skip(struct records *records, uint64_t line_count)
 {
-	records->offset = offset;
-	records->line_number = line;
+	size_t size;
+
+	for (; line_count; line_count--) {
+		int r = records_line(records, &size);
+
+		if (r <= 0)
+			return r;
+	}
+	return 1;
 }
 
 int records_next(struct records *records)

@@ -54,8 +54,9 @@ struct records {
 	const char *key_field;
 	uint64_t line_number;  /* of the last line read */
 	uint64_t offset;       /* bytes read, up to the end of that line */
+	uint64_t hash;         /* of all lines up to there: equal if, and in practice only if, they are the same */
 	uint64_t record_line;  /* where the last record began */
-	char *line;            /* getline's */
+	char *line;            /* the last one, at most RECORDS_LINE_MAX bytes and one more */
 	size_t line_capacity;
 	bool had_cr;           /* a carriage return stood before its end */
 	bool raw;              /* csv: the head says that all rows are escaped records */
@@ -69,8 +70,8 @@ struct records {
 
 /** @key_field NULL: the format's usual one ("Package" for deb822, the first field for csv, "key" for jsonl). */
 int records_open(struct records *records, FILE *stream, enum records_format format, const char *key_field);
-/** Says that the stream goes on behind its first @offset bytes, which had @line lines. After records_open(). */
-void records_go_on(struct records *records, uint64_t offset, uint64_t line);
+/** Reads @line_count lines and takes nothing of them but their hash. 1; 0: there are fewer; -EINVAL, -EIO. */
+int records_skip(struct records *records, uint64_t line_count);
 /** 1: records->key and ->value hold a record; 0: end; -EINVAL: records->error says where and what; -EIO. */
 int records_next(struct records *records);
 void records_close(struct records *records);

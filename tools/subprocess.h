@@ -15,7 +15,7 @@ struct input {
 	pid_t pid; /* of the decompressor; 0: none */
 	const char *tool;
 	bool is_stdin;
-	uint64_t file_size; /* of a file that is read as it is, and can be read again from any place; 0: it is none */
+	uint64_t file_size; /* of a file that is read as it is; 0: it is none */
 };
 /**
  * Opens @path ("-": stdin). Names ending in .xz, .gz, .lz4, .zst or .bz2 are read through that tool.

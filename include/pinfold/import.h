@@ -32,7 +32,7 @@ struct pinfold_import_mark {
 	uint64_t records; /* taken */
 	uint64_t bytes;   /* of keys and values taken */
 	uint64_t left_out;
-	uint64_t check; /* such as a hash of what was read last: whether the input is still the same */
+	uint64_t check; /* such as a hash of what was read: whether the input is still the same */
 	uint64_t reserved[2];
 };
 

@@ -139,15 +139,92 @@ TEST(escaped_records_are_read)
 			       "1:1: what follows"));
 }
 
-TEST(a_line_longer_than_allowed_is_an_error_not_memory)
+/* Lines of all sizes around the steps in which they are read, with NUL bytes and without, ended and not. */
+TEST(a_line_of_any_size_is_read_whole)
 {
-	char *text = malloc(RECORDS_LINE_MAX + 64);
+	const size_t most = 2200;
+	char *text = malloc(most + 1);
 
 	ASSERT_NE(NULL, text);
-	memset(text, 'x', RECORDS_LINE_MAX + 63);
+	for (size_t i = 0; i < 4 * (most - 1); i++) {
+		bool ended = i % 2, nul = i / 2 % 2;
+		size_t size = i / 4 + 1, got = SIZE_MAX;
+		struct records records = {.format = RECORDS_JSONL};
+
+		memset(text, 'x', size);
+		if (nul)
+			text[size - 1] = text[size / 2] = 0;
+		text[size] = '\n';
+		records.stream = fmemopen(text, size + ended, "r");
+		ASSERT_EQ(1, records_line(&records, &got));
+		ASSERT_EQ(size, got) TH_LOG("ended %d, nul %d", ended, nul);
+		EXPECT_EQ(0, memcmp(text, records.line, size));
+		EXPECT_EQ(size + ended, records.offset);
+		EXPECT_EQ(0, records_line(&records, &got));
+		fclose(records.stream);
+		records_close(&records);
+	}
+	free(text);
+}
+
+/* The hash of all lines of @text. */
+static uint64_t hash_of(const char *text)
+{
+	FILE *stream = stream_of(text);
+	struct records records;
+	uint64_t hash;
+
+	records_open(&records, stream, RECORDS_JSONL, NULL);
+	records_skip(&records, UINT64_MAX);
+	hash = records.hash;
+	records_close(&records);
+	fclose(stream);
+	return hash;
+}
+
+TEST(any_byte_before_counts_in_the_hash)
+{
+	char text[] = "{\"key\": \"one\"}\n{\"key\": 2}\n\nlast, without its end";
+	uint64_t hash = hash_of(text);
+
+	EXPECT_EQ(hash, hash_of(text));
+	EXPECT_NE(hash, hash_of("{\"key\": \"one\"}\n{\"key\": 2}\nlast, without its end"));
+	EXPECT_NE(hash, hash_of("{\"key\": \"one\"}\n{\"key\": 2}\n\nlast, without its end\n"));
+	for (size_t i = 0; i < sizeof(text) - 1; i++) {
+		text[i] ^= 1;
+		EXPECT_NE(hash, hash_of(text)) TH_LOG("byte %zu", i);
+		text[i] ^= 1;
+	}
+}
+
+/* Memory that was taken stays with the one whose line it was. */
+TEST(a_line_longer_than_allowed_is_an_error_not_memory)
+{
+	size_t size = 8 * (size_t)RECORDS_LINE_MAX;
+	char *text = malloc(size);
+	struct records records;
+	FILE *stream;
+
+	ASSERT_NE(NULL, text);
+	memset(text, 'x', size);
 	memcpy(text, "Package: ", 9);
-	text[RECORDS_LINE_MAX + 63] = 0;
-	EXPECT_NE(NULL, strstr(failure_of(text, RECORDS_DEB822, NULL), "at most 1048576 are taken"));
+	stream = fmemopen(text, size, "r");
+	ASSERT_EQ(0, records_open(&records, stream, RECORDS_DEB822, NULL));
+	EXPECT_EQ(-EINVAL, records_next(&records));
+	EXPECT_STREQ("1:1: the line is too long: at most 1048576 bytes are taken", records.error);
+	EXPECT_LE(records.line_capacity, RECORDS_LINE_MAX + 2);
+	records_close(&records);
+	rewind(stream);
+	for (size_t i = 63; i < size; i += 64)
+		text[i] = '\n'; /* of one stanza, with lines that are not long */
+	for (size_t i = 64; i < size; i += 64)
+		text[i] = ' ';
+	ASSERT_EQ(0, records_open(&records, stream, RECORDS_DEB822, NULL));
+	EXPECT_EQ(1, records_next(&records));
+	EXPECT_GT(records.value.size, RECORDS_LINE_MAX);
+	EXPECT_LE(records.value.capacity, 2 * RECORDS_LINE_MAX);
+	records_close(&records);
+	fclose(stream);
 	free(text);
 }
 
