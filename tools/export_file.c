@@ -39,6 +39,7 @@ struct exporting {
 	struct records_writer writer;
 	struct records_text text; /* not written yet */
 	struct progress progress;
+	uint64_t record_count; /* of the table, as it began */
 	uint64_t state_bytes, state_ns;
 };
 
@@ -157,19 +158,25 @@ static bool state_take(struct exporting *run)
 
 /* ---- the scan ---- */
 
-/* What columns the rows of a csv file can have. */
+/* What columns the rows of a csv file can have: nothing is written before all records were looked at. */
 static int look(struct exporting *run)
 {
-	struct pinfold_cursor *cursor;
+	struct pinfold_cursor *cursor = NULL;
 	struct pinfold_record record;
+	struct progress progress;
+	uint64_t count = 0;
 	int r = pinfold_cursor_open(run->table, &cursor), more = 0;
 
+	progress_start(&progress, run->cli, "look for columns", PROGRESS_ITEMS, run->record_count);
 	while (r == 0 && !more && !cli_stopped && (r = pinfold_cursor_next(cursor, &record)) == 1) {
 		more = records_writer_look(&run->writer, &record);
 		r = more < 0 ? more : 0;
+		if (++count % 256 == 0)
+			progress_update(&progress, count);
 	}
-	if (r >= 0)
-		pinfold_cursor_close(cursor);
+	pinfold_cursor_close(cursor);
+	if (r == 0 && cli_stopped)
+		return cli_fail(run->cli, "stopped while it looked for the columns: the same command begins again");
 	if (r == 0)
 		r = records_writer_settle(&run->writer);
 	return r < 0 ? cli_fail_call(run->cli, run->pf, r, run->options->table) : CLI_OK;
@@ -179,10 +186,14 @@ static int scan_one(struct exporting *run, const struct pinfold_record *record)
 {
 	int r = records_writer_add(&run->writer, record, &run->text);
 
-	if (r == -EINVAL)
+	if (r == -EINVAL) {
+		/* what is written has the wrong columns: the next run does not go on with it */
+		if (run->options->output && unlink(run->state) && errno != ENOENT)
+			return fail_errno(run, run->state);
 		return cli_fail(run->cli, "table %s: record '%.*s' has come since the export began, and is no row like "
 				"the others: export again", run->options->table, (int)record->key_size,
 				(const char *)record->key);
+	}
 	if (r)
 		return cli_fail(run->cli, "out of memory");
 	run->result->record_count++;
@@ -318,6 +329,7 @@ static int export_run(struct exporting *run)
 		r = pinfold_cursor_open(run->table, &run->cursor);
 	if (r)
 		return cli_fail_call(run->cli, run->pf, r, run->options->table);
+	run->record_count = stats.record_count;
 	status = begin(run);
 	if (status)
 		return status;
