@@ -130,6 +130,27 @@ static int find_key(struct records *records)
 	return records_fail(records, 1, "there is no field '%s' in the head line", records->key_field);
 }
 
+/* Two fields of one name would be one in the value, and the first of them lost. */
+static int names_check(struct records *records)
+{
+	json_t *numbers = json_object(); /* by name */
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < records->field_count; i++) {
+		const char *name = records->fields[i];
+		const json_t *before = json_object_get(numbers, name);
+
+		if (before)
+			r = records_fail_at(records, &records->places[i],
+					    "field %zu of the head line has the name of field %d: '%s'", i + 1,
+					    (int)json_integer_value(before), name);
+		else if (json_object_set_new_nocheck(numbers, name, json_integer((json_int_t)i + 1)))
+			r = -ENOMEM;
+	}
+	json_decref(numbers);
+	return r;
+}
+
 int records_csv_open(struct records *records)
 {
 	const char *p;
@@ -155,6 +176,9 @@ int records_csv_open(struct records *records)
 		records->field_count++;
 		p += strlen(p) + 1;
 	}
+	r = names_check(records);
+	if (r)
+		return r;
 	records->raw = count == 2 && !strcmp(records->fields[0], RECORDS_KEY) &&
 		       !strcmp(records->fields[1], RECORDS_VALUE);
 	return records->raw ? 0 : find_key(records);

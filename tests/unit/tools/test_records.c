@@ -74,6 +74,11 @@ TEST(broken_csv_names_its_line)
 	EXPECT_STREQ("3:2: 'z' follows a closing quote: a comma must",
 		     failure_of("a,b\n1,\"x\n\"z\n", RECORDS_CSV, NULL));
 	EXPECT_NE(NULL, strstr(failure_of("a,b\n1,\"x\"y\n", RECORDS_CSV, NULL), "follows a closing quote"));
+	EXPECT_STREQ("1:6: field 3 of the head line has the name of field 2: 'a'",
+		     failure_of("id,a,a\n1,x,y\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("1:5: field 3 of the head line has the name of field 2: ''",
+		     failure_of("id,,\n1,x,y\n", RECORDS_CSV, NULL));
+	EXPECT_STREQ("", failure_of("id,\n1,x\n", RECORDS_CSV, NULL));
 	EXPECT_STREQ("2:3: field 'b' is not UTF-8", failure_of("a,b\n1,\xff\n", RECORDS_CSV, NULL));
 }
 
