@@ -4,6 +4,7 @@
 #include "import_file.h"
 #include "config/units.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 enum { KEY_FORMAT = 0x5000, KEY_KEY, KEY_RESTART };
@@ -35,13 +36,32 @@ static int option(struct cli *cli, int key, const char *arg)
 	}
 }
 
+/* A table that this made and brought nothing into is gone again. */
+static int import(struct cli *cli, struct pinfold *pf, struct import_result *result)
+{
+	const char *name = cli->args[1];
+	struct pinfold_table *table;
+	int status, r = pinfold_table_open(pf, name, 0, &table);
+	bool made = r == -ENOENT;
+
+	if (made)
+		r = pinfold_table_open(pf, name, PINFOLD_TABLE_CREATE, &table);
+	if (r)
+		return cli_fail_call(cli, pf, r, name);
+	status = import_file(cli, pf, table, &wanted, result);
+	if (!status || !made || result->record_count)
+		return status;
+	pinfold_table_close(table);
+	r = pinfold_table_drop(pf, name);
+	return r ? cli_fail_call(cli, pf, r, name) : status;
+}
+
 static int run(struct cli *cli)
 {
 	char count[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], rate[UNITS_TEXT_MAX];
 	struct import_result result = {0};
-	struct pinfold_table *table;
 	struct pinfold *pf;
-	int status, r;
+	int status;
 
 	if (format < 0)
 		format = records_format_guess(cli->args[2]);
@@ -54,12 +74,7 @@ static int run(struct cli *cli)
 	status = cli_open_write(cli, NULL, &pf);
 	if (status)
 		return status;
-	r = pinfold_table_open(pf, cli->args[1], PINFOLD_TABLE_CREATE, &table);
-	if (r)
-		status = cli_fail_call(cli, pf, r, cli->args[1]);
-	else
-		status = import_file(cli, pf, table, &wanted, &result);
-	status = cli_close(cli, pf, status);
+	status = cli_close(cli, pf, import(cli, pf, &result));
 	if (status)
 		return status;
 	if (result.left_out)
