@@ -21,6 +21,15 @@ static int print_value(struct cli *cli, const char *value, size_t size)
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
+static int fail_missing(struct cli *cli, struct pinfold_table *table)
+{
+	struct pinfold_table_stats stats;
+	bool unfinished = !pinfold_table_stat(table, &stats) && stats.import_unfinished;
+
+	return cli_fail(cli, "table %s: no record '%s'%s", cli->args[1], cli->args[2],
+			unfinished ? ": an import into it is unfinished: it has no records before that ends" : "");
+}
+
 static int run(struct cli *cli)
 {
 	struct pinfold_table *table;
@@ -47,7 +56,7 @@ static int run(struct cli *cli)
 	}
 	r = pinfold_table_get(table, cli->args[2], strlen(cli->args[2]), value, PINFOLD_VALUE_MAX, &size);
 	if (r == -ENOENT)
-		status = cli_fail(cli, "table %s: no record '%s'", cli->args[1], cli->args[2]);
+		status = fail_missing(cli, table);
 	else if (r)
 		status = cli_fail_call(cli, pf, r, cli->args[2]);
 	else

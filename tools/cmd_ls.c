@@ -56,7 +56,9 @@ static int add_table(void *ctx, const char *name)
 		return r;
 	listing->table_count++;
 	if (listing->tables) {
-		json_array_append_new(listing->tables, json_pack("{s:s, s:o, s:o, s:o, s:o}", "name", name, "records",
+		json_array_append_new(listing->tables, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", name,
+								 "import_unfinished", stats.import_unfinished != 0,
+								 "records",
 								 cli_json_u64(stats.record_count), "key_bytes",
 								 cli_json_u64(stats.key_bytes), "value_bytes",
 								 cli_json_u64(stats.value_bytes), "extent_bytes",
@@ -64,6 +66,7 @@ static int add_table(void *ctx, const char *name)
 		return 0;
 	}
 	table_cell(&listing->table, "%s", name);
+	table_cell(&listing->table, "%s", stats.import_unfinished ? "unfinished import" : "records");
 	table_cell(&listing->table, "%s", units_count(stats.record_count, records));
 	table_cell(&listing->table, "%s", units_size(stats.key_bytes + stats.value_bytes, bytes));
 	table_cell(&listing->table, "%s", units_size(stats.extent_bytes, held));
@@ -106,7 +109,7 @@ static int add_object(void *ctx, const struct pinfold_object_id *id, const struc
 
 static int list_store(struct cli *cli, struct pinfold *pf)
 {
-	static const char *const table_names[] = {"TABLE", ">RECORDS", ">DATA", ">EXTENTS"};
+	static const char *const table_names[] = {"TABLE", "KIND", ">RECORDS", ">DATA", ">EXTENTS"};
 	static const char *const object_names[] = {"OBJECT", ">SIZE", ">EXTENTS", "FIRST", "LIFETIME"};
 	struct listing listing = {.pf = pf};
 	bool bold = term_color(cli, stdout);
@@ -116,7 +119,7 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 		listing.tables = json_array();
 		listing.objects = json_array();
 	} else {
-		table_init(&listing.table, 4, table_names);
+		table_init(&listing.table, 5, table_names);
 		table_init(&listing.object_table, 5, object_names);
 	}
 	r = pinfold_table_foreach(pf, add_table, &listing);
@@ -150,11 +153,14 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 static int list_records(struct cli *cli, struct pinfold *pf, struct pinfold_table *table)
 {
 	json_t *records = cli->json ? json_array() : NULL;
+	struct pinfold_table_stats stats;
 	struct pinfold_cursor *cursor;
 	struct pinfold_record record;
 	uint64_t count = 0;
-	int r = pinfold_cursor_open(table, &cursor);
+	int r = pinfold_table_stat(table, &stats);
 
+	if (!r)
+		r = pinfold_cursor_open(table, &cursor);
 	if (r)
 		return cli_fail_call(cli, pf, r, cli->args[1]);
 	while ((!limit || count < limit) && (r = pinfold_cursor_next(cursor, &record)) == 1) {
@@ -183,8 +189,12 @@ static int list_records(struct cli *cli, struct pinfold *pf, struct pinfold_tabl
 		json_decref(records);
 		return cli_fail_call(cli, pf, r, cli->args[1]);
 	}
+	if (stats.import_unfinished)
+		cli_note(cli, "table %s: an import into it is unfinished: it has no records before that ends",
+			 cli->args[1]);
 	if (records)
-		return cli_print_json(cli, json_pack("{s:s, s:o}", "table", cli->args[1], "records", records));
+		return cli_print_json(cli, json_pack("{s:s, s:b, s:o}", "table", cli->args[1], "import_unfinished",
+						     stats.import_unfinished != 0, "records", records));
 	return cli_finish_stdout(cli, CLI_OK);
 }
 
