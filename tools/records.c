@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,7 +229,8 @@ static int jsonl_key(struct records *records, const json_t *key)
 	if (json_is_string(key))
 		return records_text_add(&records->key, json_string_value(key), json_string_length(key));
 	if (!json_is_integer(key))
-		return records_fail(records, 1, "%s '%s': the key must be a string or a whole number",
+		return records_fail(records, 1,
+				    "%s '%s': the key must be a string or a whole number, from -2^63 to 2^63-1",
 				    key ? "wrong type of field" : "there is no field", records->key_field);
 	n = snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(key));
 	return records_text_add(&records->key, number, (size_t)n);
@@ -243,7 +243,7 @@ int records_jsonl_take(struct records *records, const char *line, size_t size)
 	json_t *object;
 	int r;
 
-	object = json_loadb(line, size, JSON_ALLOW_NUL, &json_error);
+	object = records_json_load(line, size, &json_error);
 	if (!object)
 		return records_fail(records, json_error.column > 0 ? (uint64_t)json_error.column : 1, "not JSON: %s",
 				    json_error.text);

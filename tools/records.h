@@ -19,6 +19,7 @@
 #ifndef PF_TOOLS_RECORDS_H
 #define PF_TOOLS_RECORDS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,6 +88,11 @@ int records_fail_at(struct records *records, const struct records_place *place, 
 	__attribute__((format(printf, 3, 4)));
 /** Appends the bytes that @text stands for: itself, or hexadecimal digits behind "\\x". -EINVAL: it is neither. */
 int records_unescape(struct records_text *bytes, const char *text, size_t size);
+/**
+ * An object, or array, whose text is what counts: numbers that the JSON library cannot hold are null in it. NULL:
+ * *ret_error says why. json_decref() frees it.
+ */
+json_t *records_json_load(const char *text, size_t size, json_error_t *ret_error);
 /** Takes a line of JSON lines. 1, or an error. */
 int records_jsonl_take(struct records *records, const char *line, size_t size);
 int records_csv_open(struct records *records);

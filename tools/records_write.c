@@ -49,7 +49,8 @@ int records_text_escape(struct records_text *out, const void *data, size_t size,
 /* The field of the object @value that is the key; the usual one first. */
 static int jsonl_find_key(struct records_writer *writer, const struct pinfold_record *record)
 {
-	json_t *object = json_loadb(record->value, record->value_size, JSON_ALLOW_NUL, NULL), *member;
+	json_error_t ignored;
+	json_t *object = records_json_load(record->value, record->value_size, &ignored), *member;
 	const char *name, *found = NULL;
 	char number[32];
 

@@ -90,11 +90,35 @@ TEST(a_json_line_is_kept_as_it_is)
 
 	expect_records(_metadata, "{\"key\": \"x\",  \"n\": 1}\n\n{\"n\": [1, 2], \"key\": 7}", RECORDS_JSONL, NULL,
 		       lines, 2);
-	EXPECT_STREQ("2:1: there is no field 'id': the key must be a string or a whole number",
+	EXPECT_STREQ("2:1: there is no field 'id': the key must be a string or a whole number, from -2^63 to 2^63-1",
 		     failure_of("{\"id\": 1}\n{\"x\": 1}\n", RECORDS_JSONL, "id"));
-	EXPECT_STREQ("1:1: wrong type of field 'id': the key must be a string or a whole number",
+	EXPECT_STREQ("1:1: wrong type of field 'id': the key must be a string or a whole number, from -2^63 to 2^63-1",
 		     failure_of("{\"id\": 1.5}\n", RECORDS_JSONL, "id"));
 	EXPECT_NE(NULL, strstr(failure_of("{\"id\": 1\n", RECORDS_JSONL, "id"), "1:8: not JSON"));
+}
+
+TEST(numbers_of_any_size_are_kept)
+{
+	static const struct expected lines[] = {
+		{ "1", "{\"key\": 1, \"n\": 18446744073709551615}" },
+		{ "9223372036854775807",
+		  "{\"n\": [-1e400, 1.5E+999, -99999999999999999999], \"key\": 9223372036854775807}" },
+		{ "a \\\" 1e400", "{\"key\": \"a \\\\\\\" 1e400\", \"n\":1e400}" },
+		{ "-9223372036854775808", "{\"key\":-9223372036854775808,\"n\":1e400,\"m\":0,\"o\":-0.0e-0}" },
+	};
+
+	for (size_t i = 0; i < 4; i++)
+		expect_records(_metadata, lines[i].value, RECORDS_JSONL, NULL, &lines[i], 1);
+	EXPECT_NE(NULL, strstr(failure_of("{\"key\": 9223372036854775808}\n", RECORDS_JSONL, NULL),
+			       "wrong type of field 'key': the key must be a string or a whole number"));
+	EXPECT_NE(NULL,
+		  strstr(failure_of("{\"key\": 1, \"a\": 1e400, \"n\": 1e400x}\n", RECORDS_JSONL, NULL), "not JSON"));
+	EXPECT_NE(NULL,
+		  strstr(failure_of("{\"key\": 1, \"a\": 1e400, \"n\": 01e400}\n", RECORDS_JSONL, NULL), "not JSON"));
+	EXPECT_NE(NULL,
+		  strstr(failure_of("{\"key\": 1, \"a\": 1e400, \"n\": 1.e400}\n", RECORDS_JSONL, NULL), "not JSON"));
+	EXPECT_NE(NULL, strstr(failure_of("{\"key\": 1, \"a\": 1e400, \"n\": -}\n", RECORDS_JSONL, NULL), "not JSON"));
+	EXPECT_NE(NULL, strstr(failure_of("{\"key\": 1, \"a\": 1e400", RECORDS_JSONL, NULL), "not JSON"));
 }
 
 TEST(a_stanza_is_kept_whole)
