@@ -109,6 +109,7 @@ static int go_on(struct importing *run)
 
 static int begin(struct importing *run, bool restart)
 {
+	struct pinfold_table_stats stats = {0};
 	char source[SOURCE_MAX + 1];
 	int r;
 
@@ -116,6 +117,7 @@ static int begin(struct importing *run, bool restart)
 		return cli_fail(run->cli, "%s:%s", run->options->path,
 				run->records.error[0] ? run->records.error : " out of memory");
 	source_name(run->options, source);
+	(void)pinfold_table_stat(run->table, &stats);
 	r = pinfold_import_begin(run->table, source, PINFOLD_IMPORT_BULK | (restart ? PINFOLD_IMPORT_RESTART : 0),
 				 &run->import, &run->mark);
 	if (r == -EBUSY)
@@ -124,10 +126,25 @@ static int begin(struct importing *run, bool restart)
 	if (r)
 		return cli_fail_call(run->cli, run->pf, r, run->options->path);
 	run->marked = run->mark.records;
-	return run->mark.offset ? go_on(run) : CLI_OK;
+	if (run->mark.offset)
+		return go_on(run);
+	if (stats.import_unfinished && !restart)
+		cli_note(run->cli, "%s: begins again: of the unfinished import nothing had got to the disk",
+			 run->options->path);
+	return CLI_OK;
 }
 
 /* ---- records ---- */
+
+/* The library failed with @r. How far the last group got that is on the disk only the next run learns. */
+static int fail_write(struct importing *run, int r)
+{
+	cli_fail_call(run->cli, run->pf, r, "writing records");
+	if (r == -ENOSPC)
+		cli_note(run->cli, "the records that had got to the disk are kept: with more room there, the same "
+				   "command goes on behind them");
+	return CLI_FAILURE;
+}
 
 static int mark_set(struct importing *run)
 {
@@ -166,7 +183,7 @@ static int take(struct importing *run)
 	if (!r && mark->records - run->marked >= MARK_EVERY)
 		r = mark_set(run);
 	/* errors of the input are the other kind */
-	return r ? cli_fail_call(run->cli, run->pf, r, "writing records"), -ECANCELED : 0;
+	return r ? fail_write(run, r), -ECANCELED : 0;
 }
 
 static int fail_input(struct importing *run)
@@ -218,7 +235,7 @@ static int end(struct importing *run)
 
 	r = mark_set(run);
 	if (r)
-		return cli_fail_call(run->cli, run->pf, r, "writing records");
+		return fail_write(run, r);
 	if (input_close(&run->input, true, error, sizeof(error)))
 		return cli_fail(run->cli, "%s: %s", run->options->path, error);
 	r = pinfold_import_end(run->import);
@@ -230,7 +247,7 @@ static int end(struct importing *run)
 	if (r == -ESTALE)
 		return cli_fail(run->cli, "%s: %s: give all of the input once more, with --restart",
 				run->options->path, pinfold_errmsg(run->pf));
-	return r ? cli_fail_call(run->cli, run->pf, r, "writing records") : CLI_OK;
+	return r ? fail_write(run, r) : CLI_OK;
 }
 
 static int import_once(struct importing *run, bool restart)
