@@ -188,8 +188,8 @@ static int fail_open(struct cli *cli, bool creating, int r, const char *words)
 			snprintf(who, sizeof(who), "process %d has it open for writing", (int)pid);
 		return cli_fail(cli,
 				"%s: stop it first, or use a command that works beside it "
-				"(get, ls, cat, export, stat, heatmap, residency, explain, verify, bench, pin, unpin, "
-				"checkpoint)",
+				"(get, ls, cat, export, lease get, lease list, stat, heatmap, residency, explain, "
+				"verify, bench, pin, unpin, checkpoint)",
 				pid ? who : words);
 	case -ENOENT:
 		if (creating)

@@ -178,7 +178,7 @@ const struct command cmd_lease = {
 	.details = "ACTION is acquire, steal, renew, release or get (of one ACTOR), list, or expire (remove all that "
 		   "have expired). "
 		   "acquire and steal print the fencing token. Lease time runs only while a program has the store open "
-		   "for writing.",
+		   "for writing; beside it, get and list show leases as of the last change in their table.",
 	.min_args = 3,
 	.max_args = 4,
 	.options = options,

@@ -8,9 +8,13 @@
  * holder that is late does no harm.
  *
  * LEASE TIME. A lease lasts ttl_ms of *lease time*, which is the store's own: it runs, suspend included, while the
- * table is open, whatever the wall clock does, and stands still while it is not. After a crash it goes on from less
- * than a second after the last change. So a restart may lengthen a lease and never shortens one: the holder, which
- * counts by its own clock from before it asked, is always done first.
+ * table is open for writing, whatever the wall clock does, and stands still while it is not. It is saved at the close,
+ * and with the first change that comes a second or more after it was saved last. After a crash it goes on from what was
+ * saved, which is less than a second *before* the last change that is left. So a restart may lengthen a lease and never
+ * shortens one: the holder, which counts by its own clock from before it asked, is always done first.
+ *
+ * Whoever reads beside the writer (PINFOLD_OPEN_READONLY) sees leases as of the time that was saved: where nothing has
+ * changed for a while, one that the writer would call expired still has time left.
  *
  * DURABILITY. A grant holds from the moment it is ordered: every later operation sees it. Act on it when its ticket is
  * durable (blocking calls return then, in sync mode): before that a crash of the machine may undo it, and
@@ -50,7 +54,7 @@ struct pinfold_lease {
 	uint64_t token;
 	uint64_t node;
 	uint64_t ttl_ms;
-	uint64_t remaining_ms;    /* 0: expired, and not released or taken since */
+	uint64_t remaining_ms;    /* 0: expired, and not released or taken since; for readers see LEASE TIME */
 	uint64_t granted_unix_ms; /* wall clock of the grant: for people, nothing is decided by it */
 	uint32_t data_size;
 	uint8_t data[PINFOLD_LEASE_DATA_MAX]; /* the holder's own */
@@ -107,7 +111,10 @@ PINFOLD_API int pinfold_lease_renew(struct pinfold_leases *leases, const void *a
 PINFOLD_API int pinfold_lease_release(struct pinfold_leases *leases, const void *actor, size_t actor_size,
 				      uint64_t token);
 
-/** The lease of @actor, expired ones too. -ENOENT. Any thread, never waits. */
+/**
+ * The lease of @actor, expired ones too. -ENOENT. Any thread, never waits. Of a store that is open for reading
+ * @ret_lease->remaining_ms is at least what is left, as of the lease time that was saved last (see LEASE TIME).
+ */
 PINFOLD_API int pinfold_lease_get(struct pinfold_leases *leases, const void *actor, size_t actor_size,
 				  struct pinfold_lease *ret_lease);
 
