@@ -98,22 +98,39 @@ static void allow_choices(const struct pf_config_key *key, char *buf)
 		    choice);
 }
 
+/* The first amount with a unit that @key takes. */
+static const char *example_of(const struct pf_config_key *key)
+{
+	static const char *const sizes[] = { "64GB", "64MB", "64KB" };
+	static const char *const times[] = { "30s", "30ms", "30min" };
+	const char *const *examples = key->type == PF_CONFIG_SIZE ? sizes : times;
+	struct pf_config_value value;
+
+	for (size_t i = 0; i < 3; i++)
+		if (pf_config_value_parse(key, examples[i], &value) == 0)
+			return examples[i];
+	return NULL; /* a key that takes none of them is found by tests/unit/config */
+}
+
 /* "1 GiB to 16 TiB, as a number of GiB or with a unit, such as "64GB"" */
 static void allow_amount(const struct pf_config_key *key, char *buf)
 {
 	const bool size = key->type == PF_CONFIG_SIZE;
 	char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
+	const char *example = example_of(key);
 
 	add(buf, "%s%s to %s", key->power_of_two ? "a power of two, " : "",
 	    size ? units_size((uint64_t)key->min, low) : units_ms((uint64_t)key->min, low),
 	    size ? units_size((uint64_t)key->max, high) : units_ms((uint64_t)key->max, high));
 	if (key->step > 1)
 		add(buf, ", in whole %s", key->unit_name);
-	add(buf, ", as a number%s%s or with a unit, such as %s",
+	add(buf, ", as a number%s%s or with a unit",
 	    key->unit_name ? " of "
 	    : size         ? " of bytes"
 			   : "",
-	    key->unit_name ? key->unit_name : "", size ? "\"64GB\"" : "\"30s\"");
+	    key->unit_name ? key->unit_name : "");
+	if (example)
+		add(buf, ", such as \"%s\"", example);
 }
 
 const char *pf_config_allowed(const struct pf_config_key *key, char *buf)

@@ -106,7 +106,7 @@ TEST_F(config, what_is_wrong_is_said_with_its_place)
 		{ "[mmap]\ndata_dir = \"a\\u0000b\"\n", "f.toml:2:12: mmap.data_dir is \"a?b\"; allowed: a text" },
 		{ "[table_slicing]\nextent_size = \"3MB\"\n", "f.toml:2:15: table_slicing.extent_size is \"3MB\"; "
 							      "allowed: a power of two, 2 MiB to 1 GiB, as a number "
-							      "of bytes or with a unit, such as \"64GB\"" },
+							      "of bytes or with a unit, such as \"64MB\"" },
 		{ "[store]\njournal_size = \"1MB\"\n", "f.toml:2:16: store.journal_size is \"1MB\"; allowed: 16 MiB to "
 						       "64 GiB, as a number of bytes or with a "
 						       "unit, such as \"64GB\", or \"auto\"" },
