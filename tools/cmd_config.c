@@ -264,9 +264,7 @@ static int read_side(struct cli *cli, const char *what, struct pf_config **ret_c
 	pf_config_set_file(*ret_config, what);
 	if (pf_config_file_profile(*ret_config))
 		pf_config_set_profile(*ret_config, pf_config_file_profile(*ret_config));
-	pf_config_problems(*ret_config, &problems);
-	if (!problems)
-		pf_config_check(*ret_config);
+	pf_config_check(*ret_config);
 	pf_config_problems(*ret_config, &problems);
 	if (problems) {
 		settings_complain(cli, *ret_config);

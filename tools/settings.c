@@ -61,10 +61,7 @@ int settings_read(struct cli *cli, const char *file, struct pf_config **ret_conf
 	pf_config_set_environment(config, environ);
 	for (int i = 0; i < cli->set_count; i++)
 		pf_config_set_assignment(config, cli->sets[i]);
-	pf_config_problems(config, &problems);
-	/* values that are wrong themselves would contradict others */
-	if (!problems)
-		pf_config_check(config);
+	pf_config_check(config);
 	pf_config_problems(config, &problems);
 	*ret_config = config;
 	return problems ? CLI_FAILURE : CLI_OK;

@@ -87,9 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_words(config, text, (data[0] & 3) == 2);
 	else
 		pf_config_set_text(config, "fuzz.toml", text, size - 1);
-	pf_config_problems(config, &problems);
-	if (!problems)
-		pf_config_check(config);
+	pf_config_check(config);
 	pf_config_problems(config, &problems);
 	check_problems(config, problems);
 	if (!problems) {

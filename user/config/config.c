@@ -84,16 +84,28 @@ const char *pf_config_keep(struct pf_config *config, const char *name)
 
 /* ---- problems ---- */
 
-static bool comes_before(const struct pf_config_problem *a, const struct pf_config_problem *b)
+/* Where @problem belongs among the first @count: by line and column among those of its place, else at the end. */
+static size_t place_of(const struct pf_config *config, const struct pf_config_problem *problem, size_t count)
 {
-	return strcmp(a->where, b->where) == 0 && (a->line < b->line || (a->line == b->line && a->column < b->column));
+	size_t place = count;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct pf_config_problem *other = &config->problems[i];
+
+		if (other->where != problem->where)
+			continue;
+		if (problem->line < other->line || (problem->line == other->line && problem->column < other->column))
+			return i;
+		place = i + 1;
+	}
+	return place;
 }
 
 int pf_config_problem(struct pf_config *config, const char *where, uint32_t line, uint32_t column, const char *format,
 		      ...)
 {
 	struct pf_config_problem problem = { .line = line, .column = column };
-	size_t at = config->problem_count++;
+	size_t at = config->problem_count++, place;
 	va_list args;
 	char *text;
 	int n;
@@ -111,9 +123,9 @@ int pf_config_problem(struct pf_config *config, const char *where, uint32_t line
 		config->problem_count--;
 		return -ENOMEM;
 	}
-	for (; at > 0 && comes_before(&problem, &config->problems[at - 1]); at--)
-		config->problems[at] = config->problems[at - 1];
-	config->problems[at] = problem;
+	place = place_of(config, &problem, at);
+	memmove(&config->problems[place + 1], &config->problems[place], (at - place) * sizeof(problem));
+	config->problems[place] = problem;
 	return -EINVAL;
 }
 

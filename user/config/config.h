@@ -113,7 +113,10 @@ int pf_config_set_assignment(struct pf_config *config, const char *assignment);
 /** The profile that the file asks for with "profile = ...", or NULL. Owned by @config. */
 const char *pf_config_file_profile(const struct pf_config *config);
 
-/** Looks for keys that contradict each other. 0, or -EINVAL after adding problems. */
+/**
+ * Looks for keys that contradict each other. Those of which a layer may mean something that was not understood are left
+ * out, so that it is of use whatever was wrong before. 0, or -EINVAL after adding problems. Once, after all layers.
+ */
 int pf_config_check(struct pf_config *config);
 
 /** One thing that is wrong. Owned by the config; valid until it is freed. */

@@ -23,6 +23,7 @@ struct pf_config_value {
 /** What one layer says of one key. */
 struct pf_config_slot {
 	bool set;
+	bool doubtful; /* it may have said something that was not understood */
 	struct pf_config_value value;
 	const char *name; /* of the profile, file or variable */
 	uint32_t line, column;
@@ -53,6 +54,18 @@ const char *pf_config_keep(struct pf_config *config, const char *name);
 /** Adds a problem. Returns -EINVAL, or -ENOMEM. */
 int pf_config_problem(struct pf_config *config, const char *where, uint32_t line, uint32_t column, const char *format,
 		      ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- names.c ---- */
+
+/** Says that @layer may mean more than was understood for the key or the section of @path; NULL: for all keys. */
+void pf_config_doubt(struct pf_config *config, enum pf_config_layer layer, const char *path);
+/** Whether @path is a section, or what sections are in. */
+bool pf_config_is_section(const char *path);
+/** The key whose variable is nearest to @typed, or NULL. */
+const struct pf_config_key *pf_config_nearest_variable(const char *typed);
+/** Adds the problem that @typed is no key, or no section, with what may have been meant, and doubts that. */
+int pf_config_unknown(struct pf_config *config, enum pf_config_layer layer, const char *where, uint32_t line,
+		      uint32_t column, bool section, const char *typed);
 
 /* ---- profiles.c ---- */
 

@@ -6,7 +6,6 @@
  * only where the file is no TOML any more.
  */
 #include "config/internal.h"
-#include "config/suggest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +16,6 @@
 #include <unistd.h>
 
 #define ENVIRONMENT_PREFIX "PINFOLD_"
-#define SUGGESTIONS_MAX 512
 
 /* Puts @value into @layer; the one that was there is gone. */
 static void put(struct pf_config *config, enum pf_config_layer layer, const struct pf_config_key *key,
@@ -26,93 +24,20 @@ static void put(struct pf_config *config, enum pf_config_layer layer, const stru
 	struct pf_config_slot *slot = pf_config_slot(config, layer, key);
 
 	pf_config_value_done(&slot->value);
-	*slot = (struct pf_config_slot){ .set = true, .value = *value, .name = name, .line = line, .column = column };
+	slot->set = true; /* and doubtful, if it was */
+	slot->value = *value;
+	slot->name = name;
+	slot->line = line;
+	slot->column = column;
 }
 
-/* ---- unknown names ---- */
-
-/* The sections, their own sections among them, and "" at the end. Static strings and parts of them, in @buf. */
-static size_t list_sections(char (*buf)[PF_CONFIG_TEXT_MAX], const char **ret_names, size_t limit)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < pf_config_key_count; i++) {
-		const char *section = pf_config_keys[i].section, *end = section;
-
-		while (count < limit && *end) {
-			bool known = false;
-
-			end += strcspn(end + 1, ".") + 1;
-			snprintf(buf[count], PF_CONFIG_TEXT_MAX, "%.*s", (int)(end - section), section);
-			for (size_t k = 0; k < count && !known; k++)
-				known = strcmp(buf[k], buf[count]) == 0;
-			if (!known) {
-				ret_names[count] = buf[count];
-				count++;
-			}
-		}
-	}
-	return count;
-}
-
-static bool is_section(const char *path)
-{
-	size_t size = strlen(path);
-
-	for (size_t i = 0; i < pf_config_key_count; i++) {
-		const char *section = pf_config_keys[i].section;
-
-		if (strncmp(section, path, size) == 0 && (section[size] == '\0' || section[size] == '.'))
-			return true;
-	}
-	return false;
-}
-
-/* Copies the nearest key, section or variable to @typed; false if none is near. */
-static bool nearest(const char *typed, bool section, bool variable, char *ret_near)
-{
-	char(*buf)[PF_CONFIG_TEXT_MAX] = calloc(SUGGESTIONS_MAX, sizeof(*buf));
-	const char *names[SUGGESTIONS_MAX] = { NULL }, *found;
-	size_t count = 0;
-
-	if (!buf)
-		return false;
-	if (section)
-		count = list_sections(buf, names, SUGGESTIONS_MAX);
-	for (size_t i = 0; !section && i < pf_config_key_count && count < SUGGESTIONS_MAX; i++, count++)
-		names[count] = variable ? pf_config_variable(&pf_config_keys[i], buf[count])
-					: pf_config_path(&pf_config_keys[i], buf[count]);
-	found = suggest_nearest(typed, names, count);
-	/* a name that stands in the wrong section */
-	for (size_t i = 0; !found && !section && !variable && i < pf_config_key_count; i++)
-		if (strcmp(pf_config_keys[i].name, strrchr(typed, '.') ? strrchr(typed, '.') + 1 : typed) == 0)
-			found = names[i];
-	if (found)
-		snprintf(ret_near, PF_CONFIG_TEXT_MAX, "%s", found);
-	free(buf);
-	return found != NULL;
-}
-
-static int unknown(struct pf_config *config, const char *where, uint32_t line, uint32_t column, const char *what,
-		   const char *typed)
-{
-	char near[PF_CONFIG_TEXT_MAX], quoted[PF_CONFIG_TEXT_MAX];
-
-	pf_config_quote(typed, strlen(typed), quoted);
-	/* looking for what was meant takes time, and beyond the limit nobody reads it */
-	if (config->problem_count < PF_CONFIG_PROBLEMS_MAX && nearest(typed, strcmp(what, "section") == 0, false, near))
-		return pf_config_problem(config, where, line, column, "unknown %s %s: did you mean \"%s\"?", what,
-					 quoted, near);
-	return pf_config_problem(config, where, line, column, "unknown %s %s: 'pinfold config show' lists them", what,
-				 quoted);
-}
-
-static int not_allowed(struct pf_config *config, const char *where, uint32_t line, uint32_t column,
-		       const struct pf_config_key *key, const char *found)
+static int not_allowed(struct pf_config *config, enum pf_config_layer layer, const char *where, uint32_t line,
+		       uint32_t column, const struct pf_config_key *key, const char *found)
 {
 	char path[PF_CONFIG_TEXT_MAX], allowed[PF_CONFIG_TEXT_MAX];
 
-	return pf_config_problem(config, where, line, column, "%s is %s; allowed: %s", pf_config_path(key, path), found,
+	pf_config_doubt(config, layer, pf_config_path(key, path));
+	return pf_config_problem(config, where, line, column, "%s is %s; allowed: %s", path, found,
 				 pf_config_allowed(key, allowed));
 }
 
@@ -144,6 +69,7 @@ static void take_profile(struct reading *reading, const struct pf_toml_item *ite
 		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s\"%s\"", i ? ", " : "",
 			 pf_config_profiles[i].name);
 	}
+	pf_config_doubt(reading->config, PF_CONFIG_PROFILE, NULL);
 	note(reading, pf_config_problem(reading->config, reading->name, item->line, item->column,
 					"profile is %s; allowed: %s", pf_config_item_words(item, words), names));
 }
@@ -161,20 +87,21 @@ static bool take_item(void *ctx, const struct pf_toml_item *item)
 		if (r == 0)
 			put(reading->config, PF_CONFIG_FILE, key, &value, reading->name, item->line, item->column);
 		else if (r == -EINVAL)
-			r = not_allowed(reading->config, reading->name, item->line, item->column, key,
+			r = not_allowed(reading->config, PF_CONFIG_FILE, reading->name, item->line, item->column, key,
 					pf_config_item_words(item, words));
 		note(reading, r);
 	} else if (strcmp(item->path, "profile") == 0) {
 		take_profile(reading, item);
-	} else if (is_section(item->path)) {
+	} else if (pf_config_is_section(item->path)) {
 		if (item->type == PF_TOML_TABLE)
 			return true;
+		pf_config_doubt(reading->config, PF_CONFIG_FILE, item->path);
 		note(reading, pf_config_problem(reading->config, reading->name, item->line, item->column,
 						"%s is %s; allowed: a section, [%s]", item->path,
 						pf_config_item_words(item, words), item->path));
 	} else {
-		note(reading, unknown(reading->config, reading->name, item->key_line, item->key_column,
-				      item->type == PF_TOML_TABLE ? "section" : "key", item->path));
+		note(reading, pf_config_unknown(reading->config, PF_CONFIG_FILE, reading->name, item->key_line,
+						item->key_column, item->type == PF_TOML_TABLE, item->path));
 	}
 	return false;
 }
@@ -187,11 +114,15 @@ int pf_config_set_text(struct pf_config *config, const char *name, const char *t
 
 	if (!reading.name)
 		return -ENOMEM;
-	if (size > PF_CONFIG_FILE_MAX)
+	if (size > PF_CONFIG_FILE_MAX) {
+		pf_config_doubt(config, PF_CONFIG_FILE, NULL);
 		return pf_config_problem(config, name, 0, 0, "has more than %u bytes", PF_CONFIG_FILE_MAX);
+	}
 	r = pf_toml_read(text, size, take_item, &reading, &error);
-	if (r == -EINVAL)
+	if (r == -EINVAL) {
+		pf_config_doubt(config, PF_CONFIG_FILE, NULL);
 		return pf_config_problem(config, name, error.line, error.column, "%s", error.text);
+	}
 	return r < 0 ? r : reading.error;
 }
 
@@ -233,6 +164,7 @@ int pf_config_set_file(struct pf_config *config, const char *path)
 	if (fd >= 0)
 		close(fd);
 	if (r < 0) {
+		pf_config_doubt(config, PF_CONFIG_FILE, NULL);
 		pf_config_problem(config, path, 0, 0, "cannot be read: %s", strerror(-r));
 		return r;
 	}
@@ -240,7 +172,7 @@ int pf_config_set_file(struct pf_config *config, const char *path)
 		struct pf_config_slot *slot = pf_config_slot(config, PF_CONFIG_FILE, &pf_config_keys[i]);
 
 		pf_config_value_done(&slot->value);
-		slot->set = false;
+		slot->set = slot->doubtful = false;
 	}
 	r = pf_config_set_text(config, path, text, size);
 	free(text);
@@ -260,7 +192,7 @@ static int take_word(struct pf_config *config, enum pf_config_layer layer, const
 	if (r == 0)
 		put(config, layer, key, &value, name, 0, 0);
 	else if (r == -EINVAL)
-		r = not_allowed(config, where, 0, 0, key, pf_config_quote(word, strlen(word), quoted));
+		r = not_allowed(config, layer, where, 0, 0, key, pf_config_quote(word, strlen(word), quoted));
 	return r;
 }
 
@@ -274,13 +206,14 @@ static int take_assignment(struct pf_config *config, enum pf_config_layer layer,
 
 	if (!equals || equals - assignment >= (ptrdiff_t)sizeof(path)) {
 		pf_config_quote(assignment, strlen(assignment), path);
+		pf_config_doubt(config, layer, NULL);
 		return pf_config_problem(config, "--set", 0, 0, "%s is no assignment; allowed: SECTION.KEY=VALUE",
 					 path);
 	}
 	snprintf(path, sizeof(path), "%.*s", (int)(equals - assignment), assignment);
 	key = pf_config_find(path);
 	if (!key)
-		return unknown(config, where ? where : "--set", 0, 0, "key", path);
+		return pf_config_unknown(config, layer, where ? where : "--set", 0, 0, false, path);
 	snprintf(name, sizeof(name), "--set %s", path);
 	return take_word(config, layer, key, equals + 1, where ? where : name);
 }
@@ -305,20 +238,19 @@ int pf_config_set_profile(struct pf_config *config, const char *name)
 	return -EINVAL;
 }
 
-/* A variable that is no key's but nearly so: within two slips, not the beginning of a longer one. */
-static bool is_slip(const char *variable, char *ret_near)
+/* A variable that is no key's but nearly so, within two slips: not the beginning of a longer one. */
+static const struct pf_config_key *nearly(const char *variable)
 {
-	size_t typed = strlen(variable), meant;
+	const struct pf_config_key *key = pf_config_nearest_variable(variable);
+	char near[PF_CONFIG_TEXT_MAX];
+	size_t typed = strlen(variable), meant = key ? strlen(pf_config_variable(key, near)) : 0;
 
-	if (!nearest(variable, false, true, ret_near))
-		return false;
-	meant = strlen(ret_near);
-	return typed + 2 >= meant && meant + 2 >= typed;
+	return typed + 2 >= meant && meant + 2 >= typed ? key : NULL;
 }
 
 int pf_config_set_environment(struct pf_config *config, char *const *environment)
 {
-	char name[PF_CONFIG_TEXT_MAX], variable[PF_CONFIG_TEXT_MAX];
+	char name[PF_CONFIG_TEXT_MAX], variable[PF_CONFIG_TEXT_MAX], path[PF_CONFIG_TEXT_MAX];
 	int result = 0;
 
 	for (; environment && *environment; environment++) {
@@ -333,10 +265,13 @@ int pf_config_set_environment(struct pf_config *config, char *const *environment
 		for (size_t i = 0; i < pf_config_key_count && !key; i++)
 			if (strcmp(pf_config_variable(&pf_config_keys[i], variable), name) == 0)
 				key = &pf_config_keys[i];
-		if (key)
+		if (key) {
 			r = take_word(config, PF_CONFIG_ENVIRONMENT, key, equals + 1, name);
-		else if (is_slip(name, variable))
-			r = pf_config_problem(config, name, 0, 0, "unknown variable: did you mean \"%s\"?", variable);
+		} else if ((key = nearly(name)) != NULL) {
+			pf_config_doubt(config, PF_CONFIG_ENVIRONMENT, pf_config_path(key, path));
+			r = pf_config_problem(config, name, 0, 0, "unknown variable: did you mean \"%s\"?",
+					      pf_config_variable(key, variable));
+		}
 		if (r < 0 && result != -ENOMEM)
 			result = r;
 	}

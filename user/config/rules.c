@@ -3,7 +3,7 @@
  * rules.c - keys that contradict each other, each allowed on its own.
  *
  * What is wrong is said where the later of the two was set, in the higher layer or further down in the file, and names
- * where the other one comes from.
+ * where the other one comes from. A key that is in doubt contradicts nothing: what is wrong with it was said.
  */
 #include "config/internal.h"
 
@@ -17,9 +17,26 @@ struct side {
 	const struct pf_config_key *key;
 	const struct pf_config_slot *slot;
 	struct pf_config_origin origin;
+	bool known; /* no higher layer may have meant another one */
 	char path[PF_CONFIG_TEXT_MAX], from[PF_CONFIG_TEXT_MAX];
 	char *text;
 };
+
+static bool is_known(const struct pf_config *config, const struct pf_config_key *key)
+{
+	const struct pf_config_key *names[] = { key, key->same ? pf_config_find(key->same) : key };
+
+	for (int layer = PF_CONFIG_LAYER_COUNT - 1; layer >= 0; layer--) {
+		const struct pf_config_slot *a = pf_config_slot(config, (enum pf_config_layer)layer, names[0]);
+		const struct pf_config_slot *b = pf_config_slot(config, (enum pf_config_layer)layer, names[1]);
+
+		if (a->doubtful || b->doubtful)
+			return false;
+		if (a->set || b->set)
+			break;
+	}
+	return true;
+}
 
 static int side_init(const struct pf_config *config, const char *path, struct side *ret_side)
 {
@@ -29,6 +46,7 @@ static int side_init(const struct pf_config *config, const char *path, struct si
 
 	side->key = pf_config_find(path);
 	side->slot = pf_config_effective(config, side->key, &layer, &by);
+	side->known = is_known(config, side->key);
 	pf_config_origin(config, side->key, &side->origin);
 	pf_config_path(by, side->path);
 	pf_config_origin_text(&side->origin, side->from);
@@ -44,11 +62,13 @@ static bool is_later(const struct side *a, const struct side *b)
 	       (a->origin.line == b->origin.line && a->origin.column > b->origin.column);
 }
 
-/* "A is 3 and B is 5 (FILE:7): WHY", where the later one stands. */
+/* "A is 3 and B is 5 (FILE:7): WHY", where the later one stands; nothing if either is in doubt. */
 static int contradict(struct pf_config *config, const struct side *a, const struct side *b, const char *why)
 {
 	const struct side *late = is_later(a, b) ? a : b, *early = late == a ? b : a;
 
+	if (!a->known || !b->known)
+		return 0;
 	return pf_config_problem(config, late->origin.name ? late->origin.name : "built-in", late->origin.line,
 				 late->origin.column, "%s is %s, and %s is %s (%s): %s", late->path, late->text,
 				 early->path, early->text, early->from, why);
@@ -90,7 +110,8 @@ static int one_setting(struct pf_config *config, const struct pf_config_key *key
 		const struct pf_config_slot *b = pf_config_slot(config, (enum pf_config_layer)layer, other);
 		const struct pf_config_slot *late = a->line > b->line ? a : b, *early = late == a ? b : a;
 
-		if (!a->set || !b->set || pf_config_value_equal(key, &a->value, &b->value))
+		if (!a->set || !b->set || a->doubtful || b->doubtful ||
+		    pf_config_value_equal(key, &a->value, &b->value))
 			continue;
 		pf_config_path(late == a ? key : other, path);
 		pf_config_path(late == a ? other : key, other_path);
@@ -120,16 +141,18 @@ static int shares(struct pf_config *config)
 	struct side side[3] = { { 0 } };
 	const struct side *last = &side[0];
 	uint64_t sum = 0;
+	bool known = true;
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < 3; i++) {
 		r = side_init(config, paths[i], &side[i]);
 		if (r == 0) {
 			sum += side[i].slot->value.number;
+			known &= side[i].known;
 			last = is_later(&side[i], last) ? &side[i] : last;
 		}
 	}
-	if (r == 0 && sum > 100)
+	if (r == 0 && known && sum > 100)
 		r = pf_config_problem(
 			config, last->origin.name ? last->origin.name : "built-in", last->origin.line,
 			last->origin.column,

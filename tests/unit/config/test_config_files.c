@@ -242,6 +242,71 @@ TEST_F(config, all_problems_are_said_in_the_order_of_lines)
 	EXPECT_TRUE(is_value(self->config, "mmap.prefault_pages", "true")); /* what is sound is taken */
 }
 
+/* What contradicts is said beside what is not understood, but not of that. */
+TEST_F(config, what_is_in_doubt_contradicts_nothing)
+{
+#define CLASS "pin_management.priority_classes."
+#define HEAT "performance_monitoring.adaptive_thresholds."
+	static const struct {
+		const char *text;
+		char *const environment[2];
+		const char *assignment;
+		size_t problems, contradictions;
+	} cases[] = {
+		{ HEAT "pin_heat_threshold = 0.95\nmmap.sync_mode = \"fast\"\n", { NULL }, NULL, 2, 1 },
+		{ HEAT "pin_heat_threshold = 0.95\n" HEAT "tail_heat_threshold = 2\n", { NULL }, NULL, 1, 0 },
+		{ HEAT "pin_heat_threshold = 0.95\n" HEAT "tail_heat_treshold = 1\n", { NULL }, NULL, 1, 0 },
+		{ HEAT "pin_heat_threshold = 0.95\n" HEAT "of_the_tail = 1\n", { NULL }, NULL, 1, 0 },
+		{ HEAT "pin_heat_threshold = 0.95\nmmap.tail = 1\n", { NULL }, NULL, 2, 1 },
+		{ HEAT "pin_heat_threshold = 0.95\ntail = 1\n", { NULL }, NULL, 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\nprofile = \"prod\"\n", { NULL }, NULL, 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\nmmap.file_size_gb = 11\nprofile = \"prod\"\n", { NULL }, NULL, 2, 1 },
+		{ HEAT "pin_heat_threshold = 0.95\nnuma = 3\n", { NULL }, NULL, 2, 1 },
+		{ "performance_monitoring.adaptive_thresholds = 3\n", { NULL }, HEAT "pin_heat_threshold=0.95", 1, 0 },
+		{ CLASS "query_critical.budget_share = 60\n" CLASS "background_optimization.budget_share = \"x\"\n",
+		  { NULL }, NULL, 1, 0 },
+		{ "numa.policy = \"bind\"\nnuma.nodes = [\"a\"]\n", { NULL }, NULL, 1, 0 },
+		{ "mmap.enable_io_uring = true\nio_ring.enabled = 0\n", { NULL }, NULL, 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\n", { "PINFOLD_MMAP_FILE_SIZE_GB=x" }, NULL, 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\n", { "PINFOLD_MMAP_FILE_SIZEGB=1" }, NULL, 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\n", { "PINFOLD_MMAP_SYNC_MODE=x" }, NULL, 2, 1 },
+		{ "mmap.max_mapped_size_gb = 10\n", { NULL }, "mmap.file_size=1", 1, 0 },
+		{ "mmap.max_mapped_size_gb = 10\n", { NULL }, "file_size_gb", 1, 0 },
+		/* the lower layer is wrong, and does not count */
+		{ "mmap.max_mapped_size_gb = \"x\"\n", { NULL }, "mmap.max_mapped_size_gb=10", 2, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pf_config *config;
+		size_t before;
+
+		ASSERT_EQ(0, pf_config_new(&config));
+		read_text(config, cases[i].text);
+		pf_config_set_environment(config, cases[i].environment);
+		if (cases[i].assignment)
+			pf_config_set_assignment(config, cases[i].assignment);
+		before = problem_count(config);
+		EXPECT_EQ(cases[i].contradictions ? -EINVAL : 0, pf_config_check(config));
+		EXPECT_EQ(cases[i].problems, problem_count(config)) TH_LOG("%s", cases[i].text);
+		EXPECT_EQ(cases[i].contradictions, problem_count(config) - before)
+		TH_LOG("%s: %s; %s", cases[i].text, problem(config, 0), problem(config, 1));
+		pf_config_free(config);
+	}
+}
+
+TEST_F(config, problems_of_a_file_stand_together)
+{
+	char *const environment[] = { "PINFOLD_MMAP_SYNC_MODE=x", NULL };
+
+	EXPECT_EQ(-EINVAL, read_text(self->config, "mmap.max_mapped_size_gb = 10\nnuma.enabled = 3\n"));
+	EXPECT_EQ(-EINVAL, pf_config_set_environment(self->config, environment));
+	EXPECT_EQ(-EINVAL, pf_config_check(self->config));
+	ASSERT_EQ(3, problem_count(self->config));
+	EXPECT_EQ(0, strncmp(problem(self->config, 0), "f.toml:1:27: ", 13));
+	EXPECT_EQ(0, strncmp(problem(self->config, 1), "f.toml:2:16: ", 13));
+	EXPECT_EQ(0, strncmp(problem(self->config, 2), "PINFOLD_", 8));
+}
+
 TEST_F(config, many_problems_are_counted)
 {
 	char text[16384] = "[mmap]\n";
