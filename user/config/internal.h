@@ -67,6 +67,14 @@ const struct pf_config_key *pf_config_nearest_variable(const char *typed);
 int pf_config_unknown(struct pf_config *config, enum pf_config_layer layer, const char *where, uint32_t line,
 		      uint32_t column, bool section, const char *typed);
 
+/* ---- syntax.c ---- */
+
+/**
+ * Calls @fn for each item of @size bytes of TOML, as pf_toml_read() does, without what is no TOML. 0; -EINVAL after
+ * adding problems for that; -ENOMEM.
+ */
+int pf_config_read(struct pf_config *config, const char *name, const char *text, size_t size, pf_toml_fn fn, void *ctx);
+
 /* ---- profiles.c ---- */
 
 struct pf_config_profile {
@@ -75,6 +83,9 @@ struct pf_config_profile {
 };
 extern const struct pf_config_profile pf_config_profiles[];
 extern const size_t pf_config_profile_count;
+
+/** Their names, as what is allowed, into @buf of PF_CONFIG_TEXT_MAX bytes. */
+const char *pf_config_allowed_profiles(char *buf);
 
 /* ---- value.c: one value, as text and as TOML ---- */
 
@@ -97,6 +108,8 @@ bool pf_config_choice(const struct pf_config_key *key, size_t index, char *buf, 
 const char *pf_config_item_words(const struct pf_toml_item *item, char *buf);
 /** @text in quotes, cut and without control characters. @buf of PF_CONFIG_TEXT_MAX bytes. */
 const char *pf_config_quote(const char *text, size_t size, char *buf);
+/** The same without quotes. @buf of PF_CONFIG_TEXT_MAX bytes. */
+const char *pf_config_plain(const char *text, size_t size, char *buf);
 /** The shortest decimal that reads back as @value. @buf of PF_CONFIG_TEXT_MAX bytes. */
 const char *pf_config_real(double value, char *buf);
 

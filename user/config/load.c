@@ -2,8 +2,8 @@
 /*
  * load.c - what each layer says: a profile, a file, the environment, a command line.
  *
- * Everything that is wrong is said, not only the first: a reader goes on behind a value that is not allowed, and ends
- * only where the file is no TOML any more.
+ * Everything that is wrong is said, not only the first: a reader goes on behind a value that is not allowed (and
+ * syntax.c behind what is no TOML).
  */
 #include "config/internal.h"
 
@@ -57,7 +57,7 @@ static void note(struct reading *reading, int r)
 
 static void take_profile(struct reading *reading, const struct pf_toml_item *item)
 {
-	char words[PF_CONFIG_TEXT_MAX], names[PF_CONFIG_TEXT_MAX] = "";
+	char words[PF_CONFIG_TEXT_MAX], allowed[PF_CONFIG_TEXT_MAX];
 
 	for (size_t i = 0; i < pf_config_profile_count; i++) {
 		if (item->type == PF_TOML_STRING && strcmp(item->text, pf_config_profiles[i].name) == 0) {
@@ -66,12 +66,36 @@ static void take_profile(struct reading *reading, const struct pf_toml_item *ite
 			note(reading, reading->config->file_profile ? 0 : -ENOMEM);
 			return;
 		}
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s\"%s\"", i ? ", " : "",
-			 pf_config_profiles[i].name);
 	}
 	pf_config_doubt(reading->config, PF_CONFIG_PROFILE, NULL);
 	note(reading, pf_config_problem(reading->config, reading->name, item->line, item->column,
-					"profile is %s; allowed: %s", pf_config_item_words(item, words), names));
+					"profile is %s; allowed: %s", pf_config_item_words(item, words),
+					pf_config_allowed_profiles(allowed)));
+}
+
+/* Which one of a list is not allowed, where there is one that is not so by itself. */
+static int not_allowed_list(struct reading *reading, const struct pf_config_key *key, const struct pf_toml_item *list)
+{
+	char path[PF_CONFIG_TEXT_MAX], allowed[PF_CONFIG_TEXT_MAX], words[PF_CONFIG_TEXT_MAX];
+
+	for (size_t i = 0; i < list->item_count; i++) {
+		const struct pf_toml_item *bad = &list->items[i];
+		struct pf_toml_item one = *list;
+		struct pf_config_value value;
+
+		one.items = bad;
+		one.item_count = 1;
+		if (pf_config_value_take(key, &one, &value) == 0) {
+			pf_config_value_done(&value);
+			continue;
+		}
+		pf_config_doubt(reading->config, PF_CONFIG_FILE, pf_config_path(key, path));
+		return pf_config_problem(reading->config, reading->name, bad->line, bad->column,
+					 "item %zu of %s is %s; allowed: %s", i + 1, path,
+					 pf_config_item_words(bad, words), pf_config_allowed(key, allowed));
+	}
+	return not_allowed(reading->config, PF_CONFIG_FILE, reading->name, list->line, list->column, key,
+			   pf_config_item_words(list, words));
 }
 
 static bool take_item(void *ctx, const struct pf_toml_item *item)
@@ -86,6 +110,9 @@ static bool take_item(void *ctx, const struct pf_toml_item *item)
 		r = pf_config_value_take(key, item, &value);
 		if (r == 0)
 			put(reading->config, PF_CONFIG_FILE, key, &value, reading->name, item->line, item->column);
+		else if (r == -EINVAL && item->type == PF_TOML_ARRAY &&
+			 (key->type == PF_CONFIG_LIST || key->type == PF_CONFIG_NODES))
+			r = not_allowed_list(reading, key, item);
 		else if (r == -EINVAL)
 			r = not_allowed(reading->config, PF_CONFIG_FILE, reading->name, item->line, item->column, key,
 					pf_config_item_words(item, words));
@@ -109,7 +136,6 @@ static bool take_item(void *ctx, const struct pf_toml_item *item)
 int pf_config_set_text(struct pf_config *config, const char *name, const char *text, size_t size)
 {
 	struct reading reading = { .config = config, .name = pf_config_keep(config, name) };
-	struct pf_toml_error error;
 	int r;
 
 	if (!reading.name)
@@ -118,11 +144,7 @@ int pf_config_set_text(struct pf_config *config, const char *name, const char *t
 		pf_config_doubt(config, PF_CONFIG_FILE, NULL);
 		return pf_config_problem(config, name, 0, 0, "has more than %u bytes", PF_CONFIG_FILE_MAX);
 	}
-	r = pf_toml_read(text, size, take_item, &reading, &error);
-	if (r == -EINVAL) {
-		pf_config_doubt(config, PF_CONFIG_FILE, NULL);
-		return pf_config_problem(config, name, error.line, error.column, "%s", error.text);
-	}
+	r = pf_config_read(config, reading.name, text, size, take_item, &reading);
 	return r < 0 ? r : reading.error;
 }
 

@@ -8,6 +8,9 @@
  */
 #include "config/internal.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const char *const development[] = {
 	"mmap.file_size_gb=10",
 	"mmap.enable_huge_pages=false",
@@ -69,6 +72,15 @@ const size_t pf_config_profile_count = sizeof(pf_config_profiles) / sizeof(pf_co
 const char *pf_config_profile_name(size_t index)
 {
 	return index < pf_config_profile_count ? pf_config_profiles[index].name : NULL;
+}
+
+const char *pf_config_allowed_profiles(char *buf)
+{
+	buf[0] = '\0';
+	for (size_t i = 0; i < pf_config_profile_count; i++)
+		snprintf(buf + strlen(buf), PF_CONFIG_TEXT_MAX - strlen(buf), "%s\"%s\"", i ? ", " : "",
+			 pf_config_profiles[i].name);
+	return buf;
 }
 
 const char *pf_config_profile_doc(size_t index)

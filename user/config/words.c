@@ -48,19 +48,28 @@ const char *pf_config_real(double value, char *buf)
 	return buf;
 }
 
-const char *pf_config_quote(const char *text, size_t size, char *buf)
+static const char *show(const char *text, size_t size, const char *quote, char *buf)
 {
 	const size_t shown = size < 60 ? size : 60;
-	char *at = buf;
+	char *at = stpcpy(buf, quote), *begin = at;
 
-	*at++ = '"';
 	for (size_t i = 0; i < shown; i++)
 		*at++ = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
 	/* not in the middle of a character */
-	while (shown < size && at > buf + 1 && ((unsigned char)at[-1] & 0x80))
+	while (shown < size && at > begin && ((unsigned char)at[-1] & 0x80))
 		at--;
-	snprintf(at, PF_CONFIG_TEXT_MAX - (size_t)(at - buf), "\"%s", shown < size ? "..." : "");
+	snprintf(at, PF_CONFIG_TEXT_MAX - (size_t)(at - buf), "%s%s", quote, shown < size ? "..." : "");
 	return buf;
+}
+
+const char *pf_config_quote(const char *text, size_t size, char *buf)
+{
+	return show(text, size, "\"", buf);
+}
+
+const char *pf_config_plain(const char *text, size_t size, char *buf)
+{
+	return show(text, size, "", buf);
 }
 
 const char *pf_config_item_words(const struct pf_toml_item *item, char *buf)
@@ -166,10 +175,12 @@ const char *pf_config_allowed(const struct pf_config_key *key, char *buf)
 		add(buf, "a text of at most %d bytes of UTF-8", PF_CONFIG_STRING_MAX);
 		break;
 	case PF_CONFIG_LIST:
-		add(buf, "a list of texts, such as [\"a\", \"b\"]");
+		add(buf, "a list of at most %d texts, none of them empty, such as [\"a\", \"b\"]",
+		    PF_CONFIG_ITEMS_MAX);
 		break;
 	case PF_CONFIG_NODES:
-		add(buf, "a list of whole numbers, %.0f to %.0f, such as [0, 1]", key->min, key->max);
+		add(buf, "a list of at most %d whole numbers, %.0f to %.0f, such as [0, 1]", PF_CONFIG_ITEMS_MAX,
+		    key->min, key->max);
 		break;
 	}
 	if (key->zero)
