@@ -14,6 +14,7 @@
  *  3. Of whatever is taken out, the keys that it can be of are in doubt (names.c).
  */
 #include "config/internal.h"
+#include "config/statement.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,8 +23,6 @@
 #include <string.h>
 
 #define MISTAKES_MAX 32
-
-#define BARE "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
 /* One file. Its text ends with a NUL that is not in @size. */
 struct source {
@@ -36,218 +35,7 @@ struct source {
 	int mistakes; /* so far */
 };
 
-/* A header, a key with its value, or a line without either. Parts of the text; not ended by NUL. */
-struct statement {
-	const char *begin, *end; /* behind its newline */
-	uint32_t line, last_line;
-	bool header;
-	bool open; /* it ends where another begins, or the text ends, before a bracket or a long text was closed */
-};
-
-/* A part of a statement's first line, without blanks around it. */
-struct part {
-	const char *begin;
-	size_t size;
-};
-
-/* ---- statements ---- */
-
-/* Behind the text in quotes at @at; a short one ends with its line at the latest. */
-static const char *string_end(const char *at, const char *end, bool *ret_open)
-{
-	const char quote = *at;
-	const bool is_long = end - at >= 3 && at[1] == quote && at[2] == quote;
-
-	for (at += is_long ? 3 : 1; at < end; at++) {
-		if (*at == '\n' && !is_long)
-			return at;
-		if (*at == '\\' && quote == '"' && at + 1 < end && at[1] != '\n')
-			at++;
-		else if (*at == quote && !is_long)
-			return at + 1;
-		else if (*at == quote && end - at >= 3 && at[1] == quote && at[2] == quote)
-			return at + 3;
-	}
-	*ret_open = is_long;
-	return end;
-}
-
-/* Whether the line at @at can only be the beginning of a statement, also where a list is open. */
-static bool begins_statement(const char *at, const char *end)
-{
-	char name[PF_CONFIG_TEXT_MAX];
-	size_t size;
-
-	while (at < end && (*at == ' ' || *at == '\t'))
-		at++;
-	if (at < end && *at == '[') {
-		at += strspn(at, "[");
-		size = strspn(at, BARE);
-		snprintf(name, sizeof(name), "%.*s", size < sizeof(name) ? (int)size : 0, at);
-		return name[0] && pf_config_is_section(name);
-	}
-	size = strspn(at, BARE);
-	return size > 0 && at[size + strspn(at + size, " \t")] == '=';
-}
-
-static const char *statement_end(const char *at, const char *end, bool header, bool *ret_open)
-{
-	size_t depth = 0;
-
-	*ret_open = false;
-	while (at < end) {
-		if (*at == '\n') {
-			at++;
-			if (header || depth == 0)
-				return at;
-			if (begins_statement(at, end)) {
-				*ret_open = true;
-				return at;
-			}
-		} else if (*at == '#') {
-			while (at < end && *at != '\n')
-				at++;
-		} else if (*at == '"' || *at == '\'') {
-			at = string_end(at, end, ret_open);
-			if (*ret_open)
-				return at;
-		} else {
-			if (*at == '[' || *at == '{')
-				depth++;
-			else if ((*at == ']' || *at == '}') && depth > 0)
-				depth--;
-			at++;
-		}
-	}
-	*ret_open = !header && depth > 0;
-	return end;
-}
-
-/* The statement behind @statement; of a zeroed one the first. False: there is none. */
-static bool next_statement(const struct source *source, struct statement *statement)
-{
-	const char *end = source->text + source->size, *at = statement->begin ? statement->end : source->text;
-
-	if (at >= end)
-		return false;
-	statement->line = statement->begin ? statement->last_line + 1 : 1;
-	statement->begin = at;
-	statement->header = at[strspn(at, " \t")] == '[';
-	statement->end = statement_end(at, end, statement->header, &statement->open);
-	statement->last_line = statement->line;
-	for (; at < statement->end - 1; at++)
-		statement->last_line += *at == '\n';
-	return true;
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct part trimmed(const char *begin, const char *end)
-{
-	while (begin < end && is_blank(*begin))
-		begin++;
-	while (begin < end && is_blank(end[-1]))
-		end--;
-	return (struct part){ begin, (size_t)(end - begin) };
-}
-
-/* Key and value of @statement's first line; a header, or a line without '=', is all key and its value has no begin. */
-static void split(const struct statement *statement, struct part *ret_key, struct part *ret_value)
-{
-	const size_t size = (size_t)(statement->end - statement->begin);
-	const char *at = statement->begin, *equals = NULL, *newline = memchr(at, '\n', size);
-	const char *end = newline ? newline : statement->end;
-	bool open;
-
-	while (at < end && *at != '#') {
-		if (*at == '=' && !equals && !statement->header)
-			equals = at;
-		at = *at == '"' || *at == '\'' ? string_end(at, end, &open) : at + 1;
-	}
-	*ret_key = trimmed(statement->begin, equals ? equals : at);
-	*ret_value = equals ? trimmed(equals + 1, at) : (struct part){ 0 };
-}
-
-/* The section that header @key names, into @buf of PF_CONFIG_TEXT_MAX bytes. */
-static void section_of(struct part key, char *buf)
-{
-	while (key.size > 0 && *key.begin == '[') {
-		key.begin++;
-		key.size--;
-	}
-	key = trimmed(key.begin, memchr(key.begin, ']', key.size) ? (char *)memchr(key.begin, ']', key.size)
-								  : key.begin + key.size);
-	snprintf(buf, PF_CONFIG_TEXT_MAX, "%.*s", (int)key.size, key.begin);
-}
-
-/* What the first word of @key names in @section, into @buf of PF_CONFIG_TEXT_MAX bytes. */
-static void path_of(const char *section, struct part key, bool has_value, char *buf)
-{
-	size_t size = has_value ? key.size : strspn(key.begin, BARE);
-
-	snprintf(buf, PF_CONFIG_TEXT_MAX, "%.200s%s%.*s", section, *section ? "." : "",
-		 (int)(size < key.size ? size : key.size), key.begin);
-}
-
-/* The statement that the parser stopped at in @line, and the section that it stands in. False: there is none. */
-static bool find_wrong(const struct source *source, uint32_t line, struct statement *ret_statement, char *ret_section)
-{
-	struct statement at = { 0 }, found = { 0 };
-	char section[PF_CONFIG_TEXT_MAX] = "";
-	struct part key, value;
-
-	while (next_statement(source, &at)) {
-		if (trimmed(at.begin, at.end).size > 0) {
-			found = at;
-			snprintf(ret_section, PF_CONFIG_TEXT_MAX, "%s", section);
-		}
-		/* an open one is wrong, though the parser saw it only where the next began */
-		if (at.open || at.last_line >= line)
-			break;
-		split(&at, &key, &value);
-		if (at.header)
-			section_of(key, section);
-	}
-	*ret_statement = found;
-	return found.begin != NULL;
-}
-
-/* The line where the same key, or header, stands before @wrong; 0: nowhere. */
-static uint32_t line_before(const struct source *source, const struct statement *wrong, const char *section,
-			    const char *path)
-{
-	char in[PF_CONFIG_TEXT_MAX] = "", other[PF_CONFIG_TEXT_MAX];
-	struct statement at = { 0 };
-	struct part key, value;
-
-	while (next_statement(source, &at) && at.begin < wrong->begin) {
-		split(&at, &key, &value);
-		if (at.header)
-			section_of(key, in);
-		if (at.header && wrong->header && strcmp(in, path) == 0)
-			return at.line;
-		if (at.header || wrong->header || !value.begin || strcmp(in, section) != 0)
-			continue;
-		path_of(in, key, true, other);
-		if (strcmp(other, path) == 0)
-			return at.line;
-	}
-	return 0;
-}
-
 /* ---- words ---- */
-
-static uint32_t column_of(const struct statement *statement, const char *place)
-{
-	uint32_t column = 1;
-
-	for (const char *at = statement->begin; at < place; at++)
-		column += ((unsigned char)*at & 0xc0) != 0x80; /* characters, not bytes */
-	return column;
-}
 
 /* What the parser said, without what it was doing. */
 static const char *parsers_words(const struct pf_toml_error *error)
@@ -327,7 +115,8 @@ static const char *allowed_at(const char *path, char *buf)
 }
 
 /* Doubts what @path is, or may mean; says so if it is nothing. */
-static void doubt(const struct source *source, const struct statement *statement, struct part key, const char *path)
+static void doubt(const struct source *source, const struct pf_statement *statement, struct pf_part key,
+		  const char *path)
 {
 	if (strcmp(path, "profile") == 0)
 		pf_config_doubt(source->config, PF_CONFIG_PROFILE, NULL);
@@ -335,18 +124,18 @@ static void doubt(const struct source *source, const struct statement *statement
 		pf_config_doubt(source->config, PF_CONFIG_FILE, path);
 	else
 		pf_config_unknown(source->config, PF_CONFIG_FILE, source->name, statement->line,
-				  column_of(statement, key.begin), false, path);
+				  pf_statement_column(statement, key.begin), false, path);
 }
 
 /* What is wrong with the value of @path, and where. The place is what the parser says unless it is a better one. */
-static const char *value_words(const struct source *source, struct pf_toml_error *place, const struct statement *wrong,
-			       const char *section, const char *path, char *buf)
+static const char *value_words(const struct source *source, struct pf_toml_error *place,
+			       const struct pf_statement *wrong, const char *section, const char *path, char *buf)
 {
 	char name[PF_CONFIG_TEXT_MAX], word[PF_CONFIG_TEXT_MAX];
-	const uint32_t before = line_before(source, wrong, section, path);
-	struct part key, value;
+	const uint32_t before = pf_statement_line_before(source->text, source->size, wrong, section, path);
+	struct pf_part key, value;
 
-	split(wrong, &key, &value);
+	pf_statement_split(wrong, &key, &value);
 	snprintf(name, sizeof(name), "%.*s", (int)key.size, key.begin);
 	snprintf(word, sizeof(word), "%.*s", (int)value.size, value.begin);
 	if (before)
@@ -357,27 +146,27 @@ static const char *value_words(const struct source *source, struct pf_toml_error
 		 !mend(pf_config_find(path), name, word, buf))
 		return parsers_words(place);
 	place->line = wrong->line;
-	place->column = column_of(wrong, value.begin);
+	place->column = pf_statement_column(wrong, value.begin);
 	return buf;
 }
 
-static void say_key(const struct source *source, const struct pf_toml_error *error, const struct statement *wrong,
+static void say_key(const struct source *source, const struct pf_toml_error *error, const struct pf_statement *wrong,
 		    const char *section)
 {
 	char path[PF_CONFIG_TEXT_MAX], allowed[PF_CONFIG_TEXT_MAX], plain[PF_CONFIG_TEXT_MAX], buf[PF_CONFIG_TEXT_MAX];
 	struct pf_toml_error place = *error;
-	struct part key, value;
+	struct pf_part key, value;
 	const char *words;
 
-	split(wrong, &key, &value);
-	path_of(section, key, value.begin, path);
+	pf_statement_split(wrong, &key, &value);
+	pf_statement_path(section, key, value.begin, path);
 	allowed_at(path, allowed);
 	if (!value.begin) {
-		pf_config_problem(source->config, source->name, wrong->line, column_of(wrong, key.begin),
+		pf_config_problem(source->config, source->name, wrong->line, pf_statement_column(wrong, key.begin),
 				  "%s has no \"=\"; allowed: [SECTION], KEY = VALUE and # COMMENT",
 				  pf_config_plain(key.begin, key.size, plain));
 	} else if (value.size == 0) {
-		pf_config_problem(source->config, source->name, wrong->line, column_of(wrong, key.begin),
+		pf_config_problem(source->config, source->name, wrong->line, pf_statement_column(wrong, key.begin),
 				  "%s has no value%s%s", path, *allowed ? "; allowed: " : "", allowed);
 	} else {
 		words = value_words(source, &place, wrong, section, path, buf);
@@ -390,12 +179,12 @@ static void say_key(const struct source *source, const struct pf_toml_error *err
 }
 
 /* Behind the last statement before the next header. */
-static const char *section_end(const struct source *source, const struct statement *header)
+static const char *section_end(const struct source *source, const struct pf_statement *header)
 {
-	struct statement next = *header;
+	struct pf_statement next = *header;
 	const char *end = header->end;
 
-	while (next_statement(source, &next) && !next.header)
+	while (pf_statement_next(source->text, source->size, &next) && !next.header)
 		end = next.end;
 	return end;
 }
@@ -410,7 +199,7 @@ static void blank(struct source *source, const char *begin, const char *end)
 static int read_source(struct source *source);
 
 /* The section of @header alone. False: no memory. */
-static bool read_again(struct source *source, const struct statement *header, const char *end)
+static bool read_again(struct source *source, const struct pf_statement *header, const char *end)
 {
 	struct source part = *source;
 	int r;
@@ -429,19 +218,19 @@ static bool read_again(struct source *source, const struct statement *header, co
 }
 
 /* A second time the same section is read by itself, so that what else is wrong in it is said. */
-static void say_header(struct source *source, const struct pf_toml_error *error, const struct statement *wrong)
+static void say_header(struct source *source, const struct pf_toml_error *error, const struct pf_statement *wrong)
 {
 	char path[PF_CONFIG_TEXT_MAX], plain[PF_CONFIG_TEXT_MAX];
 	const char *end = section_end(source, wrong);
-	struct part key, value;
+	struct pf_part key, value;
 	uint32_t before;
 
-	split(wrong, &key, &value);
-	section_of(key, path);
-	before = pf_config_is_section(path) ? line_before(source, wrong, "", path) : 0;
+	pf_statement_split(wrong, &key, &value);
+	pf_statement_section(key, path);
+	before = pf_config_is_section(path) ? pf_statement_line_before(source->text, source->size, wrong, "", path) : 0;
 	pf_config_plain(key.begin, key.size, plain);
 	if (before)
-		pf_config_problem(source->config, source->name, wrong->line, column_of(wrong, key.begin),
+		pf_config_problem(source->config, source->name, wrong->line, pf_statement_column(wrong, key.begin),
 				  "%s: this section begins in line %u already; allowed: once", plain, before);
 	else
 		pf_config_problem(source->config, source->name, error->line, error->column,
@@ -457,12 +246,13 @@ static void say_header(struct source *source, const struct pf_toml_error *error,
 static bool take_out(struct source *source, const struct pf_toml_error *error)
 {
 	char section[PF_CONFIG_TEXT_MAX] = "";
-	struct statement wrong;
-	struct part key = { 0 }, value;
-	const bool found = error->line > 0 && find_wrong(source, error->line, &wrong, section);
+	struct pf_statement wrong;
+	struct pf_part key = { 0 }, value;
+	const bool found =
+		error->line > 0 && pf_statement_find(source->text, source->size, error->line, &wrong, section);
 
 	if (found)
-		split(&wrong, &key, &value);
+		pf_statement_split(&wrong, &key, &value);
 	if (key.size > 0 && wrong.header)
 		say_header(source, error, &wrong);
 	else if (key.size > 0)
