@@ -44,10 +44,22 @@ static int set_profile(const struct cli *cli, struct pf_config *config)
 	return name ? pf_config_set_profile(config, name) : 0;
 }
 
+/* A mistake on the command line is a wrong call, as it is in every other option. */
+static int status_of(struct pf_config *config)
+{
+	const struct pf_config_problem *problems;
+	size_t count;
+
+	problems = pf_config_problems(config, &count);
+	for (size_t i = 0; i < count && i < PF_CONFIG_PROBLEMS_MAX; i++)
+		if (!strncmp(problems[i].where, "--set", strlen("--set")))
+			return CLI_USAGE;
+	return count ? CLI_FAILURE : CLI_OK;
+}
+
 int settings_read(struct cli *cli, const char *file, struct pf_config **ret_config)
 {
 	struct pf_config *config = NULL;
-	size_t problems;
 	int r = pf_config_new(&config);
 
 	*ret_config = NULL;
@@ -62,9 +74,8 @@ int settings_read(struct cli *cli, const char *file, struct pf_config **ret_conf
 	for (int i = 0; i < cli->set_count; i++)
 		pf_config_set_assignment(config, cli->sets[i]);
 	pf_config_check(config);
-	pf_config_problems(config, &problems);
 	*ret_config = config;
-	return problems ? CLI_FAILURE : CLI_OK;
+	return status_of(config);
 }
 
 void settings_complain(struct cli *cli, struct pf_config *config)

@@ -11,7 +11,8 @@
 /**
  * Everything that this run is told, with FILE in place of the file that would be looked for (NULL: --config,
  * PINFOLD_CONFIG, SETTINGS_FILE if it is there). What is wrong is left in the config. The caller frees it.
- * CLI_OK; CLI_FAILURE if something is wrong (*ret_config is there) or memory is short (then it is NULL).
+ * CLI_OK; CLI_USAGE if something is wrong with --set, CLI_FAILURE if only with anything else (*ret_config is there both
+ * times); CLI_FAILURE if memory is short (then it is NULL). A profile that is none ends the process with CLI_USAGE.
  */
 int settings_read(struct cli *cli, const char *file, struct pf_config **ret_config);
 /** Prints what is wrong, one problem a line. */
