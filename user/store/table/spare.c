@@ -3,10 +3,9 @@
  * spare.c - extents that a growing table will need, made ahead by a thread.
  *
  * DESIGN: a new extent must be zero, and durably so, before it is published (user/store/extent.c). Where there was data
- * before, that flushes a data file, which takes as long as the device wants. A put that did it would stall, and all
- * others behind it. So as
- * soon as a table has taken an extent, a thread makes the next ones. Should puts use them up faster than the device
- * allows, the one that finds none makes one itself: then the device is the limit.
+ * before, its zeros are flushed, which takes as long as the device wants. A put that did it would stall, and all others
+ * behind it. So as soon as a table has taken an extent, a thread makes the next ones. Should puts use them up faster
+ * than the device allows, the one that finds none makes one itself: then the device is the limit.
  *
  *  1. Spares are allocated and not published: a crash or a close frees them. Nothing on disk knows of them.
  *  2. The thread holds table->lock only to look what is missing and to hand over. It never holds tables->lock, so a
@@ -80,18 +79,18 @@ static void discard_unfit(struct pf_table *table, enum pf_spare_kind kind, uint6
 	}
 }
 
-/* Makes up to @count extents. How many there are now, zero and durably so. */
+/* Makes up to @count extents, each flushed by itself. How many there are now, zero and durably so. */
 static uint32_t make(struct pf_store *store, uint64_t size, uint32_t count, struct pinfold_extent *ret_extents)
 {
 	uint32_t made = 0;
-	int r = 0;
 
-	while (made < count && pf_extent_alloc(store, size, 0, &ret_extents[made]) == 0)
+	while (made < count && pf_extent_alloc(store, size, 0, &ret_extents[made]) == 0) {
+		if (pf_extent_sync_zeroed(store, &ret_extents[made]) < 0) {
+			pf_extent_back_out(store, &ret_extents[made]);
+			break;
+		}
 		made++;
-	for (uint32_t i = made; r == 0 && i-- > 0;) /* one flush does for all of a file */
-		r = pf_extent_sync_zeroed(store, &ret_extents[i]);
-	while (r < 0 && made > 0)
-		pf_extent_back_out(store, &ret_extents[--made]);
+	}
 	return made;
 }
 
