@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* cmd_del.c - pinfold del: deletes a record, an object or a table. */
+/* cmd_del.c - pinfold del: deletes a record, an object, a table or a lease table. */
 #include "cli.h"
 #include "names.h"
 
@@ -8,6 +8,7 @@
 
 /* Only here: tables are no objects. */
 #define TABLE_PREFIX "table:"
+#define LEASES_PREFIX "leases:"
 
 static int delete_record(struct cli *cli, struct pinfold *pf)
 {
@@ -41,17 +42,27 @@ static int delete_table(struct cli *cli, struct pinfold *pf, const char *table)
 	return r ? cli_fail_call(cli, pf, r, cli->args[1]) : CLI_OK;
 }
 
+static int delete_leases(struct cli *cli, struct pinfold *pf, const char *leases)
+{
+	int r = pinfold_leases_drop(pf, leases);
+
+	if (r == -ENOENT)
+		return cli_fail(cli, "no lease table '%s' ('pinfold ls %s' lists them)", leases, cli->store);
+	return r ? cli_fail_call(cli, pf, r, cli->args[1]) : CLI_OK;
+}
+
 static int run(struct cli *cli)
 {
 	bool record = cli->arg_count == 3,
-	     table = !record && !strncmp(cli->args[1], TABLE_PREFIX, strlen(TABLE_PREFIX));
+	     table = !record && !strncmp(cli->args[1], TABLE_PREFIX, strlen(TABLE_PREFIX)),
+	     leases = !record && !strncmp(cli->args[1], LEASES_PREFIX, strlen(LEASES_PREFIX));
 	struct pinfold *pf;
 	struct name name;
 	int status;
 
 	if (record)
 		cli_key_arg(cli, cli->args[2]);
-	else if (!table)
+	else if (!table && !leases)
 		name_object_arg(cli, cli->args[1], &name);
 	status = cli_open_write(cli, NULL, &pf);
 	if (status)
@@ -60,6 +71,8 @@ static int run(struct cli *cli)
 		status = delete_record(cli, pf);
 	else if (table)
 		status = delete_table(cli, pf, cli->args[1] + strlen(TABLE_PREFIX));
+	else if (leases)
+		status = delete_leases(cli, pf, cli->args[1] + strlen(LEASES_PREFIX));
 	else
 		status = delete_object(cli, pf, &name);
 	status = cli_close(cli, pf, status);
@@ -73,8 +86,8 @@ static int run(struct cli *cli)
 
 const struct command cmd_del = {
 	.name = "del",
-	.operands = "DIR TABLE KEY | DIR OBJECT | DIR table:TABLE",
-	.summary = "Delete a record, an object with its extents, or a whole table",
+	.operands = "DIR TABLE KEY | DIR OBJECT | DIR table:TABLE | DIR leases:LEASES",
+	.summary = "Delete a record, an object with its extents, a whole table or lease table",
 	.min_args = 2,
 	.max_args = 3,
 	.run = run,

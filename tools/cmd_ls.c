@@ -36,17 +36,29 @@ static int option(struct cli *cli, int key, const char *arg)
 
 struct listing {
 	struct pinfold *pf;
-	json_t *tables, *objects; /* with --json */
+	json_t *tables, *leases, *objects; /* with --json */
 	struct table table, object_table;
 	uint64_t table_count, object_count;
 	bool cut;
 };
 
+static void table_row(struct listing *listing, const char *name, const char *kind,
+		      const struct pinfold_table_stats *stats)
+{
+	char records[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], held[UNITS_TEXT_MAX];
+
+	listing->table_count++;
+	table_cell(&listing->table, "%s", name);
+	table_cell(&listing->table, "%s", kind);
+	table_cell(&listing->table, "%s", units_count(stats->record_count, records));
+	table_cell(&listing->table, "%s", units_size(stats->key_bytes + stats->value_bytes, bytes));
+	table_cell(&listing->table, "%s", units_size(stats->extent_bytes, held));
+}
+
 static int add_table(void *ctx, const char *name)
 {
 	struct listing *listing = ctx;
 	struct pinfold_table_stats stats;
-	char records[UNITS_TEXT_MAX], bytes[UNITS_TEXT_MAX], held[UNITS_TEXT_MAX];
 	struct pinfold_table *table;
 	int r = pinfold_table_open(listing->pf, name, 0, &table);
 
@@ -54,7 +66,6 @@ static int add_table(void *ctx, const char *name)
 		r = pinfold_table_stat(table, &stats);
 	if (r)
 		return r;
-	listing->table_count++;
 	if (listing->tables) {
 		json_array_append_new(listing->tables, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", name,
 								 "import_unfinished", stats.import_unfinished != 0,
@@ -65,11 +76,28 @@ static int add_table(void *ctx, const char *name)
 								 cli_json_u64(stats.extent_bytes)));
 		return 0;
 	}
-	table_cell(&listing->table, "%s", name);
-	table_cell(&listing->table, "%s", stats.import_unfinished ? "unfinished import" : "records");
-	table_cell(&listing->table, "%s", units_count(stats.record_count, records));
-	table_cell(&listing->table, "%s", units_size(stats.key_bytes + stats.value_bytes, bytes));
-	table_cell(&listing->table, "%s", units_size(stats.extent_bytes, held));
+	table_row(listing, name, stats.import_unfinished ? "unfinished import" : "records", &stats);
+	return 0;
+}
+
+static int add_leases(void *ctx, const char *name)
+{
+	struct listing *listing = ctx;
+	struct pinfold_table_stats stats;
+	struct pinfold_leases *leases;
+	int r = pinfold_leases_open(listing->pf, name, 0, &leases);
+
+	if (!r)
+		r = pinfold_leases_stat(leases, &stats);
+	if (r)
+		return r;
+	if (listing->leases)
+		json_array_append_new(listing->leases,
+				      json_pack("{s:s, s:o, s:o}", "name", name, "leases",
+						cli_json_u64(stats.record_count), "extent_bytes",
+						cli_json_u64(stats.extent_bytes)));
+	else
+		table_row(listing, name, "leases", &stats);
 	return 0;
 }
 
@@ -117,6 +145,7 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 
 	if (cli->json) {
 		listing.tables = json_array();
+		listing.leases = json_array();
 		listing.objects = json_array();
 	} else {
 		table_init(&listing.table, 5, table_names);
@@ -124,9 +153,12 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 	}
 	r = pinfold_table_foreach(pf, add_table, &listing);
 	if (!r)
+		r = pinfold_leases_table_foreach(pf, add_leases, &listing);
+	if (!r)
 		r = pinfold_object_foreach(pf, add_object, &listing);
 	if (r < 0) {
 		json_decref(listing.tables);
+		json_decref(listing.leases);
 		json_decref(listing.objects);
 		table_done(&listing.table);
 		table_done(&listing.object_table);
@@ -134,7 +166,8 @@ static int list_store(struct cli *cli, struct pinfold *pf)
 	}
 	if (cli->json)
 		return cli_print_json(cli,
-				      json_pack("{s:o, s:o}", "tables", listing.tables, "objects", listing.objects));
+				      json_pack("{s:o, s:o, s:o}", "tables", listing.tables, "leases", listing.leases,
+						"objects", listing.objects));
 	if (listing.table_count)
 		table_print(&listing.table, stdout, bold);
 	if (listing.table_count && listing.object_count)
@@ -223,7 +256,7 @@ static int run(struct cli *cli)
 const struct command cmd_ls = {
 	.name = "ls",
 	.operands = "DIR [TABLE]",
-	.summary = "List tables and objects, or the records of a table",
+	.summary = "List tables, lease tables and objects, or the records of a table",
 	.details = "Records are listed one per line, key, tab, size of the value (or the value, with \\n, \\t and "
 		   "\\xNN for what does "
 		   "not fit a line), in no particular order.",

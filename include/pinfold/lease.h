@@ -48,6 +48,20 @@ PINFOLD_API int pinfold_leases_open(struct pinfold *pf, const char *name, uint32
 				    struct pinfold_leases **ret_leases);
 /** Gives back one pinfold_leases_open(). NULL is allowed. */
 PINFOLD_API void pinfold_leases_close(struct pinfold_leases *leases);
+/**
+ * Calls @fn with the name of each lease table, valid during the call, until it returns non-zero, which is returned. @fn
+ * may open lease tables. Any thread.
+ */
+PINFOLD_API int pinfold_leases_table_foreach(struct pinfold *pf, int (*fn)(void *ctx, const char *name), void *ctx);
+/** Counts and sizes (bytes); record_count is the number of leases, expired ones too. Any thread. */
+PINFOLD_API int pinfold_leases_stat(struct pinfold_leases *leases, struct pinfold_table_stats *ret_stats);
+/**
+ * Drops lease table @name with all its leases and frees its extents; durable when it returns, as the sync mode says.
+ * Its memory of tokens goes, too: a lease table of that name that is made later grants from token 1 on, which whoever
+ * guards a resource and remembers larger ones refuses. -ENOENT; -EBUSY: it was opened since the store was (a handle
+ * lasts until pinfold_close()); -EROFS; -EINVAL: no name of a lease table. Any thread.
+ */
+PINFOLD_API int pinfold_leases_drop(struct pinfold *pf, const char *name);
 
 /** A lease as it stands. */
 struct pinfold_lease {

@@ -23,6 +23,24 @@ void pinfold_leases_close(struct pinfold_leases *leases)
 	pf_leases_close(inner(leases));
 }
 
+int pinfold_leases_table_foreach(struct pinfold *pf, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	REQUIRE(pf && fn);
+	return pf_leases_table_foreach(pf->store, fn, ctx);
+}
+
+int pinfold_leases_stat(struct pinfold_leases *leases, struct pinfold_table_stats *ret_stats)
+{
+	REQUIRE(leases && ret_stats);
+	return pf_leases_stat(inner(leases), ret_stats);
+}
+
+int pinfold_leases_drop(struct pinfold *pf, const char *name)
+{
+	REQUIRE(pf && name);
+	return pf_leases_drop(pf->store, name);
+}
+
 int pinfold_lease_submit(struct pinfold_leases *leases, struct pinfold_lease_op *ops, size_t count,
 			 pinfold_ticket *ret_ticket)
 {

@@ -528,6 +528,49 @@ TEST_F(lease, one_holder_at_a_time)
 	EXPECT_LT(0, grants);
 }
 
+static int name_add(void *ctx, const char *name)
+{
+	strcat(strcat(ctx, name), " ");
+	return 0;
+}
+
+TEST_F(lease, tables_are_listed_and_dropped)
+{
+	struct pinfold_table_stats stats;
+	struct pf_leases *other;
+	struct pf_table *table;
+	char names[128] = "";
+	uint64_t token;
+
+	ASSERT_EQ(0, pf_leases_open(self->env.store, "other", PINFOLD_TABLE_CREATE, &other));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "records", PINFOLD_TABLE_CREATE, &table));
+	ASSERT_EQ(0, pf_leases_stat(self->l, &stats));
+	EXPECT_EQ(0, stats.record_count);
+	ASSERT_EQ(0, acquire(self->l, "a", 1, 1000, &token));
+	ASSERT_EQ(0, acquire(self->l, "b", 1, 1000, &token));
+	ASSERT_EQ(0, pf_leases_stat(self->l, &stats));
+	EXPECT_EQ(2, stats.record_count);
+	ASSERT_EQ(0, pf_leases_table_foreach(self->env.store, name_add, names));
+	EXPECT_STREQ("actors other ", names);
+	names[0] = 0;
+	ASSERT_EQ(0, pf_table_foreach(self->env.store, name_add, names));
+	EXPECT_STREQ("records ", names);
+
+	EXPECT_EQ(-EBUSY, pf_leases_drop(self->env.store, "other"));
+	EXPECT_EQ(-ENOENT, pf_leases_drop(self->env.store, "records"));
+	EXPECT_EQ(-EINVAL, pf_leases_drop(self->env.store, "a/b"));
+	REOPEN();
+	ASSERT_EQ(0, pf_leases_drop(self->env.store, "other"));
+	EXPECT_EQ(-ENOENT, pf_leases_open(self->env.store, "other", 0, &other));
+	EXPECT_EQ(-ENOENT, pf_leases_drop(self->env.store, "other"));
+	REOPEN();
+	names[0] = 0;
+	ASSERT_EQ(0, pf_leases_table_foreach(self->env.store, name_add, names));
+	EXPECT_STREQ("actors ", names);
+	ASSERT_EQ(0, pf_leases_stat(self->l, &stats));
+	EXPECT_EQ(2, stats.record_count);
+}
+
 TEST_F(lease, read_only_looks)
 {
 	struct pinfold_lease lease;

@@ -259,8 +259,10 @@ struct pf_tables {
 /* registry.c */
 struct pf_tables *pf_tables_of(struct pf_store *store); /* NULL and words if not open */
 int pf_table_name_check(const char *name);
-/** As pf_table_open() but also for names of the store's own. */
+/* As pf_table_open(), _foreach() and _drop() but also for names of the store's own. */
 int pf_table_open_any(struct pf_tables *tables, const char *name, uint32_t flags, struct pf_table **ret_table);
+int pf_table_foreach_any(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx);
+int pf_table_drop_any(struct pf_tables *tables, const char *name);
 
 /* table.c */
 int pf_table_load(struct pf_tables *tables, uint32_t slot, struct pf_table **ret_table);

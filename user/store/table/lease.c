@@ -4,7 +4,6 @@
  */
 #include "store/table/lease_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -163,13 +162,12 @@ static int load(struct pf_leases *leases)
 }
 
 /* Under tables->lease_lock. */
-static int open_locked(struct pf_tables *tables, const char *name, uint32_t flags, struct pf_leases **ret_leases)
+static int open_locked(struct pf_tables *tables, const char *name, const char *full, uint32_t flags,
+		       struct pf_leases **ret_leases)
 {
-	char full[sizeof(PF_LEASE_PREFIX) + PINFOLD_LEASES_NAME_MAX];
 	struct pf_leases *leases;
 	int r;
 
-	snprintf(full, sizeof(full), "%s%s", PF_LEASE_PREFIX, name);
 	leases = calloc(1, sizeof(*leases));
 	if (!leases)
 		return pf_error(-ENOMEM, "leases %s: no memory", name);
@@ -196,15 +194,13 @@ static int open_locked(struct pf_tables *tables, const char *name, uint32_t flag
 int pf_leases_open(struct pf_store *store, const char *name, uint32_t flags, struct pf_leases **ret_leases)
 {
 	struct pf_tables *tables = pf_tables_of(store);
+	char full[PF_LEASE_FULL_MAX];
 	struct pf_leases *leases;
 	int r;
 
 	if (!tables)
 		return -EINVAL;
-	if (strlen(name) > PINFOLD_LEASES_NAME_MAX)
-		return pf_error(-EINVAL, "lease table's name: %zu characters; 1 to %d are allowed", strlen(name),
-				PINFOLD_LEASES_NAME_MAX);
-	r = pf_table_name_check(name);
+	r = pf_lease_table_name(name, full);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&tables->lease_lock);
@@ -215,7 +211,7 @@ int pf_leases_open(struct pf_store *store, const char *name, uint32_t flags, str
 		if (r == 0)
 			*ret_leases = leases;
 	} else {
-		r = open_locked(tables, name, flags, ret_leases);
+		r = open_locked(tables, name, full, flags, ret_leases);
 	}
 	pthread_mutex_unlock(&tables->lease_lock);
 	return r;

@@ -14,6 +14,9 @@ struct pf_leases;
 
 int pf_leases_open(struct pf_store *store, const char *name, uint32_t flags, struct pf_leases **ret_leases);
 void pf_leases_close(struct pf_leases *leases);
+int pf_leases_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx);
+int pf_leases_stat(struct pf_leases *leases, struct pinfold_table_stats *ret_stats);
+int pf_leases_drop(struct pf_store *store, const char *name);
 int pf_lease_submit(struct pf_leases *leases, struct pinfold_lease_op *ops, size_t count, pinfold_ticket *ret_ticket);
 /** One operation, waiting as the sync mode says; its result, with words. *ret_token may be NULL. */
 int pf_lease_do(struct pf_leases *leases, struct pinfold_lease_op *op, uint64_t *ret_token);

@@ -40,11 +40,15 @@ struct pf_leases {
 	void *clock_ctx;
 };
 
+/** Name of the table behind a lease table, with its end. */
+#define PF_LEASE_FULL_MAX (sizeof(PF_LEASE_PREFIX) + PINFOLD_LEASES_NAME_MAX)
 /** Tokens reserved by one flush. */
 #define PF_LEASE_TOKENS (1ull << 24)
 
 /** Lease time. Under table->lock, or alone. */
 uint64_t pf_lease_now(const struct pf_leases *leases);
+/** -EINVAL with words: @name names no lease table. */
+int pf_lease_table_name(const char *name, char ret_full[PF_LEASE_FULL_MAX]);
 /** Whether these bytes may name an actor. -EINVAL with words. */
 int pf_lease_actor_check(const void *actor, size_t actor_size);
 int pf_lease_key(const void *actor, size_t actor_size, uint8_t ret_key[PF_LEASE_KEY_MAX]);

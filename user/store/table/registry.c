@@ -340,7 +340,7 @@ void pf_table_close(struct pf_table *table)
 	pthread_mutex_unlock(&table->tables->lock);
 }
 
-int pf_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx)
+int pf_table_foreach_any(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx)
 {
 	struct pf_tables *tables = pf_tables_of(store);
 	struct pf_table_header header;
@@ -358,10 +358,29 @@ int pf_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *na
 		r = pf_table_header_read(tables, slot, &header);
 		if (r == -ENOENT)
 			r = 0;
-		else if (r == 0 && header.name[0] != '.')
+		else if (r == 0)
 			r = fn(ctx, header.name);
 	}
 	return r;
+}
+
+struct listing {
+	int (*fn)(void *ctx, const char *name);
+	void *ctx;
+};
+
+static int list_one(void *ctx, const char *name)
+{
+	const struct listing *listing = ctx;
+
+	return name[0] == '.' ? 0 : listing->fn(listing->ctx, name);
+}
+
+int pf_table_foreach(struct pf_store *store, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+	struct listing listing = { .fn = fn, .ctx = ctx };
+
+	return pf_table_foreach_any(store, list_one, &listing);
 }
 
 /* Puts the drop of every extent of @table, and its directory slot, into @txn. */
@@ -408,10 +427,20 @@ static int table_drop_locked(struct pf_tables *tables, const char *name, pinfold
 	return 0;
 }
 
+int pf_table_drop_any(struct pf_tables *tables, const char *name)
+{
+	pinfold_ticket ticket;
+	int r;
+
+	pthread_mutex_lock(&tables->lock);
+	r = table_drop_locked(tables, name, &ticket);
+	pthread_mutex_unlock(&tables->lock);
+	return r < 0 ? r : pf_ticket_settle(tables->store, ticket);
+}
+
 int pf_table_drop(struct pf_store *store, const char *name)
 {
 	struct pf_tables *tables = pf_tables_of(store);
-	pinfold_ticket ticket;
 	int r;
 
 	if (!tables)
@@ -421,8 +450,5 @@ int pf_table_drop(struct pf_store *store, const char *name)
 		return r;
 	if (name[0] == '.')
 		return pf_error(-EPERM, "table %s: names that start with '.' are the store's own", name);
-	pthread_mutex_lock(&tables->lock);
-	r = table_drop_locked(tables, name, &ticket);
-	pthread_mutex_unlock(&tables->lock);
-	return r < 0 ? r : pf_ticket_settle(store, ticket);
+	return pf_table_drop_any(tables, name);
 }
