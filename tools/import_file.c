@@ -32,6 +32,8 @@ struct importing {
 	struct records records;
 	struct pinfold_import *import;
 	struct pinfold_import_mark mark; /* of the last record taken */
+	struct pinfold_import_mark before; /* of the one before it */
+	bool added;                        /* a record is in */
 	uint64_t marked;                 /* records, when the library was told last */
 	struct progress progress;
 	uint64_t resumed_line;
@@ -61,6 +63,18 @@ static void source_name(const struct import_options *options, char ret_source[SO
 }
 
 /* ---- begin ---- */
+
+/* Whether what there is of the input ends here because its decompressor failed: says so. */
+static bool tool_failed(struct importing *run)
+{
+	char error[256];
+
+	if (!run->input.pid || getc(run->input.stream) != EOF ||
+	    !input_close(&run->input, true, error, sizeof(error)))
+		return false;
+	cli_fail(run->cli, "%s: %s", run->options->path, error);
+	return true;
+}
 
 /* Reads again what was read before the mark. 1; 0: it is not the same; -EIO; -EINTR. */
 static int input_skip(struct importing *run)
@@ -114,7 +128,7 @@ static int begin(struct importing *run, bool restart)
 	int r;
 
 	if (records_open(&run->records, run->input.stream, run->options->format, run->options->key_field))
-		return cli_fail(run->cli, "%s:%s", run->options->path,
+		return tool_failed(run) ? CLI_FAILURE : cli_fail(run->cli, "%s:%s", run->options->path,
 				run->records.error[0] ? run->records.error : " out of memory");
 	source_name(run->options, source);
 	(void)pinfold_table_stat(run->table, &stats);
@@ -170,10 +184,12 @@ static int take(struct importing *run)
 	if (!record.key_size)
 		return records_fail_at(records, &place, "the key is empty: it must have 1 to %d bytes",
 				       PINFOLD_KEY_MAX);
+	run->before = *mark;
 	if (record.key_size > PINFOLD_KEY_MAX || record.value_size > PINFOLD_VALUE_MAX) {
 		mark->left_out++;
 	} else {
 		r = pinfold_import_add(run->import, &record, 1);
+		run->added = true;
 		mark->records++;
 		mark->bytes += record.key_size + record.value_size;
 	}
@@ -186,12 +202,10 @@ static int take(struct importing *run)
 	return r ? fail_write(run, r), -ECANCELED : 0;
 }
 
-static int fail_input(struct importing *run)
+/* What is wrong with the input has been said. */
+static int keep(struct importing *run)
 {
-	const char *path = run->options->path;
-
 	(void)mark_set(run);
-	cli_fail(run->cli, "%s:%s", path, run->records.error);
 	if (!run->mark.records)
 		return CLI_FAILURE;
 	cli_note(
@@ -200,6 +214,13 @@ static int fail_input(struct importing *run)
 		"%llu; --restart begins again",
 		(unsigned long long)run->mark.records, (unsigned long long)run->mark.line + 1);
 	return CLI_FAILURE;
+}
+
+static int fail_input(struct importing *run)
+{
+	if (!tool_failed(run))
+		cli_fail(run->cli, "%s:%s", run->options->path, run->records.error);
+	return keep(run);
 }
 
 static int stopped(struct importing *run)
@@ -233,11 +254,14 @@ static int end(struct importing *run)
 	char error[256] = "";
 	int r;
 
+	if (input_close(&run->input, true, error, sizeof(error))) {
+		run->mark = run->before; /* the last record may have been cut short */
+		cli_fail(run->cli, "%s: %s", run->options->path, error);
+		return keep(run);
+	}
 	r = mark_set(run);
 	if (r)
 		return fail_write(run, r);
-	if (input_close(&run->input, true, error, sizeof(error)))
-		return cli_fail(run->cli, "%s: %s", run->options->path, error);
 	r = pinfold_import_end(run->import);
 	run->import = NULL;
 	if (r == -ESTALE && strcmp(run->options->path, "-") != 0) {
@@ -267,7 +291,7 @@ static int import_once(struct importing *run, bool restart)
 		status = end(run);
 	if (status == CLI_OK)
 		progress_done(&run->progress);
-	if (run->import && run->mark.records == 0)
+	if (run->import && run->mark.records == 0 && !run->added)
 		pinfold_import_end(run->import); /* nothing was taken: nothing is left unfinished */
 	else
 		pinfold_import_stop(run->import);

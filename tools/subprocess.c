@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,8 +33,8 @@ static const char *tool_for(const char *path)
 	return NULL;
 }
 
-/* Runs "TOOL -dc" with @fd as its input; the file name never reaches a command line. */
-static int spawn_tool(const char *tool, int fd, int *ret_pipe, pid_t *ret_pid)
+/* Runs "TOOL -dc" with @fd as its input and @words_fd for its words; the file name never reaches a command line. */
+static int spawn_tool(const char *tool, int fd, int words_fd, int *ret_pipe, pid_t *ret_pid)
 {
 	char *argv[] = {(char *)tool, (char *)"-dc", NULL};
 	posix_spawn_file_actions_t actions;
@@ -48,6 +49,8 @@ static int spawn_tool(const char *tool, int fd, int *ret_pipe, pid_t *ret_pid)
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
 	if (!r)
+		r = posix_spawn_file_actions_adddup2(&actions, words_fd, STDERR_FILENO);
+	if (!r)
 		r = posix_spawnp(ret_pid, tool, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (r)
@@ -60,6 +63,18 @@ err_close_pipe:
 	close(fds[0]);
 	close(fds[1]);
 	return -r;
+}
+
+/* The first line that the tool said and that is not empty; "" if there is none. @ret_words has @size bytes. */
+static void words_read(int fd, char *ret_words, size_t size)
+{
+	ssize_t n = pread(fd, ret_words, size - 1, 0);
+	size_t skip;
+
+	ret_words[n > 0 ? n : 0] = 0;
+	skip = strspn(ret_words, "\n");
+	memmove(ret_words, ret_words + skip, strlen(ret_words + skip) + 1);
+	ret_words[strcspn(ret_words, "\n")] = 0;
 }
 
 int input_open(const char *path, struct input *ret_input, char *ret_error, size_t error_size)
@@ -85,8 +100,11 @@ int input_open(const char *path, struct input *ret_input, char *ret_error, size_
 	}
 	input.tool = tool_for(path);
 	if (input.tool) {
-		r = spawn_tool(input.tool, fd, &pipe_fd, &input.pid);
+		input.words_fd = memfd_create("words", MFD_CLOEXEC);
+		r = input.words_fd < 0 ? -errno : spawn_tool(input.tool, fd, input.words_fd, &pipe_fd, &input.pid);
 		if (r) {
+			if (input.words_fd >= 0)
+				close(input.words_fd);
 			snprintf(ret_error, error_size, "%s: needs '%s' to be read: %s", path, input.tool,
 				 strerror(-r));
 			goto err_close;
@@ -113,6 +131,7 @@ err_close:
 
 int input_close(struct input *input, bool drained, char *ret_error, size_t error_size)
 {
+	char words[128] = "";
 	int status = 0;
 	bool read_failed = ferror(input->stream);
 
@@ -126,6 +145,8 @@ int input_close(struct input *input, bool drained, char *ret_error, size_t error
 		while (waitpid(input->pid, &status, 0) < 0 && errno == EINTR)
 			;
 		input->pid = 0;
+		words_read(input->words_fd, words, sizeof(words));
+		close(input->words_fd);
 	}
 	if (!drained)
 		return 0;
@@ -134,9 +155,9 @@ int input_close(struct input *input, bool drained, char *ret_error, size_t error
 		return -EIO;
 	}
 	if (status) {
-		snprintf(ret_error, error_size, "%s failed (%s %d): the file is damaged or cut short", input->tool,
+		snprintf(ret_error, error_size, "%s failed (%s %d): the file is damaged or cut short%s%s", input->tool,
 			 WIFSIGNALED(status) ? "signal" : "exit status",
-			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), *words ? ": " : "", words);
 		return -EIO;
 	}
 	return 0;

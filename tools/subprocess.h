@@ -14,6 +14,7 @@ struct input {
 	FILE *stream;
 	pid_t pid; /* of the decompressor; 0: none */
 	const char *tool;
+	int words_fd; /* what the tool said on its stderr */
 	bool is_stdin;
 	uint64_t file_size; /* of a file that is read as it is; 0: it is none */
 };
