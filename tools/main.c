@@ -94,6 +94,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 	static const struct argp_child children[] = {{&common, 0, NULL, 90}, {0}};
 	struct cli cli = {.command = command};
 	char name[64], doc[2048];
+	int status = CLI_OK;
 	struct argp argp = {
 		.options = command->options,
 		.parser = parse_own,
@@ -110,8 +111,10 @@ static int run_command(const struct command *command, int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &cli);
 	if (!command->no_store && !*cli.args[0])
 		cli_usage(&cli, "DIR is empty: it takes the directory of a store");
-	if (!command->no_store && !strcmp(cli.args[0], "@") && settings_data_dir(&cli, &cli.args[0]))
-		return CLI_FAILURE;
+	if (!command->no_store && !strcmp(cli.args[0], "@"))
+		status = settings_data_dir(&cli, &cli.args[0]);
+	if (status)
+		return status;
 	if (!command->no_store && !cli.args[0])
 		cli_usage(&cli, "'@' is the store of mmap.data_dir, and that is not set");
 	if (!command->no_store)
