@@ -44,7 +44,16 @@ int units_parse_number(const char *text, double *ret_value, const char **ret_res
 	return 0;
 }
 
-static int parse_with_units(const char *text, const struct unit *units, uint64_t *ret_value)
+/* @value as a whole number below 10^18, where it is one but for what was lost in multiplying ("1.001s"). */
+static int whole_ms(double value, uint64_t *ret_ms)
+{
+	if (!(value < 1e18) || fabs(value - round(value)) > 1e-6)
+		return -EINVAL;
+	*ret_ms = (uint64_t)round(value);
+	return 0;
+}
+
+static int parse_with_units(const char *text, const struct unit *units, double *ret_value, double *ret_factor)
 {
 	const char *rest;
 	double value;
@@ -54,10 +63,8 @@ static int parse_with_units(const char *text, const struct unit *units, uint64_t
 	for (; units->name; units++) {
 		if (strcasecmp(rest, units->name))
 			continue;
-		value *= units->factor;
-		if (!(value < 18446744073709549568.0) || (!*rest && strchr(text, '.') && value != floor(value)))
-			return -EINVAL;
-		*ret_value = (uint64_t)value;
+		*ret_value = value * units->factor;
+		*ret_factor = units->factor;
 		return 0;
 	}
 	return -EINVAL;
@@ -73,6 +80,7 @@ int units_parse_size(const char *text, uint64_t *ret_bytes)
 		{"t", 0x1p40}, {"tb", 0x1p40}, {"tib", 0x1p40},
 		{0},
 	};
+	double value, factor;
 	uint64_t exact;
 
 	/* Whole numbers above 2^53 must not be rounded. */
@@ -80,26 +88,24 @@ int units_parse_size(const char *text, uint64_t *ret_bytes)
 		*ret_bytes = exact;
 		return 0;
 	}
-	return parse_with_units(text, units, ret_bytes);
+	/* a fraction of a byte is lost, but of what is larger: "1.3G" is what people say of sizes */
+	if (parse_with_units(text, units, &value, &factor) || !(value < 18446744073709549568.0) ||
+	    (factor == 1 && value != floor(value)))
+		return -EINVAL;
+	*ret_bytes = (uint64_t)value;
+	return 0;
 }
 
 int units_parse_duration(const char *text, uint64_t *ret_ms)
 {
 	static const struct unit units[] = {
-		{"s", 1e3}, {"ms", 1}, {"m", 60e3}, {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}, {0},
+		{"", 1e3}, {"s", 1e3}, {"ms", 1}, {"m", 60e3}, {"min", 60e3}, {"h", 3600e3}, {"d", 86400e3}, {0},
 	};
-	double value;
-	const char *rest;
+	double value, factor;
 
-	if (units_parse_number(text, &value, &rest))
+	if (parse_with_units(text, units, &value, &factor))
 		return -EINVAL;
-	if (!*rest) {
-		if (!(value * 1e3 < 1e18))
-			return -EINVAL;
-		*ret_ms = (uint64_t)(value * 1e3);
-		return 0;
-	}
-	return parse_with_units(text, units, ret_ms);
+	return whole_ms(value, ret_ms);
 }
 
 int units_parse_count(const char *text, uint64_t *ret_count)

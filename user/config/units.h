@@ -14,9 +14,9 @@
 
 /** "12" or "1.5", and where it ends (behind spaces): no sign, no exponent, no hex. 0, or -EINVAL. */
 int units_parse_number(const char *text, double *ret_value, const char **ret_rest);
-/** 0, or -EINVAL; fractions are allowed with a unit (1.5G). */
+/** 0, or -EINVAL; fractions are allowed with a unit larger than a byte (1.5G). */
 int units_parse_size(const char *text, uint64_t *ret_bytes);
-/** To milliseconds; without a unit: seconds. 0, or -EINVAL. */
+/** To milliseconds, of which no fraction is taken ("1.5ms"); without a unit: seconds. 0, or -EINVAL. */
 int units_parse_duration(const char *text, uint64_t *ret_ms);
 /** A plain decimal number. 0, or -EINVAL. */
 int units_parse_count(const char *text, uint64_t *ret_count);

@@ -113,6 +113,9 @@ TEST_F(config, what_is_wrong_is_said_with_its_place)
 		{ "[store]\nflush_interval_ms = \"2min\"\n", "f.toml:2:21: store.flush_interval_ms is \"2min\"; "
 							     "allowed: 1 ms to 60.0 s, as a number of ms or with a "
 							     "unit, such as \"30s\"" },
+		{ "[store]\nflush_interval_ms = \"1.5ms\"\n",
+		  "f.toml:2:21: store.flush_interval_ms is \"1.5ms\"; allowed:" },
+		{ "[store]\nflush_interval_ms = 1.5\n", "f.toml:2:21: store.flush_interval_ms is 1.5; allowed:" },
 		{ "[io_ring]\nsq_entries = 40000\n",
 		  "f.toml:2:14: io_ring.sq_entries is 40000; allowed: 1 to 32768, a whole number" },
 		{ "[io_ring]\nsq_entries = \"1MB\"\n",

@@ -38,7 +38,7 @@ TEST(sizes_are_powers_of_1024_however_they_are_written)
 TEST(what_is_no_size_is_refused_and_leaves_the_output_alone)
 {
 	static const char *const bad[] = {
-		"", " ", "-1", "+1", "M", "12Q", "1.5", "1.", ".5G", "1e3", "0x10", "64M ", "64MM", "64 M B",
+		"", " ", "-1", "+1", "M", "12Q", "1.5", "1.", ".5G", "1e3", "0x10", "1.5b", "64M ", "64MM", "64 M B",
 		"18446744073709551616", "16777216T", "inf", "nan", "99999999999999999999999999999999G",
 	};
 
@@ -59,8 +59,10 @@ TEST(durations_are_seconds_unless_they_say_otherwise)
 	} good[] = {
 		{ "30", 30000 },    { "30s", 30000 },  { "1.5s", 1500 },   { "500ms", 500 }, { "2m", 120000 },
 		{ "2min", 120000 }, { "1h", 3600000 }, { "1d", 86400000 }, { "0.25", 250 },
+		{ "1.001s", 1001 }, { "0.1s", 100 },   { "2.0ms", 2 },     { "0.001", 1 },
 	};
-	static const char *const bad[] = {"", "s", "-1s", "5y", "1e3", "5 s s", "99999999999999999999"};
+	static const char *const bad[] = { "",      "s",     "-1s",    "5y",     "1e3", "5 s s", "99999999999999999999",
+					   "1.5ms", "0.5ms", "0.0001", "1.0001s" };
 	uint64_t ms;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
