@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEY_CHANGED = 0x5000 };
 
@@ -242,6 +243,24 @@ static int show(struct cli *cli)
 
 /* ---- diff ---- */
 
+/* What is no file, and not written like one, was meant to be a name. Ends the process. */
+static void no_such_side(struct cli *cli, const char *what)
+{
+	const char *names[16] = {"built-in", "effective"}, *near;
+	size_t count = 2;
+
+	for (size_t i = 0; pf_config_profile_name(i) && count < 16; i++)
+		names[count++] = pf_config_profile_name(i);
+	near = suggest_nearest(what, names, count);
+	if (near)
+		cli_usage(cli, "'%s' is no profile and no file: did you mean '%s'?", what, near);
+	cli_usage(
+		cli,
+		"'%s' is no profile and no file: diff takes built-in, effective, a profile (development, single-node, "
+		"production or ultra-dense) or a file",
+		what);
+}
+
 /* A side of the comparison: "built-in", "effective", a profile, or a file. */
 static int read_side(struct cli *cli, const char *what, struct pf_config **ret_config)
 {
@@ -261,6 +280,8 @@ static int read_side(struct cli *cli, const char *what, struct pf_config **ret_c
 	for (size_t i = 0; pf_config_profile_name(i); i++)
 		if (!strcmp(what, pf_config_profile_name(i)))
 			return pf_config_set_profile(*ret_config, what) ? cli_fail(cli, "out of memory") : CLI_OK;
+	if (!strpbrk(what, "/.") && access(what, F_OK))
+		no_such_side(cli, what);
 	pf_config_set_file(*ret_config, what);
 	if (pf_config_file_profile(*ret_config))
 		pf_config_set_profile(*ret_config, pf_config_file_profile(*ret_config));
