@@ -8,8 +8,8 @@
  *   all wishes, then with one less; a ring that is to poll reads one block before it is believed.
  *
  *  1. A ring that polls (IORING_SETUP_IOPOLL) was seen to complete a read of the caller's file.
- *  2. Hybrid is never refused: where the kernel cannot sleep and then poll, the waiter looks at the completion
- *     queue for SPIN_US and then sleeps, which needs nothing of kernel or device.
+ *  2. Where the kernel cannot sleep and then poll, hybrid is kept as far as it goes: the waiter looks at the completion
+ *     queue for SPIN_US and then sleeps, which needs nothing of kernel or device. That is a refusal, and named as one.
  */
 #include "base/ring.h"
 
@@ -136,6 +136,8 @@ static int open_waiting(const struct pf_ring_options *wish, uint32_t flags, int 
 		ring->iopoll = r == 0;
 		if (r == 0)
 			return 0;
+		if (r == -EINVAL)
+			why = "this kernel has none (Linux 6.13 has)";
 		ring->spin_us = SPIN_US;
 	} else if (wish->wait == PF_RING_POLLING) {
 		r = open_polled(wish, flags, fd, &ring->uring, &why);
@@ -146,8 +148,8 @@ static int open_waiting(const struct pf_ring_options *wish, uint32_t flags, int 
 	}
 	r = setup(wish, flags, &ring->uring);
 	/* one that cannot be had at all is no refusal of polling, and refusals without a ring are of no use */
-	if (r == 0 && wish->wait == PF_RING_POLLING)
-		refuse(refused, size, "polling", why);
+	if (r == 0 && wish->wait != PF_RING_INTERRUPT)
+		refuse(refused, size, wish->wait == PF_RING_HYBRID ? "hybrid polling by the kernel" : "polling", why);
 	return r;
 }
 

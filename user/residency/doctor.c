@@ -332,8 +332,6 @@ static void try_ring(struct pinfold_capability *cap, struct scratch *scratch, co
 	pf_ring_describe(&ring, words, sizeof(words));
 	if (refused[0])
 		found(cap, MISSING, "%s", refused);
-	else if (wish->wait == PF_RING_HYBRID && !ring.iopoll)
-		found(cap, MISSING, "the waiter looks for 50 us and then sleeps");
 	else
 		found(cap, WORKS, "%s", words);
 	pf_ring_close(&ring);

@@ -120,6 +120,8 @@ TEST_F(ring, does_io_and_says_how)
 	EXPECT_EQ(0, strncmp(words, "io_uring, ", 10));
 	/* what was not granted has a name, what was granted has none */
 	EXPECT_EQ(ring.is.wait != variant->wait, strstr(refused, "polling: ") == refused);
+	EXPECT_EQ(variant->wait == PF_RING_HYBRID && !ring.iopoll,
+		  strstr(refused, "hybrid polling by the kernel: ") == refused);
 	EXPECT_EQ(ring.is.sq_polling != variant->sq_polling, strstr(refused, "SQ polling: ") != NULL);
 	if (variant->wait == PF_RING_HYBRID)
 		EXPECT_EQ(PF_RING_HYBRID, ring.is.wait);
@@ -140,6 +142,8 @@ TEST_F(ring, without_direct_files_nothing_is_polled)
 	EXPECT_NE(PF_RING_POLLING, ring.is.wait);
 	if (variant->wait == PF_RING_POLLING)
 		EXPECT_NE(NULL, strstr(refused, "polling: the files are not open with O_DIRECT"));
+	if (variant->wait == PF_RING_HYBRID)
+		EXPECT_NE(NULL, strstr(refused, "hybrid polling by the kernel: the files are not open with O_DIRECT"));
 	fd = open(self->path, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(4096, one(&ring, fd, false, self->buffer, 0));

@@ -23,7 +23,9 @@ FIXTURE_VARIANT(mode)
 FIXTURE_VARIANT_ADD(mode, interrupt){ .word = "io_uring, interrupt" };
 FIXTURE_VARIANT_ADD(mode,
 		    polling){ .polling = PINFOLD_POLLING_POLLING, .word = "io_uring, polling", .refusal = "polling: " };
-FIXTURE_VARIANT_ADD(mode, hybrid){ .polling = PINFOLD_POLLING_HYBRID, .word = "io_uring, hybrid" };
+FIXTURE_VARIANT_ADD(mode, hybrid){ .polling = PINFOLD_POLLING_HYBRID,
+				   .word = "io_uring, hybrid in the kernel",
+				   .refusal = "hybrid polling by the kernel: " };
 FIXTURE_VARIANT_ADD(mode, sq_polling){ .sq_polling = true, .word = "SQ polling", .refusal = "SQ polling: " };
 FIXTURE_VARIANT_ADD(mode, without){ .none = true, .word = "pwrite" };
 
