@@ -17,9 +17,11 @@ static void check_cases(struct __test_metadata *_metadata, const struct wrong *c
 	for (size_t i = 0; i < count; i++) {
 		struct pf_config *config;
 		size_t wanted = 0;
+		int r;
 
 		ASSERT_EQ(0, pf_config_new(&config));
-		EXPECT_EQ(-EINVAL, read_text(config, cases[i].text)) TH_LOG("%s", cases[i].text);
+		r = read_text(config, cases[i].text);
+		EXPECT_EQ(-EINVAL, r) TH_LOG("%s", cases[i].text);
 		pf_config_check(config);
 		for (; wanted < PROBLEMS_MAX && cases[i].problems[wanted]; wanted++) {
 			const char *beginning = cases[i].problems[wanted];
