@@ -3,6 +3,7 @@
 #include "fixture.h"
 #include "kselftest_harness.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -82,6 +83,54 @@ TEST_F(update, bad_changes_are_refused_whole)
 	EXPECT_EQ(-EINVAL, pf_table_submit(self->table, changes, 65537, &ticket));
 	EXPECT_STREQ("(absent)", value_of(self->table, "a"));
 	EXPECT_EQ(0, pf_table_submit(self->table, changes, 0, &ticket));
+}
+
+/* Flips a bit of the checksum of the one record in the first data file whose key begins with @key. */
+static int damage_checksum(struct env *env, const char *key)
+{
+	static char block[1 << 20];
+	char path[96];
+	int fd, r = -ENOENT;
+
+	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
+	fd = open(path, O_RDWR);
+	for (off_t at = 0; fd >= 0 && r == -ENOENT && (at = lseek(fd, at, SEEK_DATA)) >= 0; at += sizeof(block)) {
+		ssize_t n = pread(fd, block, sizeof(block), at);
+		char *found = n > 0 ? memmem(block, (size_t)n, key, strlen(key)) : NULL;
+		char other;
+
+		if (!found)
+			continue;
+		found -= 8; /* the checksum, then the sizes */
+		other = *found ^ 1;
+		r = pwrite(fd, &other, 1, at + (found - block)) == 1 ? 0 : -errno;
+	}
+	close(fd);
+	return r;
+}
+
+/* What a put answers with 0 can be read, also where it had nothing to change. */
+TEST_F(update, a_put_of_the_same_value_heals_a_damaged_checksum)
+{
+	struct pinfold_change cas = change_of("the key of a record, by cas", "its value", "its value");
+	pinfold_ticket ticket;
+
+	ASSERT_EQ(0, pf_table_put(self->table, "the key of a record, by put", 27, "its value", 9));
+	ASSERT_EQ(0, pf_table_put(self->table, "the key of a record, by cas", 27, "its value", 9));
+	ASSERT_EQ(0, env_close(&self->env));
+	ASSERT_EQ(0, damage_checksum(&self->env, "the key of a record, by put"));
+	ASSERT_EQ(0, damage_checksum(&self->env, "the key of a record, by cas"));
+	ASSERT_EQ(0, env_open(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->table));
+	EXPECT_STREQ("(error)", value_of(self->table, "the key of a record, by put"));
+	ASSERT_EQ(0, pf_table_put(self->table, "the key of a record, by put", 27, "its value", 9));
+	EXPECT_STREQ("its value", value_of(self->table, "the key of a record, by put"));
+	EXPECT_STREQ("(error)", value_of(self->table, "the key of a record, by cas"));
+	ASSERT_EQ(0, pf_table_submit(self->table, &cas, 1, &ticket));
+	EXPECT_EQ(0, cas.result);
+	EXPECT_STREQ("its value", value_of(self->table, "the key of a record, by cas"));
+	ASSERT_EQ(0, env_reopen(&self->env));
+	EXPECT_EQ(0, env_verify(&self->env));
 }
 
 static uint64_t commit_bytes(struct pf_store *store)

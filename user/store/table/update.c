@@ -10,8 +10,9 @@
  *  2. table->lock is held, so what is committed cannot change; it is read in place if its pages are current, else
  *     with pf_table_read().
  *  3. What is asked for ahead is a hint: nothing is concluded from it.
- *  4. The old record's checksum is not asked: a condition that holds has compared every byte. Whoever asks for less
- *     (leases do) has to.
+ *  4. The old record's checksum is not asked where bytes are written: a condition that holds has compared every one of
+ *     them, and a new checksum goes with them. Whoever asks for less (leases do) has to. Where nothing would be written
+ *     it is asked: what is answered with 0 must be readable.
  */
 #include "store/table/lookup.h"
 
@@ -53,8 +54,9 @@ int pf_update_over(struct pf_table *table, const struct pf_found *found, const s
 	const size_t value_at = sizeof(*old) + op->key_size, size = value_at + op->value_size;
 	size_t changed = changed_size(old->data + op->key_size, op->value, op->value_size), write;
 
-	if (changed == 0)
+	if (changed == 0 && old->crc == pf_record_crc(old, size, table->seed))
 		return 0; /* the same value: it is committed already, or earlier in this set */
+	/* with no byte changed but a checksum that is damaged, the record's head is written anew */
 	write = (value_at + changed + 7) & ~(size_t)7;
 	return pf_ws_record_put(table, found->loc, op, write < size ? write : size);
 }
