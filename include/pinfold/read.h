@@ -51,21 +51,23 @@ PINFOLD_API int pinfold_read_at(struct pinfold *pf, const struct pinfold_extent 
  *	if (r == 0) {
  *		use(ptr);                // plain loads
  *		pinfold_guard_leave(&guard);
- *	} else { ... }                   // -EIO: jumped here
+ *	} else { ... }                   // -EIO: jumped here; -E2BIG: not entered
  *
  * As with setjmp: locals changed inside must be volatile, and no lock may be
- * taken or memory allocated inside. Nests up to 8 deep. Other SIGBUSes go to the
- * handler that was there before.
+ * taken or memory allocated inside. Nests up to 8 deep on a thread, beside the
+ * guards of the library's own calls inside; a ninth is refused with -E2BIG. Left,
+ * once, only if entered: not after an error. By the thread that entered it. Other
+ * SIGBUSes go to the handler that was there before.
  */
 struct pinfold_guard {
 	sigjmp_buf env;
 	struct pinfold *pf;
 	void *prev;
 };
-PINFOLD_API void pinfold_guard_arm_(struct pinfold *pf, struct pinfold_guard *guard);
+PINFOLD_API int pinfold_guard_arm_(struct pinfold *pf, struct pinfold_guard *guard);
 PINFOLD_API int pinfold_guard_failed_(struct pinfold_guard *guard);
 #define pinfold_guard_enter(pf, guard) \
-	(sigsetjmp((guard)->env, 0) ? pinfold_guard_failed_(guard) : (pinfold_guard_arm_((pf), (guard)), 0))
+	(sigsetjmp((guard)->env, 0) ? pinfold_guard_failed_(guard) : pinfold_guard_arm_((pf), (guard)))
 PINFOLD_API void pinfold_guard_leave(struct pinfold_guard *guard);
 
 /** One read of a batch. @ret_ptr is valid until pinfold_read_end(). */

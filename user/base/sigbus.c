@@ -24,11 +24,13 @@
 
 _Thread_local struct pf_sigbus_node *volatile pf_sigbus_top;
 
-/* Guards that pf_sigbus_arm() hands out. */
-static _Thread_local struct slot {
+/* Guards that pf_sigbus_arm() hands out, and pf_sigbus_arm_caller(): no program takes the library's. */
+struct slot {
 	struct pf_sigbus_node node;
 	struct pf_sigbus_range range;
-} slots[PF_SIGBUS_DEPTH_MAX] __attribute__((tls_model("initial-exec")));
+};
+static _Thread_local struct slot own[PF_SIGBUS_OWN_MAX] __attribute__((tls_model("initial-exec")));
+static _Thread_local struct slot callers[PF_SIGBUS_CALLER_MAX] __attribute__((tls_model("initial-exec")));
 static _Thread_local void *volatile fault_address __attribute__((tls_model("initial-exec")));
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -115,29 +117,47 @@ int pf_sigbus_install(void)
 	return 0;
 }
 
-static bool is_slot(const struct pf_sigbus_node *node)
+/* Of the @count @slots the one behind the innermost that is in use; NULL: all are. */
+static struct slot *slot_next(struct slot *slots, size_t count)
 {
-	return node >= &slots[0].node && node <= &slots[PF_SIGBUS_DEPTH_MAX - 1].node;
-}
-
-void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size)
-{
-	struct pf_sigbus_node *prev = pf_sigbus_top, *last = prev;
-	struct slot *slot;
+	struct pf_sigbus_node *last = pf_sigbus_top;
 	size_t used = 0;
 
-	while (last && !is_slot(last))
+	while (last && !(last >= &slots[0].node && last <= &slots[count - 1].node))
 		last = last->prev;
-	if (last) /* behind the innermost that is in use */
+	if (last)
 		used = (size_t)((struct slot *)last - slots) + 1;
-	pf_assert(used < PF_SIGBUS_DEPTH_MAX);
-	slot = &slots[used];
+	return used < count ? &slots[used] : NULL;
+}
+
+static void *slot_arm(struct slot *slot, sigjmp_buf *env, const void *base, uint64_t size)
+{
+	struct pf_sigbus_node *prev = pf_sigbus_top;
+
 	slot->range = (struct pf_sigbus_range){ .base = (uintptr_t)base, .size = size };
 	slot->node = (struct pf_sigbus_node){ .prev = prev, .range = &slot->range, .env = env };
 	atomic_signal_fence(memory_order_seq_cst);
 	pf_sigbus_top = &slot->node;
 	atomic_signal_fence(memory_order_seq_cst);
 	return prev;
+}
+
+void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size)
+{
+	struct slot *slot = slot_next(own, PF_SIGBUS_OWN_MAX);
+
+	pf_assert(slot);
+	return slot_arm(slot, env, base, size);
+}
+
+int pf_sigbus_arm_caller(sigjmp_buf *env, const void *base, uint64_t size, void **ret_prev)
+{
+	struct slot *slot = slot_next(callers, PF_SIGBUS_CALLER_MAX);
+
+	if (!slot)
+		return pf_error(-E2BIG, "guarded sections nest at most %d deep", PF_SIGBUS_CALLER_MAX);
+	*ret_prev = slot_arm(slot, env, base, size);
+	return 0;
 }
 
 void pf_sigbus_disarm(void *prev)

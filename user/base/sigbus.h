@@ -9,7 +9,7 @@
  *
  * Only faults inside [base, base + size) on the arming thread jump; every other
  * SIGBUS goes to the handler that was installed before ours. Guards of one
- * thread nest, PF_SIGBUS_DEPTH_MAX deep; the innermost that covers the address wins.
+ * thread nest; the innermost that covers the address wins.
  */
 #ifndef PF_SIGBUS_H
 #define PF_SIGBUS_H
@@ -21,7 +21,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PF_SIGBUS_DEPTH_MAX 8
+/*
+ * How deep a thread's guards nest: those of programs, and beside them the library's own, which a program's calls need
+ * inside its guards: two (a read inside a cursor's), and as many to spare. Guards on the stack do not count.
+ */
+#define PF_SIGBUS_CALLER_MAX 8
+#define PF_SIGBUS_OWN_MAX 4
 
 /*
  * The same, for a path where sigsetjmp()'s saving of registers and two calls would count: the compiler saves what
@@ -124,12 +129,16 @@ static inline void pf_sigbus_touch(const void *at)
 int pf_sigbus_install(void);
 
 /**
- * Arms a guard for the calling thread. @env must stay alive until the disarm.
- * Returns a token for pf_sigbus_disarm(): it fits a void *, so a caller's guard
- * structure needs only the sigjmp_buf and that pointer. Async-signal-safe.
+ * Arms a guard of the library's own for the calling thread. @env must stay alive until the disarm.
+ * Returns a token for pf_sigbus_disarm(). Async-signal-safe.
  */
 void *pf_sigbus_arm(sigjmp_buf *env, const void *base, uint64_t size);
-/** Ends the guard that returned @prev, and any inside it. Not after a jump: that disarmed it. */
+/**
+ * The same for a guard of the program's; *ret_prev is the token, which fits a void *, so that its structure needs only
+ * the sigjmp_buf and that pointer. -E2BIG: PF_SIGBUS_CALLER_MAX are armed.
+ */
+int pf_sigbus_arm_caller(sigjmp_buf *env, const void *base, uint64_t size, void **ret_prev);
+/** Ends the guard whose token @prev is, and any inside it. Not after a jump: that disarmed it. */
 void pf_sigbus_disarm(void *prev);
 /** The address of the calling thread's last caught fault; NULL if there was none. */
 const void *pf_sigbus_address(void);

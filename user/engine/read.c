@@ -46,10 +46,10 @@ int pinfold_read_at(struct pinfold *pf, const struct pinfold_extent *extent, uin
 
 /* ---- guarded sections ---- */
 
-void pinfold_guard_arm_(struct pinfold *pf, struct pinfold_guard *guard)
+int pinfold_guard_arm_(struct pinfold *pf, struct pinfold_guard *guard)
 {
 	guard->pf = pf;
-	guard->prev = pf_sigbus_arm(&guard->env, pf->base, pf_store_arena_size(pf->store));
+	return pf_sigbus_arm_caller(&guard->env, pf->base, pf_store_arena_size(pf->store), &guard->prev);
 }
 
 int pinfold_guard_failed_(struct pinfold_guard *guard)

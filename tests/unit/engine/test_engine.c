@@ -123,6 +123,61 @@ TEST_F(store, truncated_file_is_an_error_not_a_signal)
 	ASSERT_EQ(0, truncate(path, 1024 * MIB));
 }
 
+/* Calls of the library inside the innermost section that a program may have. */
+static void calls_inside(struct __test_metadata *_metadata, struct pinfold *pf, const struct pinfold_extent *extent)
+{
+	struct pinfold_record record;
+	struct pinfold_cursor *cursor;
+	struct pinfold_table *table;
+	uint64_t got;
+	size_t size;
+
+	EXPECT_EQ(0, pinfold_read_at(pf, extent, 0, &got, sizeof(got)));
+	EXPECT_EQ(7, got);
+	ASSERT_EQ(0, pinfold_table_open(pf, "t", PINFOLD_TABLE_CREATE, &table));
+	EXPECT_EQ(0, pinfold_table_put(table, "k", 1, &got, sizeof(got)));
+	EXPECT_EQ(0, pinfold_table_get(table, "k", 1, &got, sizeof(got), &size));
+	ASSERT_EQ(0, pinfold_cursor_open(table, &cursor));
+	EXPECT_EQ(1, pinfold_cursor_next(cursor, &record));
+	EXPECT_EQ(0, pinfold_cursor_next(cursor, &record));
+	pinfold_cursor_close(cursor);
+	pinfold_table_close(table);
+}
+
+TEST_F(store, guards_nest_eight_deep_beside_those_of_the_library)
+{
+	struct pinfold_guard guards[9];
+	struct pinfold_extent extent;
+	volatile int innermost = 0, seen = 0;
+	const void *ptr;
+	char path[128];
+	int depth;
+
+	ASSERT_EQ(0, fill_extent(self->pf, 64 * MIB, 7, &extent));
+	ASSERT_EQ(0, pinfold_extent_ptr(self->pf, &extent, &ptr));
+	for (depth = 0; depth < 8; depth++)
+		ASSERT_EQ(0, pinfold_guard_enter(self->pf, &guards[depth]));
+	calls_inside(_metadata, self->pf, &extent);
+	EXPECT_EQ(-E2BIG, pinfold_guard_enter(self->pf, &guards[8]));
+	EXPECT_NE(NULL, strstr(pinfold_errmsg(self->pf), "8 deep"));
+	pinfold_guard_leave(&guards[7]);
+	snprintf(path, sizeof(path), "%s/data.%06u", self->dir, extent.file_id);
+	ASSERT_EQ(0, truncate(path, (off_t)extent.offset));
+	innermost = pinfold_guard_enter(self->pf, &guards[7]); /* there is room again, and it is the one that answers */
+	if (innermost == 0) {
+		seen = 1;
+		(void)*(const volatile uint64_t *)((const char *)ptr + 32 * MIB);
+		seen = 2;
+	}
+	EXPECT_EQ(-EIO, innermost);
+	EXPECT_EQ(1, seen);
+	ASSERT_EQ(0, truncate(path, 1024 * MIB));
+	EXPECT_EQ(0, pinfold_guard_enter(self->pf, &guards[7])); /* the jump gave its place back */
+	EXPECT_EQ(-E2BIG, pinfold_guard_enter(self->pf, &guards[8]));
+	for (depth = 8; depth-- > 0;)
+		pinfold_guard_leave(&guards[depth]);
+}
+
 TEST_F(store, batch_returns_addresses_and_each_error)
 {
 	struct pinfold_read_req reqs[600];
