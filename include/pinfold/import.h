@@ -33,7 +33,7 @@ struct pinfold_import_mark {
 	uint64_t bytes;   /* of keys and values taken */
 	uint64_t left_out;
 	uint64_t check; /* such as a hash of what was read: whether the input is still the same */
-	uint64_t reserved[2];
+	uint64_t reserved[2]; /* 0 */
 };
 
 enum pinfold_import_flags {
@@ -48,7 +48,7 @@ enum pinfold_import_flags {
  * Begins an import of @source (a name of 1..255 bytes, of the caller's choice) into @table, or goes on with one that
  * was stopped or crashed: then *ret_mark is its last durable mark, else all zeros. -EBUSY: an import into the table is
  * under way, or one of another source is unfinished (see PINFOLD_IMPORT_RESTART). @table must stay open meanwhile. Any
- * thread.
+ * thread. -EINVAL: @source or @flags; -EROFS; -ENOMEM, -ENOSPC, -EIO, -EUCLEAN.
  */
 PINFOLD_API int pinfold_import_begin(struct pinfold_table *table, const char *source, uint32_t flags,
 				     struct pinfold_import **ret_import, struct pinfold_import_mark *ret_mark);
@@ -60,7 +60,11 @@ PINFOLD_API int pinfold_import_begin(struct pinfold_table *table, const char *so
  * gone.
  */
 PINFOLD_API int pinfold_import_add(struct pinfold_import *import, const struct pinfold_record *records, size_t count);
-/** Says that what was added so far is the input up to @mark. It becomes durable when the records before it do. */
+/**
+ * Says that what was added so far is the input up to @mark (copied). It becomes durable when the records before it do.
+ * -EINVAL: @mark->reserved is not zero; the mark before it stands, and the import can go on. Other errors are as of
+ * pinfold_import_add().
+ */
 PINFOLD_API int pinfold_import_mark(struct pinfold_import *import, const struct pinfold_import_mark *mark);
 /**
  * Ends the import: all of it is in the table, and durable. @import is gone, also on failure, when it may be resumed.

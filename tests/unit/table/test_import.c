@@ -259,6 +259,27 @@ TEST_F(import, two_sizes_of_a_key_before_an_interruption)
 	EXPECT_EQ(0, env_verify(&self->env));
 }
 
+TEST_F(import, reserved_fields_of_a_mark_are_zero)
+{
+	struct pinfold_import_mark mark = {.offset = 7};
+	const struct pinfold_record record = {"k", 1, "v", 1};
+
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	ASSERT_EQ(0, pf_import_add(self->import, &record, 1));
+	ASSERT_EQ(0, pf_import_mark(self->import, &mark));
+	for (int i = 0; i < 2; i++) {
+		mark = (struct pinfold_import_mark){.offset = 9};
+		mark.reserved[i] = 1;
+		EXPECT_EQ(-EINVAL, pf_import_mark(self->import, &mark));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "reserved"));
+	}
+	ASSERT_EQ(0, pf_import_add(self->import, &record, 1)); /* it can go on */
+	pf_import_stop(self->import);
+	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));
+	EXPECT_EQ(7, self->mark.offset); /* and the mark before it stands */
+	ASSERT_EQ(0, pf_import_end(self->import));
+}
+
 TEST_F(import, restart_forgets)
 {
 	ASSERT_EQ(0, pf_import_begin(self->t, "s", variant->flags, &self->import, &self->mark));

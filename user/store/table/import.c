@@ -205,6 +205,8 @@ int pf_import_mark(struct pf_import *import, const struct pinfold_import_mark *m
 {
 	int r = failed(import);
 
+	if (r == 0 && (mark->reserved[0] || mark->reserved[1]))
+		r = pf_error(-EINVAL, "table %s: reserved fields of an import's mark are not 0", import->table->name);
 	if (r < 0)
 		return r;
 	import->mark = *mark;
