@@ -5,6 +5,8 @@
  * Conventions of the whole API
  *   - Functions return 0 or a negative errno. Outputs are named ret_x, come
  *     last, and are untouched on failure. pinfold_errmsg() has the words.
+ *     The exception is a caller's buffer that data is copied to: a read that
+ *     fails part of the way, or finds the data damaged, may have filled it.
  *   - Structures passed in are zeroed by the caller first; fields named
  *     reserved must stay zero (-EINVAL otherwise).
  *   - Sizes are bytes unless the name ends in another unit.
