@@ -6,7 +6,7 @@
  *            (uniform, zipf, absent keys; 1 and 2 threads),     misses no slower than hits
  *            beside a bare hash of the same records
  *   put      single puts over records that are there,            against mdb_put and RocksDB, nobody waiting for
- *            async mode                                         the device
+ *            async mode                                         the device; each in two modes, the better counts
  *   beside   gets beside one thread that puts                     against gets alone, and LMDB's in the same way
  *   grow     single puts into an empty table, async mode        no put above 5 ms that the device does not
  *                                                              explain; space <= 1.3 x payload at rest
@@ -54,6 +54,25 @@ void table_figure_add(struct table_figure *figure, double ours, double other)
 		return;
 	figure->ours[figure->count] = ours;
 	figure->other[figure->count++] = other;
+}
+
+void table_figure_add_better(struct table_figure *figure, double ours, const double other[2],
+			     const char *const modes[2])
+{
+	unsigned second = 0;
+
+	for (unsigned m = 0; m < 2; m++) {
+		figure->modes[m] = modes[m];
+		if (figure->count < TABLE_PAIRS_MAX)
+			figure->each[m][figure->count] = other[m];
+	}
+	table_figure_add(figure, ours, other[0] > other[1] ? other[0] : other[1]);
+	for (unsigned i = 0; i < figure->count; i++)
+		second += figure->each[1][i] > figure->each[0][i];
+	snprintf(figure->note, sizeof(figure->note),
+		 "the better of each pair: %s %u times, median %.4g; %s %u times, median %.4g", modes[0],
+		 figure->count - second, bench_median(figure->each[0], figure->count), modes[1], second,
+		 bench_median(figure->each[1], figure->count));
 }
 
 /* What the bound is of: a ratio, or our own value where nothing is compared. */
@@ -130,6 +149,10 @@ static void report_json(const struct table_bench *bench)
 			bench_json_string(&json, "against", figure->against);
 			bench_summarize(figure->other, figure->count, &summary);
 			bench_json_summary(&json, "other", &summary);
+			for (unsigned m = 0; m < 2 && figure->modes[m]; m++) {
+				bench_summarize(figure->each[m], figure->count, &summary);
+				bench_json_summary(&json, figure->modes[m], &summary);
+			}
 			summarize(figure, &summary);
 			bench_json_summary(&json, "ratio", &summary);
 		}

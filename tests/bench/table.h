@@ -28,7 +28,9 @@ struct table_figure {
 	bool none;        /* the bound is: none at all */
 	double ours[TABLE_PAIRS_MAX], other[TABLE_PAIRS_MAX];
 	unsigned count;
-	char note[240];
+	const char *modes[2]; /* two ways of the other side, if there are; other[] is the better of each[] */
+	double each[2][TABLE_PAIRS_MAX];
+	char note[300];
 };
 
 struct table_bench {
@@ -51,6 +53,10 @@ struct table_bench {
 struct table_figure *table_figure(struct table_bench *bench, const char *unit, double bound, const char *against,
 				  const char *format, ...) __attribute__((format(printf, 5, 6)));
 void table_figure_add(struct table_figure *figure, double ours, double other);
+/** The other side was run in two ways, named @modes: compares with the better one, and says in the note which it was.
+ */
+void table_figure_add_better(struct table_figure *figure, double ours, const double other[2],
+			     const char *const modes[2]);
 
 /* ---- table_data.c ---- */
 
@@ -103,9 +109,10 @@ struct table_want *table_sequence(enum table_choice choice, uint64_t records, si
 /* ---- table_lmdb.c ---- */
 
 struct table_lmdb;
-enum table_lmdb_mode { TABLE_LMDB_SYNC, TABLE_LMDB_NOSYNC };
+/** With a bit set or not: commits do not sync; pages are written in the map instead of by write(). */
+enum table_lmdb_mode { TABLE_LMDB_SYNC, TABLE_LMDB_NOSYNC = 1, TABLE_LMDB_WRITEMAP = 2 };
 /** Dies if it cannot. @fresh: without what was there. */
-struct table_lmdb *table_lmdb_open(const char *dir, uint64_t records, enum table_lmdb_mode mode, bool fresh);
+struct table_lmdb *table_lmdb_open(const char *dir, uint64_t records, unsigned mode, bool fresh);
 void table_lmdb_close(struct table_lmdb *lmdb);
 uint64_t table_lmdb_count(struct table_lmdb *lmdb);
 /** Appends records 0 .. @count - 1 in one transaction and makes them durable. */
