@@ -165,12 +165,19 @@ uint64_t table_disk_bytes(const char *dir);
 /* ---- table_rocksdb.c, or table_none.c ---- */
 
 struct table_rocksdb;
-/** With records 0 .. @records - 1. Dies if it cannot; NULL: built without. */
-struct table_rocksdb *table_rocksdb_open(const char *dir, uint64_t records);
+#define TABLE_FLUSH_MS 10 /* as pinfold's flush_interval_ms, unless it is set */
+/**
+ * With records 0 .. @records - 1. Dies if it cannot; NULL: built without. @lazy: its log is written when it is flushed,
+ * which table_rocksdb_begin() has a thread do every TABLE_FLUSH_MS, with a sync, until table_rocksdb_end(), which does
+ * so once more.
+ */
+struct table_rocksdb *table_rocksdb_open(const char *dir, uint64_t records, bool lazy);
+void table_rocksdb_begin(struct table_rocksdb *rocksdb);
+void table_rocksdb_end(struct table_rocksdb *rocksdb);
 void table_rocksdb_close(struct table_rocksdb *rocksdb);
 /** One record of TABLE_VALUE bytes, into the log and not flushed. */
 void table_rocksdb_put_one(struct table_rocksdb *rocksdb, const uint8_t *key, const void *value);
-/** Until what was put is in files. */
+/** Until what was put is in files; after table_rocksdb_end(). */
 void table_rocksdb_settle(struct table_rocksdb *rocksdb);
 
 /* ---- table_bare.c: the least that a get can be ---- */
