@@ -4,8 +4,8 @@
  *
  * In async mode a put waits for the device only when it cannot help it. What the device itself does meanwhile is
  * measured beside it: a thread writes and flushes a block of a file of its own on the same filesystem, over and
- * over. A put of more than STALL_NS is explained by the device if the writes that ran at the same time took as much,
- * save STALL_NS; what a write waited for a processor is not the device's.
+ * over. A put of more than STALL_NS is explained by the device if writes were under way for as much of its time, save
+ * STALL_NS; what a write waited for a processor is not the device's.
  * Without --rate puts come as fast as they are taken, so the table is always behind; with it, as fast as said.
  *
  * Of those that the device does not explain it is said, by the same measure, how many came while a processor on which
@@ -117,14 +117,19 @@ static uint64_t write_time(const struct span *span)
 	return ns > span->runnable ? ns - span->runnable : 0;
 }
 
-/* Nanoseconds of writing in those probes that overlap @stall. */
+/* Nanoseconds of writing in the time of @stall: of each probe what overlaps, and not more than it wrote at all. */
 static uint64_t device_time(const struct probe *probe, const struct span *stall)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < probe->count; i++)
-		if (probe->spans[i].from < stall->to && probe->spans[i].to > stall->from)
-			sum += write_time(&probe->spans[i]);
+	for (size_t i = 0; i < probe->count; i++) {
+		const struct span *span = &probe->spans[i];
+		const uint64_t from = span->from > stall->from ? span->from : stall->from,
+			       to = span->to < stall->to ? span->to : stall->to, wrote = write_time(span);
+
+		if (from < to)
+			sum += to - from < wrote ? to - from : wrote;
+	}
 	return sum;
 }
 
