@@ -5,7 +5,9 @@
  *
  *   async  acknowledged when ordered, few in flight: updates per second, and time from submission to acknowledgement.
  *          With --rate they come at that rate whatever the store does, all that are due go together, at most
- *          --in-flight, and the time is counted from when each was due
+ *          --in-flight, and the time is counted from when each was due. Runs of --seconds, each after a checkpoint, are
+ *          a burst that the journal takes; sustained ones, of --sustain seconds, write several times its capacity,
+ *          and their time ends only when all is durable
  *   sync   acknowledged when durable, 100 in flight: against LMDB with sync, against RocksDB with its log flushed at
  *          each write, and against what the device could do: flushes per second of a bare loop that writes as many
  *          bytes per flush as 100 updates take in the journal, times 100; and of the same loop if it works between
@@ -16,7 +18,7 @@
  * follow each other, pair after pair, in one process, each on its own files in one directory.
  *
  *	bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N] [--in-flight N]
- *	             [--figure async|sync] [--rate N] [--leases] [--json]
+ *	             [--figure async|sync] [--rate N] [--sustain S] [--leases] [--json]
  */
 #include "commit.h"
 
@@ -40,12 +42,14 @@ struct bench {
 	const struct commit_store *ours;
 	unsigned threads, in_flight;
 	uint64_t rate; /* offered per second, in async mode; 0: as fast as they are acknowledged */
+	double sustain; /* seconds of a sustained run; 0: none */
 	bool async, sync, json;
 };
 
 /* What one run gave. */
 struct outcome {
 	double rate;
+	uint64_t done;
 	double us[3]; /* median, 99 %, 99.9 % */
 };
 static const double quantiles[] = { 0.5, 0.99, 0.999 };
@@ -57,7 +61,8 @@ struct side {
 	unsigned threads, batch;
 	double interval_ns; /* between two updates of a thread; 0: as fast as they are acknowledged */
 	struct worker *workers;
-	uint64_t records;
+	bool durable;     /* its time ends when all is durable */
+	uint64_t written; /* updates of all noted runs */
 	double rate[PAIRS_MAX], us[3][PAIRS_MAX];
 };
 
@@ -196,6 +201,9 @@ static void side_run(struct side *side, double seconds, struct outcome *ret_outc
 		done += side->workers[i].done;
 		bench_hist_merge(all, side->workers[i].hist);
 	}
+	if (side->durable)
+		side->store->sync(side->db);
+	ret_outcome->done = done;
 	ret_outcome->rate = (double)done / ((double)(bench_now_ns() - begin) / 1e9);
 	for (unsigned q = 0; q < 3; q++)
 		ret_outcome->us[q] = (double)bench_hist_quantile(all, quantiles[q]) / 1e3;
@@ -244,6 +252,7 @@ static void side_open(const struct bench *bench, struct side *side, const struct
 	}
 	if (!side->workers)
 		bench_die("bench_commit: out of memory");
+	store->settle(side->db);
 }
 
 static void side_close(const struct bench *bench, struct side *side)
@@ -286,12 +295,15 @@ static void side_open_best(const struct bench *bench, struct side *side, const s
 	side_open(bench, side, store, tries[best], in_flight / tries[best], true);
 }
 
+/* Run @pair of @side; what it leaves to do is done afterwards. */
 static void side_note(struct side *side, unsigned pair, double seconds)
 {
 	struct outcome outcome;
 
 	side_run(side, seconds, &outcome);
+	side->store->settle(side->db);
 	side->rate[pair] = outcome.rate;
+	side->written += outcome.done;
 	for (unsigned q = 0; q < 3; q++)
 		side->us[q][pair] = outcome.us[q];
 }
@@ -397,15 +409,29 @@ static void heading(const struct bench *bench)
 
 static void figure_async(const struct bench *bench, struct bench_json *json)
 {
-	struct side side;
+	const unsigned pairs = bench->params.pairs;
+	char sustained[80] = "async, sustained";
+	struct side side, burst;
 
 	side_open(bench, &side, bench->ours, bench->threads, bench->in_flight / bench->threads, false);
 	if (bench->rate)
 		side.interval_ns = 1e9 * bench->threads / (double)bench->rate;
-	for (unsigned i = 0; i < bench->params.pairs; i++)
+	for (unsigned i = 0; i < pairs; i++)
 		side_note(&side, i, bench->params.seconds);
+	burst = side;
+	side.durable = true;
+	side.written = 0;
+	for (unsigned i = 0; i < pairs && bench->sustain > 0; i++)
+		side_note(&side, i, bench->sustain);
 	side_close(bench, &side);
-	report_side(json, bench, "async", &side);
+	report_side(json, bench, "async, burst", &burst);
+	if (bench->sustain <= 0)
+		return;
+	if (!json)
+		snprintf(sustained, sizeof(sustained), "async, sustained: %.3g s, %.2g x the journal, durable",
+			 bench->sustain,
+			 (double)side.written / pairs * bench->ours->update_bytes / (double)COMMIT_JOURNAL);
+	report_side(json, bench, sustained, &side);
 }
 
 static void figure_sync(const struct bench *bench, struct bench_json *json)
@@ -475,6 +501,7 @@ static const struct option options[] = {
 	{ "threads", required_argument, NULL, 'n' }, { "in-flight", required_argument, NULL, 'i' },
 	{ "figure", required_argument, NULL, 'f' },  { "leases", no_argument, NULL, 'l' },
 	{ "json", no_argument, NULL, 'j' },	     { "rate", required_argument, NULL, 'R' },
+	{ "sustain", required_argument, NULL, 'S' },
 	{ 0 },
 };
 
@@ -506,28 +533,36 @@ static void parse(int argc, char **argv, struct bench *bench)
 			bench->sync = strcmp(optarg, "async") != 0;
 			break;
 		case 'R': bench->rate = number(optarg, 1, 1u << 30); break;
+		case 'S': bench->sustain = strtod(optarg, NULL); break;
 		case 'l': bench->ours = &commit_lease; break;
 		case 'j': bench->json = true; break;
 		default:
 			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
 				  "N]\n"
-				  "                    [--in-flight N] [--figure async|sync] [--rate N] [--leases] "
-				  "[--json]");
+				  "                    [--in-flight N] [--figure async|sync] [--rate N] [--sustain S] "
+				  "[--leases]\n"
+				  "                    [--json]");
 		}
 	}
 	if (!(bench->params.seconds >= 0.1 && bench->params.seconds <= 3600))
 		bench_die("bench_commit: --seconds must be from 0.1 to 3600");
+	if (!(bench->sustain >= 0 && bench->sustain <= 3600))
+		bench_die("bench_commit: --sustain must be from 0 (none) to 3600 seconds");
 	if (bench->in_flight < bench->threads)
 		bench_die("bench_commit: --in-flight must be at least --threads");
 }
 
 int main(int argc, char **argv)
 {
-	struct bench bench = { .params = { .dir = "/var/tmp/pinfold-bench-commit",
-					   .records = 100000,
-					   .seconds = 2,
-					   .pairs = 5 },
-			       .ours = &commit_pinfold, .threads = 1, .in_flight = 16, .async = true, .sync = true };
+	struct bench bench = {
+		.params = { .dir = "/var/tmp/pinfold-bench-commit", .records = 100000, .seconds = 2, .pairs = 5 },
+		.ours = &commit_pinfold,
+		.sustain = 5,
+		.threads = 1,
+		.in_flight = 16,
+		.async = true,
+		.sync = true
+	};
 	struct bench_json json;
 
 	parse(argc, argv, &bench);

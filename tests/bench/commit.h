@@ -11,6 +11,7 @@
 #define COMMIT_VALUE 256u
 #define COMMIT_BATCH_MAX 1024u
 #define COMMIT_THREADS_MAX 256u
+#define COMMIT_JOURNAL (1ull << 30) /* bytes of pinfold's */
 
 struct commit_params {
 	const char *dir;
@@ -38,6 +39,10 @@ struct commit_store {
 	void *(*open)(const struct commit_params *params, const char *path, bool sync);
 	/** Replaces each record's value if it is the expected one; returns when all are acknowledged. Any thread. */
 	void (*update)(void *db, struct commit_batch *batch);
+	/** Returns when all that was acknowledged is durable. No update at the same time. */
+	void (*sync)(void *db);
+	/** The same, and what updates leave to be done later is done, so that it is not in the time of what follows. */
+	void (*settle)(void *db);
 	void (*close)(void *db);
 	bool blind;            /* needs no expected values */
 	unsigned update_bytes; /* what an update takes in its journal; 0: not asked for */

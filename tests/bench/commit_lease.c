@@ -63,7 +63,7 @@ static void *open_db(const struct commit_params *params, const char *path, bool 
 					 .flags = PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE |
 						  PINFOLD_OPEN_STORE_ONLY,
 					 .file_size = 4ull << 30,
-					 .journal_size = 1ull << 30,
+					 .journal_size = COMMIT_JOURNAL,
 					 .sync = sync ? PINFOLD_SYNC_SYNC : PINFOLD_SYNC_ASYNC };
 	struct db *db = calloc(1, sizeof(*db));
 	char words[512] = "";
@@ -113,6 +113,20 @@ static void update(void *ctx, struct commit_batch *batch)
 	}
 }
 
+static void sync_db(void *ctx)
+{
+	struct db *db = ctx;
+
+	lease_check(db, pinfold_sync(db->pf), "sync");
+}
+
+static void settle(void *ctx)
+{
+	struct db *db = ctx;
+
+	lease_check(db, pinfold_checkpoint(db->pf), "checkpoint");
+}
+
 static void close_db(void *ctx)
 {
 	struct db *db = ctx;
@@ -139,6 +153,8 @@ static void close_db(void *ctx)
 const struct commit_store commit_lease = { .name = "leases",
 					   .open = open_db,
 					   .update = update,
+					   .sync = sync_db,
+					   .settle = settle,
 					   .close = close_db,
 					   .blind = true,
 					   .update_bytes = UPDATE_BYTES };

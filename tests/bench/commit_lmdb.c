@@ -68,6 +68,13 @@ static void update(void *ctx, struct commit_batch *batch)
 	check(mdb_txn_commit(txn), "commit");
 }
 
+static void sync_db(void *ctx)
+{
+	struct db *db = ctx;
+
+	check(mdb_env_sync(db->env, 1), "sync");
+}
+
 static void close_db(void *ctx)
 {
 	struct db *db = ctx;
@@ -76,4 +83,6 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-const struct commit_store commit_lmdb = { .name = "LMDB", .open = open_db, .update = update, .close = close_db };
+const struct commit_store commit_lmdb = {
+	.name = "LMDB", .open = open_db, .update = update, .sync = sync_db, .settle = sync_db, .close = close_db
+};

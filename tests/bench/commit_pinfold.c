@@ -39,7 +39,7 @@ static void *open_db(const struct commit_params *params, const char *path, bool 
 					 .flags =
 						 PINFOLD_OPEN_CREATE | PINFOLD_OPEN_EXCLUSIVE | PINFOLD_OPEN_STORE_ONLY,
 					 .file_size = 4ull << 30,
-					 .journal_size = 1ull << 30,
+					 .journal_size = COMMIT_JOURNAL,
 					 .sync = sync ? PINFOLD_SYNC_SYNC : PINFOLD_SYNC_ASYNC };
 	struct db *db = calloc(1, sizeof(*db));
 	char words[512] = "";
@@ -75,6 +75,22 @@ static void update(void *ctx, struct commit_batch *batch)
 			bench_die("bench_commit: pinfold: a record does not hold what was written last");
 }
 
+static void sync_db(void *ctx)
+{
+	struct db *db = ctx;
+
+	if (pinfold_sync(db->pf) < 0)
+		bench_die("bench_commit: pinfold: sync: %s", pinfold_errmsg(db->pf));
+}
+
+static void settle(void *ctx)
+{
+	struct db *db = ctx;
+
+	if (pinfold_checkpoint(db->pf) < 0)
+		bench_die("bench_commit: pinfold: checkpoint: %s", pinfold_errmsg(db->pf));
+}
+
 static void close_db(void *ctx)
 {
 	struct db *db = ctx;
@@ -86,5 +102,6 @@ static void close_db(void *ctx)
 }
 
 const struct commit_store commit_pinfold = {
-	.name = "pinfold", .open = open_db, .update = update, .close = close_db, .update_bytes = UPDATE_BYTES
+	.name = "pinfold", .open = open_db, .update = update, .sync = sync_db,
+	.settle = settle, .close = close_db, .update_bytes = UPDATE_BYTES
 };

@@ -85,6 +85,27 @@ static void update(void *ctx, struct commit_batch *batch)
 	rocksdb_writebatch_destroy(changes);
 }
 
+static void sync_db(void *ctx)
+{
+	struct db *db = ctx;
+	char *words = NULL;
+
+	rocksdb_flush_wal(db->rocks, 1, &words);
+	check(words);
+}
+
+static void settle(void *ctx)
+{
+	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create(); /* it waits unless it is told otherwise */
+	struct db *db = ctx;
+	char *words = NULL;
+
+	rocksdb_flush(db->rocks, wait, &words);
+	check(words);
+	rocksdb_flushoptions_destroy(wait);
+	sync_db(db);
+}
+
 static void close_db(void *ctx)
 {
 	struct db *db = ctx;
@@ -96,5 +117,7 @@ static void close_db(void *ctx)
 	free(db);
 }
 
-static const struct commit_store rocksdb = { .name = "RocksDB", .open = open_db, .update = update, .close = close_db };
+static const struct commit_store rocksdb = {
+	.name = "RocksDB", .open = open_db, .update = update, .sync = sync_db, .settle = settle, .close = close_db
+};
 const struct commit_store *const commit_rocksdb = &rocksdb;
