@@ -15,7 +15,8 @@
  *
  * Each record has one thread that updates it, so all stores find the expected value; each checks it. The
  * competitors run with the number of threads that suits them best, which is looked for first. Runs of all sides
- * follow each other, pair after pair, in one process, each on its own files in one directory.
+ * follow each other, pair after pair, in one process, each on its own files in one directory; who goes first changes
+ * from pair to pair, and after each run what it left to do (checkpoint, write-back of memory) is done.
  *
  *	bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads N] [--in-flight N]
  *	             [--figure async|sync] [--rate N] [--sustain S] [--leases] [--json]
@@ -33,6 +34,7 @@
 #include <unistd.h>
 
 #define SYNC_IN_FLIGHT 100u
+#define SYNC_SIDES 5u
 #define PAIRS_MAX 64
 #define DEVICE_FILE (256ull << 20)
 #define KEY_STRIDE 0x9e3779b1u
@@ -448,14 +450,21 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 		side_open_best(bench, &rocks, commit_rocksdb, SYNC_IN_FLIGHT);
 	side_open(bench, &async, bench->ours, 1, bench->in_flight, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++) {
-		side_note(&ours, i, bench->params.seconds);
-		side_note(&lmdb, i, bench->params.seconds);
-		if (commit_rocksdb)
-			side_note(&rocks, i, bench->params.seconds);
-		flushes[i] = device_run(bench, group_bytes, 0);
-		side_note(&async, i, bench->params.seconds);
-		in_turn[i] = SYNC_IN_FLIGHT *
-			     device_run(bench, group_bytes, SYNC_IN_FLIGHT * 1e9 / async.rate[i]);
+		/* who goes first changes from pair to pair; "in turn" needs the async run of its pair */
+		for (unsigned k = 0; k < SYNC_SIDES; k++)
+			switch ((i + k) % SYNC_SIDES) {
+			case 0: side_note(&ours, i, bench->params.seconds); break;
+			case 1: side_note(&lmdb, i, bench->params.seconds); break;
+			case 2:
+				if (commit_rocksdb)
+					side_note(&rocks, i, bench->params.seconds);
+				break;
+			case 3: flushes[i] = device_run(bench, group_bytes, 0); break;
+			default:
+				side_note(&async, i, bench->params.seconds);
+				in_turn[i] = SYNC_IN_FLIGHT *
+					     device_run(bench, group_bytes, SYNC_IN_FLIGHT * 1e9 / async.rate[i]);
+			}
 		reach[i] = flushes[i] * SYNC_IN_FLIGHT < async.rate[i] ? flushes[i] * SYNC_IN_FLIGHT : async.rate[i];
 	}
 	report_side(json, bench, "sync", &ours);
