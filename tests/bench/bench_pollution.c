@@ -4,8 +4,9 @@
  *
  * Random reads of a hot set run beside a full-speed scan of data larger than the memory limit, in a
  * memory cgroup with a cold cache, three ways in turn: bare mmap, the hot set locked by hand, and pinfold
- * with adaptive pinning from kernel telemetry alone. --suite runs all cases that matter, --case some of them;
- * each prints rows of a Markdown table when it is done. Exits 1 if a target is missed.
+ * with adaptive pinning from kernel telemetry alone; uniform reads also by a bare mmap advised with MADV_RANDOM,
+ * and the better of both bare ones is what pinfold is compared with then. --suite runs all cases that matter, --case
+ * some of them; each prints rows of a Markdown table when it is done. Exits 1 if a target is missed.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -33,7 +34,9 @@ static void usage(FILE *file)
 {
 	fputs("usage: bench_pollution [option]...\n"
 	      "  --workload NAME    pollution (default), uniform, scan, fits\n"
-	      "  --mode LIST        of bare,hand,pinfold (default: all that the workload compares)\n"
+	      "  --mode LIST        of bare,random,hand,pinfold (default: all that the workload compares; random is\n"
+	      "                     bare with MADV_RANDOM, and implies --random)\n"
+	      "  --random           compare with random too, not of uniform reads only (never of a scan alone)\n"
 	      "  --memory SIZE      cgroup limit (1G)\n"
 	      "  --data-factor X    data = X times memory (5.6)\n"
 	      "  --hot-percent N    hot set, of memory (35)\n"
@@ -90,7 +93,7 @@ static void prepare(const struct pollution_params *params, unsigned int modes)
 
 	if (r == -ENOTSUP)
 		bench_die("%s is not on a disk (tmpfs, ramfs or overlay): choose another with --dir", params->dir);
-	if (!r && modes & (1u << MODE_BARE | 1u << MODE_HAND))
+	if (!r && modes & ~(1u << MODE_PINFOLD))
 		r = pollution_plain_prepare(params);
 	if (!r && modes & 1u << MODE_PINFOLD) {
 		r = pollution_pinfold_prepare(params);
@@ -113,7 +116,7 @@ static void record(const struct options *o, const struct pollution_case *c, uint
 static void run_case(const struct options *o, struct pollution_case *c)
 {
 	struct pollution_result *result = malloc(sizeof(*result));
-	const unsigned int modes = o->modes & pollution_modes(c->params.workload);
+	const unsigned int modes = o->modes & pollution_modes(&c->params);
 
 	if (!result)
 		bench_die("out of memory");
@@ -242,7 +245,7 @@ static unsigned int case_list(char *text)
 static void parse(struct options *o, int argc, char **argv)
 {
 	enum { WORKLOAD = 1, MODE, MEMORY, FACTOR, HOT, BUDGET, LAYOUT, SECONDS, WARMUP, MOVE, RATE, PAIRS, SOURCE,
-	       DIR, JSON, SUITE, CASE, RECORD, REPORT, VERBOSE, HELP };
+	       DIR, JSON, SUITE, CASE, RECORD, REPORT, RANDOM, VERBOSE, HELP };
 	static const struct option longs[] = {
 		{ "workload", 1, NULL, WORKLOAD }, { "mode", 1, NULL, MODE },
 		{ "memory", 1, NULL, MEMORY }, { "data-factor", 1, NULL, FACTOR },
@@ -253,7 +256,7 @@ static void parse(struct options *o, int argc, char **argv)
 		{ "source", 1, NULL, SOURCE }, { "dir", 1, NULL, DIR },
 		{ "json", 1, NULL, JSON }, { "suite", 0, NULL, SUITE },
 		{ "case", 1, NULL, CASE }, { "record", 1, NULL, RECORD },
-		{ "report", 0, NULL, REPORT },
+		{ "report", 0, NULL, REPORT }, { "random", 0, NULL, RANDOM },
 		{ "verbose", 0, NULL, VERBOSE }, { "help", 0, NULL, HELP },
 		{ 0 },
 	};
@@ -266,7 +269,11 @@ static void parse(struct options *o, int argc, char **argv)
 		o->plan_given |= c == SECONDS || c == WARMUP || c == MOVE;
 		switch (c) {
 		case WORKLOAD: p->workload = choice("workload", optarg, pollution_workload_name, WORKLOAD_COUNT); break;
-		case MODE: o->modes = mode_list(optarg); break;
+		case MODE:
+			o->modes = mode_list(optarg);
+			p->random |= (o->modes & 1u << MODE_RANDOM) != 0;
+			break;
+		case RANDOM: p->random = true; break;
 		case MEMORY: p->memory_bytes = bench_parse_size(optarg); break;
 		case FACTOR: o->data_factor = strtod(optarg, NULL); break;
 		case HOT: p->hot_percent = number("hot-percent", optarg, 1, 95); break;

@@ -16,7 +16,8 @@
 #define POLLUTION_SECONDS_MAX 120
 #define POLLUTION_SEED 20240001ull
 
-enum pollution_mode { MODE_BARE, MODE_HAND, MODE_PINFOLD, MODE_COUNT };
+/* MODE_RANDOM: bare, hot reads in a map of their own that is advised with MADV_RANDOM. */
+enum pollution_mode { MODE_BARE, MODE_RANDOM, MODE_HAND, MODE_PINFOLD, MODE_COUNT };
 enum pollution_workload {
 	WORKLOAD_POLLUTION, /* paced random reads of a hot set beside a full-speed scan */
 	WORKLOAD_UNIFORM,   /* random reads of all data, full speed, one thread */
@@ -32,6 +33,7 @@ struct pollution_params {
 	uint32_t hot_percent;    /* of memory_bytes */
 	uint32_t budget_percent; /* pinfold: of memory_bytes; 0: its default */
 	bool scattered;
+	bool random;             /* MODE_RANDOM is compared too, whatever the workload but a scan alone */
 	bool verbose;
 	uint32_t seconds, move_at_s; /* of this mode's plan; move_at_s 0: the hot set stays */
 	uint32_t rate;           /* hot reads per second; 0: full speed */
@@ -55,6 +57,7 @@ struct pollution_result {
 /** Calls of a mode while it is driven; all may be NULL. */
 struct pollution_hooks {
 	void *ctx;
+	const char *const *hot_blocks; /* where hot reads find the blocks; NULL: where the scan does */
 	/* The hot set is now @runs (numbers of POLLUTION_RUN in the data): before the start, and at the move. */
 	int (*hot)(void *ctx, const uint32_t *runs, uint32_t run_count);
 	/* Once a second. */

@@ -14,6 +14,7 @@
 
 static const struct pollution_plan plans[MODE_COUNT] = {
 	[MODE_BARE] = { .seconds = 10, .warmup_s = 5 },
+	[MODE_RANDOM] = { .seconds = 10, .warmup_s = 5 },
 	[MODE_HAND] = { .seconds = 23, .warmup_s = 5, .move_at_s = 10, .settle_s = 8 },
 	[MODE_PINFOLD] = { .seconds = 30, .warmup_s = SETTLE_S, .move_at_s = 15, .settle_s = SETTLE_S },
 };
@@ -33,9 +34,15 @@ _Static_assert(sizeof(suite) / sizeof(suite[0]) <= CASES_MAX, "room for the suit
 
 const char *const pollution_workload_name[WORKLOAD_COUNT] = { "pollution", "uniform", "scan", "fits" };
 
-unsigned int pollution_modes(enum pollution_workload workload)
+unsigned int pollution_modes(const struct pollution_params *params)
 {
-	return workload == WORKLOAD_POLLUTION ? (1u << MODE_COUNT) - 1 : 1u << MODE_BARE | 1u << MODE_PINFOLD;
+	unsigned int modes = 1u << MODE_BARE | 1u << MODE_PINFOLD;
+
+	if (params->workload == WORKLOAD_POLLUTION)
+		modes |= 1u << MODE_HAND;
+	if (params->workload == WORKLOAD_UNIFORM || (params->random && params->workload != WORKLOAD_SCAN))
+		modes |= 1u << MODE_RANDOM;
+	return modes;
 }
 
 static void set_name(struct pollution_case *c)

@@ -28,7 +28,7 @@
 
 struct drive {
 	const struct pollution_params *params;
-	const char *const *blocks;
+	const char *const *blocks, *const *hot_blocks;
 	struct pollution_result *result;
 	uint32_t *runs[2], run_count[2];
 	uint64_t start_ns, end_ns;
@@ -37,9 +37,9 @@ struct drive {
 	uint64_t sink[2]; /* keeps the loads */
 };
 
-static inline const char *run_addr(const struct drive *d, uint32_t run)
+static inline const char *run_addr(const char *const *blocks, uint32_t run)
 {
-	return d->blocks[run / RUNS_PER_BLOCK] + run % RUNS_PER_BLOCK * POLLUTION_RUN;
+	return blocks[run / RUNS_PER_BLOCK] + run % RUNS_PER_BLOCK * POLLUTION_RUN;
 }
 
 static inline struct pollution_second *second_at(const struct drive *d, uint64_t now_ns)
@@ -115,7 +115,7 @@ static void *reader_main(void *arg)
 	for (before = bench_now_ns(); before < d->end_ns;) {
 		const int which = atomic_load_explicit(&d->which, memory_order_relaxed);
 		const uint32_t run = d->runs[which][bench_random_below(&seed, d->run_count[which])];
-		const char *at = run_addr(d, run) + bench_random_below(&seed, LINES_PER_RUN) * 64;
+		const char *at = run_addr(d->hot_blocks, run) + bench_random_below(&seed, LINES_PER_RUN) * 64;
 
 		before = bench_now_ns();
 		sum += *(const volatile uint64_t *)at;
@@ -145,7 +145,7 @@ static void *scanner_main(void *arg)
 	bind_to(block_cpu(false));
 	for (uint32_t run = 0; !atomic_load_explicit(&d->stop, memory_order_relaxed);
 	     run = run + 1 < run_count ? run + 1 : 0) {
-		const char *at = run_addr(d, run);
+		const char *at = run_addr(d->blocks, run);
 
 		for (uint64_t i = 0; i < POLLUTION_RUN; i += 4096)
 			sum += *(const volatile uint64_t *)(at + i);
@@ -233,7 +233,8 @@ static int supervise(struct drive *d, const struct pollution_hooks *hooks)
 int pollution_drive(const struct pollution_params *params, const char *const *blocks,
 		    const struct pollution_hooks *hooks, struct pollution_result *result)
 {
-	struct drive d = { .params = params, .blocks = blocks, .result = result };
+	struct drive d = { .params = params, .blocks = blocks, .result = result,
+			   .hot_blocks = hooks->hot_blocks ? hooks->hot_blocks : blocks };
 	const bool reads = params->workload != WORKLOAD_SCAN;
 	const bool scans = params->workload == WORKLOAD_POLLUTION || params->workload == WORKLOAD_SCAN;
 	pthread_t reader, scanner;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pollution_modes.c - the two modes without pinfold: a bare mmap, and the same
- * with the hot set locked by somebody who knows it.
+ * pollution_modes.c - the modes without pinfold: a bare mmap, the same with hot reads advised to be random, and the
+ * same with the hot set locked by somebody who knows it.
  */
 #include "pollution.h"
 
@@ -66,15 +66,59 @@ static int lock_hot(void *ctx, const uint32_t *runs, uint32_t run_count)
 	return 0;
 }
 
+/* Maps the data of @fd. The caller unmaps *ret_base and frees *ret_blocks. */
+static int map_blocks(const struct pollution_params *params, int fd, int advice, char **ret_base,
+		      const char ***ret_blocks)
+{
+	const uint64_t block_count = (params->data_bytes + POLLUTION_BLOCK - 1) / POLLUTION_BLOCK;
+	const char **blocks = malloc(block_count * sizeof(*blocks));
+	char *base;
+
+	if (!blocks)
+		return -ENOMEM;
+	base = mmap(NULL, params->data_bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (base == MAP_FAILED || madvise(base, params->data_bytes, advice)) {
+		free(blocks);
+		return -errno;
+	}
+	for (uint64_t i = 0; i < block_count; i++)
+		blocks[i] = base + i * POLLUTION_BLOCK;
+	*ret_base = base;
+	*ret_blocks = blocks;
+	return 0;
+}
+
+static int drive_mapped(const struct pollution_params *params, int fd, void *result)
+{
+	const bool random = params->mode == MODE_RANDOM;
+	struct plain plain = { 0 };
+	struct pollution_hooks hooks = { .ctx = &plain, .hot = params->mode == MODE_HAND ? lock_hot : NULL };
+	const char **hot_blocks = NULL;
+	char *base, *hot = NULL;
+	int r;
+
+	r = map_blocks(params, fd, MADV_NORMAL, &base, &plain.blocks);
+	if (r)
+		return r;
+	if (random)
+		r = map_blocks(params, fd, MADV_RANDOM, &hot, &hot_blocks);
+	hooks.hot_blocks = hot_blocks;
+	if (!r)
+		r = pollution_drive(params, plain.blocks, &hooks, result);
+	free(plain.locked);
+	free(plain.blocks);
+	free(hot_blocks);
+	munmap(base, params->data_bytes);
+	if (hot)
+		munmap(hot, params->data_bytes);
+	return r;
+}
+
 int pollution_plain_run(void *ctx, void *result)
 {
 	const struct pollution_params *params = ctx;
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	const uint64_t block_count = (params->data_bytes + POLLUTION_BLOCK - 1) / POLLUTION_BLOCK;
-	struct plain plain = { 0 };
-	struct pollution_hooks hooks = { .ctx = &plain, .hot = params->mode == MODE_HAND ? lock_hot : NULL };
 	char path[400];
-	const char *base;
 	int fd, r;
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* mlock says so if that was refused and matters */
@@ -82,18 +126,7 @@ int pollution_plain_run(void *ctx, void *result)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	base = mmap(NULL, params->data_bytes, PROT_READ, MAP_SHARED, fd, 0);
+	r = drive_mapped(params, fd, result);
 	close(fd);
-	if (base == MAP_FAILED)
-		return -errno;
-	plain.blocks = malloc(block_count * sizeof(*plain.blocks));
-	if (!plain.blocks)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < block_count; i++)
-		plain.blocks[i] = base + i * POLLUTION_BLOCK;
-	r = pollution_drive(params, plain.blocks, &hooks, result);
-	free(plain.locked);
-	free(plain.blocks);
-	munmap((void *)base, params->data_bytes);
 	return r;
 }

@@ -136,7 +136,7 @@ static int load_line(char *line, const struct pollution_case *c, struct recorded
 
 int pollution_record_load(const char *path, struct pollution_case *c)
 {
-	const unsigned int needed = pollution_modes(c->params.workload);
+	const unsigned int needed = pollution_modes(&c->params);
 	struct recorded *pairs = calloc(PAIRS_MAX, sizeof(*pairs));
 	FILE *file = fopen(path, "re");
 	uint32_t count = 0;

@@ -43,8 +43,8 @@ extern const char *const pollution_workload_name[WORKLOAD_COUNT];
 
 /* ---- cases ---- */
 
-/** Modes that a workload compares, as a mask. */
-unsigned int pollution_modes(enum pollution_workload workload);
+/** Modes that are compared, as a mask. */
+unsigned int pollution_modes(const struct pollution_params *params);
 /** Every case of the suite, named, with @params for what they have in common; CASES_MAX at most. Returns how many. */
 uint32_t pollution_suite(const struct pollution_params *params, struct pollution_case *ret_cases);
 /** Sizes, name and plans from the parameters. @given: plan of all modes, NULL for the suite's. Dies if it cannot be. */
