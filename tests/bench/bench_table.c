@@ -11,7 +11,8 @@
  *   grow     single puts into an empty table, async mode        no put above 5 ms that the device does not
  *                                                              explain; space <= 1.3 x payload at rest
  *   import   filling an empty table                              >= 3 x LMDB's append in one transaction
- *   load     objects of 1 MiB, one per 5000 records                >= 0.8 x fio's sequential writes
+ *   load     objects of 1 MiB, one per 5000 records, in          >= 0.8 x fio's sequential writes
+ *            extents of 2 MiB
  */
 #include "table.h"
 
