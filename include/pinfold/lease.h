@@ -90,7 +90,7 @@ struct pinfold_lease_op {
 	uint32_t data_size;
 	const void *actor; /* 1 to 255 bytes, any */
 	size_t actor_size;
-	uint64_t node;     /* the new holder, for ACQUIRE and STEAL */
+	uint64_t node;     /* the new holder, for ACQUIRE and STEAL; not PINFOLD_LEASE_NODE_ANY: -EINVAL */
 	uint64_t token;    /* for RENEW and RELEASE; for STEAL, 0: from whomever */
 	uint64_t ttl_ms;   /* 1 to ten years; not for RELEASE */
 	const void *data;  /* NULL: none; for RENEW, NULL: what was there stays */
@@ -114,7 +114,8 @@ PINFOLD_API int pinfold_lease_submit(struct pinfold_leases *leases, struct pinfo
 
 /**
  * The same one at a time, waiting as the store's sync mode says; the result is the return value. *ret_token is the
- * fencing token, untouched on failure. @from_token: only from that lease, 0: from whomever.
+ * fencing token, untouched on failure. @from_token: only from that lease, 0: from whomever. @node UINT64_MAX, which
+ * means any node elsewhere, is -EINVAL. Any thread.
  */
 PINFOLD_API int pinfold_lease_acquire(struct pinfold_leases *leases, const void *actor, size_t actor_size,
 				      uint64_t node, uint64_t ttl_ms, uint64_t *ret_token);

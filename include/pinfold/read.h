@@ -81,8 +81,10 @@ struct pinfold_read_req {
 
 /**
  * Brings the ranges of @reqs into memory, all at once at the device's own
- * queue depth, and fills in their addresses. Inside an epoch. 0, or the first error
- * (each request has its own in ret_result).
+ * queue depth, and fills in their addresses. Inside an epoch. Any thread. 0, or the
+ * first error (each request has its own in ret_result, and then no address):
+ * -ERANGE past the extent's end; -ESTALE; -EINVAL, no such place; -EIO;
+ * -ENOMEM, also of the call itself, when no request was looked at.
  */
 PINFOLD_API int pinfold_read_batch(struct pinfold *pf, struct pinfold_read_req *reqs, size_t count);
 

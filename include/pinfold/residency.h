@@ -24,7 +24,10 @@ struct pinfold_residency {
 	 */
 	bool by_module;
 };
-/** Looks at the page cache for [offset, offset+size) of @extent. Any thread; brings nothing in. */
+/**
+ * Looks at the page cache for [offset, offset+size) of @extent, in whole pages; @size 0: up to its end. Any thread;
+ * brings nothing in. -ERANGE past the extent's end; -ESTALE; -EINVAL: no such place, or an empty one.
+ */
 PINFOLD_API int pinfold_residency_query(struct pinfold *pf, const struct pinfold_extent *extent, uint64_t offset,
 					uint64_t size, struct pinfold_residency *ret_residency);
 
@@ -36,7 +39,11 @@ struct pinfold_capability {
 	const char *adds;    /* what it adds, or would add. Static */
 	const char *how;     /* how to get it. Static; NULL if it works */
 };
-/** Tries every capability for real in @dir (may be NULL). Returns how many were stored, at most @limit. */
+/**
+ * Tries every capability for real in @dir: with a scratch file there, which is gone afterwards. NULL: none is
+ * made, and what needs one is not tried (state -1). Returns how many were stored, at most @limit: what is
+ * missing is no failure. -EINVAL: @ret_caps is NULL.
+ */
 PINFOLD_API int pinfold_doctor(const char *dir, struct pinfold_capability *ret_caps, size_t limit);
 
 #ifdef __cplusplus
