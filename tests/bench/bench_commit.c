@@ -510,9 +510,26 @@ static const struct option options[] = {
 	{ "threads", required_argument, NULL, 'n' }, { "in-flight", required_argument, NULL, 'i' },
 	{ "figure", required_argument, NULL, 'f' },  { "leases", no_argument, NULL, 'l' },
 	{ "json", no_argument, NULL, 'j' },	     { "rate", required_argument, NULL, 'R' },
-	{ "sustain", required_argument, NULL, 'S' },
+	{ "sustain", required_argument, NULL, 'S' }, { "help", no_argument, NULL, 'h' },
 	{ 0 },
 };
+
+static void usage(FILE *file)
+{
+	fputs("usage: bench_commit [option]...\n"
+	      "  --figure NAME   async or sync (both)\n"
+	      "  --leases        renew leases; without it update records by compare-and-swap\n"
+	      "  --records N     of 256 bytes (100000)\n"
+	      "  --pairs N       runs of each side, in turn (5)\n"
+	      "  --seconds S     of each run; in async mode a burst (2)\n"
+	      "  --sustain S     of each sustained run in async mode, which ends when all is durable; 0: none (5)\n"
+	      "  --threads N     in async mode (1)\n"
+	      "  --in-flight N   of all threads together, in async mode (16)\n"
+	      "  --rate N        offered per second in async mode (as fast as they are acknowledged)\n"
+	      "  --dir DIR       for the stores (/var/tmp/pinfold-bench-commit)\n"
+	      "  --json          all figures, for a machine\n"
+	      "  --help          this text\n", file);
+}
 
 static uint64_t number(const char *text, uint64_t low, uint64_t high)
 {
@@ -546,11 +563,8 @@ static void parse(int argc, char **argv, struct bench *bench)
 		case 'l': bench->ours = &commit_lease; break;
 		case 'j': bench->json = true; break;
 		default:
-			bench_die("usage: bench_commit [--dir DIR] [--records N] [--seconds S] [--pairs N] [--threads "
-				  "N]\n"
-				  "                    [--in-flight N] [--figure async|sync] [--rate N] [--sustain S] "
-				  "[--leases]\n"
-				  "                    [--json]");
+			usage(c == 'h' ? stdout : stderr);
+			exit(c == 'h' ? 0 : 2);
 		}
 	}
 	if (!(bench->params.seconds >= 0.1 && bench->params.seconds <= 3600))

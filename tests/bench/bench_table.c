@@ -192,9 +192,30 @@ static const struct option options[] = {
 	{"engine", no_argument, NULL, 'e'},        {"keep", no_argument, NULL, 'k'},
 	{"json", no_argument, NULL, 'j'},          {"rate", required_argument, NULL, 'R'},
 	{"keys", required_argument, NULL, 'K'},    {"verbose", no_argument, NULL, 'v'},
-	{"huge", no_argument, NULL, 'H'},
+	{"huge", no_argument, NULL, 'H'},         {"help", no_argument, NULL, 'h'},
 	{0},
 };
+
+static void usage(FILE *file)
+{
+	fputs("usage: bench_table [option]...\n"
+	      "  --figure NAME   get, put, beside, grow, import or load; may be given again (all)\n"
+	      "  --records N     of 16 + 120 bytes; load: one object of 1 MiB per 5000 (10000000)\n"
+	      "  --pairs N       runs of each side, in turn (5)\n"
+	      "  --seconds S     of each run of get, put and beside (0.5)\n"
+	      "  --threads N     that get at most (2)\n"
+	      "  --batch N       keys of a batched get (64)\n"
+	      "  --keys NAME     get: uniform, zipf or misses only\n"
+	      "  --rate N        puts per second; beside: 100000 unless said, grow: as fast as they are taken\n"
+	      "  --grow-to N     records that the growing table ends with (50000000)\n"
+	      "  --engine        with telemetry and controller\n"
+	      "  --huge          the same, and get, put, beside: all pinned on huge pages before\n"
+	      "  --dir DIR       for the data (/var/tmp/pinfold-bench-table)\n"
+	      "  --keep          get: leave the data, use what an earlier run left\n"
+	      "  --verbose       grow: what each long put waited for, on standard error\n"
+	      "  --json          all figures, for a machine\n"
+	      "  --help          this text\n", file);
+}
 
 static unsigned number(const char *text, unsigned low, unsigned high)
 {
@@ -244,11 +265,8 @@ static void parse(int argc, char **argv, struct table_bench *bench, unsigned *re
 		case 'v': bench->verbose = true; break;
 		case 'j': *ret_json = true; break;
 		default:
-			bench_die("usage: bench_table [--dir DIR] [--records N] [--seconds S] [--pairs N]\n"
-				  "                   [--threads N] [--batch N] [--grow-to N] [--rate N]\n"
-				  "                   [--keys uniform|zipf|misses]\n"
-				  "                   [--figure NAME]... [--engine|--huge] [--keep]\n"
-				  "                   [--json] [--verbose]");
+			usage(c == 'h' ? stdout : stderr);
+			exit(c == 'h' ? 0 : 2);
 		}
 	}
 	if (bench->records < 1000 || bench->records > 1000000000)

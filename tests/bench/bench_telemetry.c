@@ -14,7 +14,8 @@
  *
  * All but the last compare runs with and without the source attached, one right
  * after the other on one processor; the sampler and heat do not run in them, so that only the
- * probes are measured. The last runs turns every 500 ms beside a thread that reads at random.
+ * probes are measured. The last runs turns every 500 ms beside a thread that reads at random: pf_telemetry_turn(),
+ * which is sources, heat and sampler; what a controller decides from it afterwards is not in it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -365,11 +366,15 @@ static void run_turns(struct bench *bench, struct bench_summary *ret_share)
 	bench_summarize(shares, (size_t)bench->turns, ret_share);
 }
 
-static void usage(void)
+static void usage(FILE *file)
 {
-	fputs("usage: bench_telemetry [--json] [--dir DIR] "
-	      "[--only minor|cold|elapsed|resident|insert|foreign|turn] [--pairs N] [--turns N]\n", stderr);
-	exit(2);
+	fputs("usage: bench_telemetry [option]...\n"
+	      "  --only NAME  minor, cold, elapsed, resident, insert, foreign or turn (all)\n"
+	      "  --pairs N    runs with and without (41)\n"
+	      "  --turns N    that are measured (20)\n"
+	      "  --dir DIR    for the data (/var/tmp/pinfold-bench)\n"
+	      "  --json       all figures, for a machine\n"
+	      "  --help       this text\n", file);
 }
 
 int main(int argc, char **argv)
@@ -380,6 +385,7 @@ int main(int argc, char **argv)
 		{"only", required_argument, NULL, 'o'},
 		{"pairs", required_argument, NULL, 'p'},
 		{"turns", required_argument, NULL, 't'},
+		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	struct bench bench = {
@@ -416,7 +422,8 @@ int main(int argc, char **argv)
 			bench.turns = atoi(optarg);
 			break;
 		default:
-			usage();
+			usage(option == 'h' ? stdout : stderr);
+			exit(option == 'h' ? 0 : 2);
 		}
 	}
 	if (bench.pairs < PAIRS_MIN || bench.pairs > PAIRS_MAX || bench.turns < 1 || bench.turns > 1000)
