@@ -7,7 +7,10 @@
 
 #include "store/table/build.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -520,6 +523,103 @@ TEST(giving_up_is_interrupted_at_each_transaction)
 		ASSERT_EQ(0, pf_table_drop(env.store, "t"));
 	}
 	pf_build_clear_units = 1024;
+	env_end(&env);
+}
+
+/* ---- durable before it is published ---- */
+
+#define WRITES_MAX 4096u
+
+/* Writes to data files that are done, and how many flushes of data files had begun by then. */
+static struct {
+	pthread_mutex_t lock;
+	bool on;
+	struct {
+		uint64_t offset;
+		unsigned flushes;
+	} write[WRITES_MAX];
+	unsigned count, flushes;
+	unsigned published, most, unflushed; /* extents: of this transaction, of any; published with writes no flush had */
+} watch = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool watched(int fd)
+{
+	struct stat st;
+
+	return watch.on && fstat(fd, &st) == 0 && st.st_size == 1ll << 30;
+}
+
+ssize_t __real_pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset);
+ssize_t __wrap_pf_io_pwrite(int fd, const void *data, size_t size, uint64_t offset)
+{
+	ssize_t n = __real_pf_io_pwrite(fd, data, size, offset);
+
+	if (!watched(fd))
+		return n;
+	pthread_mutex_lock(&watch.lock);
+	if (watch.count < WRITES_MAX) {
+		watch.write[watch.count].offset = offset;
+		watch.write[watch.count].flushes = watch.flushes;
+	}
+	watch.count++;
+	pthread_mutex_unlock(&watch.lock);
+	return n;
+}
+
+int __real_pf_io_fdatasync(int fd);
+int __wrap_pf_io_fdatasync(int fd)
+{
+	if (watched(fd)) {
+		pthread_mutex_lock(&watch.lock);
+		watch.flushes++;
+		watch.published = 0;
+		pthread_mutex_unlock(&watch.lock);
+	}
+	return __real_pf_io_fdatasync(fd);
+}
+
+int __real_pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent);
+int __wrap_pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
+{
+	int r = __real_pf_txn_publish(txn, extent);
+	bool late = false;
+
+	if (r < 0 || !watch.on)
+		return r;
+	pthread_mutex_lock(&watch.lock);
+	for (unsigned i = 0; i < watch.count && i < WRITES_MAX; i++)
+		late |= watch.write[i].offset >= extent->offset &&
+			watch.write[i].offset < extent->offset + extent->len &&
+			watch.write[i].flushes == watch.flushes;
+	watch.unflushed += late;
+	if (++watch.published > watch.most)
+		watch.most = watch.published;
+	pthread_mutex_unlock(&watch.lock);
+	return r;
+}
+
+TEST(a_group_is_durable_before_it_is_published)
+{
+	struct pinfold_import_mark mark;
+	struct pf_import *import;
+	struct pf_table *t;
+	struct env env;
+
+	pf_build_group_bytes = 8 << 20;
+	ASSERT_EQ(0, env_begin(&env, PINFOLD_SYNC_SYNC));
+	env.config.extent_size = 2 << 20;
+	ASSERT_EQ(0, env_reopen(&env));
+	ASSERT_EQ(0, pf_table_open(env.store, "t", PINFOLD_TABLE_CREATE, &t));
+	ASSERT_EQ(0, pf_import_begin(t, "s", PINFOLD_IMPORT_BULK, &import, &mark));
+	watch.on = true;
+	ASSERT_EQ(0, add(import, 0, RECORDS));
+	ASSERT_EQ(0, pf_import_end(import));
+	watch.on = false;
+	EXPECT_GT(WRITES_MAX, watch.count);
+	EXPECT_LT(2, watch.flushes);
+	EXPECT_LT(1, watch.most); /* a group of one extent could not have missed any */
+	EXPECT_EQ(0, watch.unflushed);
+	EXPECT_EQ(0, wrong(t, RECORDS));
 	env_end(&env);
 }
 

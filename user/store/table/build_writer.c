@@ -52,13 +52,25 @@ int pf_build_attach(struct pf_table *table, const struct pf_build_extent *list)
 	return r;
 }
 
+/* All of them at once: what of one is not in its file when that is flushed, no later flush makes durable. */
 static int group_flush(struct pf_store *store, const struct pf_build_extent *list)
 {
+	struct pinfold_extent *all;
+	size_t count = 0;
 	int r = pf_build_headers_write(store, list);
 
-	for (; r == 0 && list; list = list->next)
-		if (!list->next || list->next->extent.file_id != list->extent.file_id)
-			r = pf_bulk_flush(store, &list->extent, 1);
+	if (r < 0)
+		return r;
+	for (const struct pf_build_extent *at = list; at; at = at->next)
+		count++;
+	all = calloc(count + 1, sizeof(*all));
+	if (!all)
+		return pf_error(-ENOMEM, "no memory for a group of %zu extents", count);
+	count = 0;
+	for (; list; list = list->next)
+		all[count++] = list->extent;
+	r = pf_bulk_flush(store, all, count);
+	free(all);
 	return r;
 }
 
