@@ -206,6 +206,7 @@ struct pf_store {
 	/* fixed while open */
 	char *dir;
 	int dirfd, journal_dirfd, super_fd, lock_fd;
+	pid_t lock_pid; /* that took the lock: a forked child has the descriptor too */
 	bool read_only;
 	struct pinfold_config config;
 	struct pf_store_mapper mapper; /* .map NULL: files are mapped by the store */
@@ -280,6 +281,8 @@ struct pf_store {
 
 /* ---- lock.c ---- */
 int pf_lock_acquire(struct pf_store *store);
+/** Closes the lock's descriptor, and unlocks if this process is the one that locked. Nothing if there is none. */
+void pf_lock_release(struct pf_store *store);
 /** Whether a live writer holds the lock of the directory @dirfd. 1, 0 or -errno. */
 int pf_lock_held(int dirfd);
 

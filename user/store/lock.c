@@ -4,6 +4,12 @@
  * alive; the kernel drops it with the writer, however that ends. The text in the
  * file only says who. OFD and not POSIX locks, as those vanish when any other
  * descriptor of the same file is closed in the process.
+ *
+ * A child that was forked and has not run another program shares the description:
+ * the end of a writer's descriptor is not the end of the lock then. So whoever took
+ * it gives it up in words, and nobody else does: a child that closes what it has
+ * inherited must not unlock its parent's store. A writer that is killed while such a
+ * child lives leaves the lock to the child.
  */
 #include "base/error.h"
 #include "store/internal.h"
@@ -89,7 +95,20 @@ int pf_lock_acquire(struct pf_store *store)
 		return pf_error(r, "%s: held for writing by process %d", store->dir, atoi(text));
 	}
 	store->lock_fd = fd;
+	store->lock_pid = getpid();
 	return write_text(store, "");
+}
+
+void pf_lock_release(struct pf_store *store)
+{
+	struct flock unlock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	if (store->lock_fd < 0)
+		return;
+	if (store->lock_pid == getpid())
+		fcntl(store->lock_fd, F_OFD_SETLK, &unlock);
+	close(store->lock_fd);
+	store->lock_fd = -1;
 }
 
 int pf_lock_held(int dirfd)

@@ -99,8 +99,7 @@ static void store_free(struct pf_store *store)
 		close(store->super_fd);
 	if (store->dirfd >= 0)
 		close(store->dirfd);
-	if (store->lock_fd >= 0)
-		close(store->lock_fd);
+	pf_lock_release(store);
 	pthread_cond_destroy(&store->flusher_wake);
 	pthread_cond_destroy(&store->checkpointer_wake);
 	pthread_cond_destroy(&store->ahead_less);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Opening: flags, locks, permissions, configuration. */
 #include "scratch.h"
+#include "store/internal.h"
 #include "kselftest_harness.h"
+
+#include <signal.h>
 
 FIXTURE(store) { struct pf_store *store; };
 FIXTURE_SETUP(store) { ASSERT_TRUE(scratch_make()); }
@@ -35,6 +38,41 @@ TEST_F(store, one_writer)
 	EXPECT_EQ(-EINVAL, pf_store_lock_note(self->store, "two\nlines"));
 	ASSERT_EQ(0, pf_store_close(self->store));
 	EXPECT_EQ(-ENOENT, pf_store_lock_holder(scratch_dir, &pid, note, sizeof(note)));
+}
+
+TEST_F(store, forked_child_does_not_keep_the_lock)
+{
+	pid_t child;
+
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
+	child = fork();
+	if (child == 0)
+		for (;;)
+			pause();
+	ASSERT_LT(0, child);
+	EXPECT_EQ(0, pf_store_close(self->store));
+	EXPECT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	kill(child, SIGKILL);
+	ASSERT_EQ(child, waitpid(child, NULL, 0));
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
+TEST_F(store, forked_child_does_not_take_the_lock_away)
+{
+	struct pf_store *second;
+	int status = 0;
+	pid_t child;
+
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
+	child = fork();
+	if (child == 0) {
+		pf_lock_release(self->store);
+		_exit(self->store->lock_fd == -1 ? 0 : 1);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(-EBUSY, scratch_open(PINFOLD_SYNC_SYNC, 0, &second));
+	ASSERT_EQ(0, pf_store_close(self->store));
 }
 
 static void expect_mode(struct __test_metadata *_metadata, const char *name, mode_t mode)
