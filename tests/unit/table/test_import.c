@@ -539,7 +539,8 @@ static struct {
 		unsigned flushes;
 	} write[WRITES_MAX];
 	unsigned count, flushes;
-	unsigned published, most, unflushed; /* extents: of this transaction, of any; published with writes no flush had */
+	unsigned published, most; /* extents: of this transaction, of any */
+	unsigned unflushed;       /* published with writes that no flush had */
 } watch = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static bool watched(int fd)
