@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (found.file_count < 1 || found.root_file >= found.file_count || found.segment_count < 1 ||
 	    found.file_size < PF_FILE_SIZE_MIN || found.root_offset > found.file_size - PF_GRANULE_SIZE ||
-	    (uint64_t)found.segment_size * found.segment_count > PF_SEGMENT_SIZE_MAX * (uint64_t)PF_SEGMENT_COUNT_MAX)
+	    found.sequence > PF_SEQUENCE_MAX || found.segment_size * found.segment_count < PF_JOURNAL_SIZE_MIN ||
+	    found.segment_size * found.segment_count > PF_JOURNAL_SIZE_MAX)
 		abort();
 	if ((!(data[0] & 4) || size - 1 == sizeof(copies)) && !pf_super_check(&copies[!slot]) &&
 	    copies[!slot].sequence > found.sequence)

@@ -46,6 +46,11 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 		(uint32_t)((store->group_max < store->capacity ? store->group_max : store->capacity) / PF_BLOCK_SIZE);
 	pthread_mutex_unlock(&store->lock);
 	pf_super_seal(&store->super);
+	if (pf_super_check(&store->super) < 0) { /* the next opening would refuse it too, and take the older copy */
+		pf_poison(store, "super: not written: %s", pf_error_text());
+		pthread_mutex_unlock(&store->super_lock);
+		return pf_error(-EIO, "%s: %s", store->dir, store->poison_reason);
+	}
 	memcpy(copy, &store->super, sizeof(*copy));
 	n = pf_io_pwrite(store->super_fd, copy, sizeof(*copy), (store->super.sequence & 1) * PF_BLOCK_SIZE);
 	if (n == (ssize_t)sizeof(*copy))

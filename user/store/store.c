@@ -238,11 +238,30 @@ static void open_ring(struct pf_store *store)
 	}
 }
 
+/* Makes the journal as large as the caller wishes; one that names no size keeps it, whatever its segments are. */
+static int fit_journal(struct pf_store *store, struct pf_log_point *end)
+{
+	uint64_t segment_size;
+	uint32_t segment_count;
+	int r;
+
+	if (!store->config.journal_size) {
+		store->config.journal_size = store->super.segment_size * store->super.segment_count;
+		return 0;
+	}
+	pf_journal_geometry(store->config.journal_size, &segment_count, &segment_size);
+	if (segment_count == store->super.segment_count && segment_size == store->super.segment_size)
+		return 0;
+	r = pf_super_update(store, end, true); /* the old journal holds nothing any more */
+	if (r == 0)
+		r = pf_store_resize_journal(store, store->config.journal_size);
+	end->pos = store->super.start_pos;
+	return r;
+}
+
 static int open_for_writing(struct pf_store *store)
 {
 	struct pf_log_point end = { store->super.start_lsn, store->super.start_pos, store->super.start_group };
-	uint64_t segment_size;
-	uint32_t segment_count;
 	int r = pf_journal_open(store);
 
 	store->next_txn_id = store->super.next_txn_id;
@@ -254,17 +273,9 @@ static int open_for_writing(struct pf_store *store)
 		r = pf_file_load(store, store->files[id]);
 	if (r < 0)
 		return r;
-	if (!store->config.journal_size)
-		store->config.journal_size = store->super.segment_size * store->super.segment_count;
-	pf_journal_geometry(store->config.journal_size, &segment_count, &segment_size);
-	if (segment_count != store->super.segment_count || segment_size != store->super.segment_size) {
-		r = pf_super_update(store, &end, true); /* the old journal holds nothing any more */
-		if (r == 0)
-			r = pf_store_resize_journal(store, store->config.journal_size);
-		if (r < 0)
-			return r;
-		end.pos = store->super.start_pos;
-	}
+	r = fit_journal(store, &end);
+	if (r < 0)
+		return r;
 	open_ring(store);
 	set_points(store, &end);
 	r = pf_log_init(store);

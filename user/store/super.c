@@ -38,7 +38,10 @@ static int bad(const char *field, uint64_t value)
 static int check_fields(const struct pf_super_disk *s)
 {
 	uint64_t ring = (s->segment_size - PF_BLOCK_SIZE) * (uint64_t)s->segment_count;
+	uint64_t journal = s->segment_size * s->segment_count; /* looked at when both are in range */
 
+	if (s->sequence > PF_SEQUENCE_MAX) /* the next write's must be higher */
+		return bad("sequence", s->sequence);
 	if (s->file_size < PF_FILE_SIZE_MIN || s->file_size > PF_FILE_SIZE_MAX || s->file_size % PF_FILE_SIZE_MIN)
 		return bad("file_size", s->file_size);
 	if (s->extent_size < PINFOLD_EXTENT_MIN || s->extent_size > PINFOLD_EXTENT_MAX ||
@@ -57,6 +60,8 @@ static int check_fields(const struct pf_super_disk *s)
 		return bad("segment_size", s->segment_size);
 	if (s->segment_count < 1 || s->segment_count > PF_SEGMENT_COUNT_MAX)
 		return bad("segment_count", s->segment_count);
+	if (journal < PF_JOURNAL_SIZE_MIN || journal > PF_JOURNAL_SIZE_MAX)
+		return bad("segment_size times segment_count", journal);
 	if (s->group_blocks > ring / PF_BLOCK_SIZE)
 		return bad("group_blocks", s->group_blocks);
 	if (s->start_pos % PF_BLOCK_SIZE || s->start_pos > UINT64_MAX / 2 - ring)

@@ -105,6 +105,19 @@ TEST(sealed_but_absurd_fields_are_refused)
 	REFUSED(start_pos, UINT64_MAX - 4095);
 	REFUSED(start_lsn, 4);
 	REFUSED(group_blocks, UINT32_MAX);
+	REFUSED(sequence, UINT64_MAX);
+	REFUSED(sequence, PF_SEQUENCE_MAX + 1);
+	REFUSED(segment_count, 3);                   /* 12 MiB in all */
+	REFUSED(segment_count, PF_SEGMENT_COUNT_MAX + 1);
+	REFUSED(segment_size, PF_SEGMENT_SIZE_MIN);  /* 4 MiB in all */
+	make(&super, 1);
+	super.segment_size = PF_SEGMENT_SIZE_MAX;
+	super.segment_count = 16;
+	pf_super_seal(&super);
+	EXPECT_EQ(0, pf_super_check(&super));
+	super.segment_count = 17;
+	pf_super_seal(&super);
+	EXPECT_EQ(-EUCLEAN, pf_super_check(&super));
 }
 
 TEST_HARNESS_MAIN

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Opening what an unusual end, an unusual superblock or another process has left. */
+#include "scratch.h"
+
+#include "base/crc.h"
+#include "store/format.h"
+#include "store/super.h"
+
+#include "kselftest_harness.h"
+
+FIXTURE(reopen)
+{
+	struct pf_store *store;
+};
+FIXTURE_SETUP(reopen)
+{
+	ASSERT_TRUE(scratch_make());
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
+}
+FIXTURE_TEARDOWN(reopen)
+{
+	scratch_remove();
+}
+
+static int open_file(const char *name)
+{
+	char path[5000];
+
+	snprintf(path, sizeof(path), "%s/%s", scratch_dir, name);
+	return open(path, O_RDWR);
+}
+
+/* Both copies of the superblock; the slot of the newer. Negative: none. */
+static int read_super(struct pf_super_disk copies[2])
+{
+	struct pf_super_disk newest;
+	int fd = open_file("super"), slot = -1;
+
+	if (pread(fd, copies, 2 * sizeof(copies[0]), 0) != 2 * sizeof(copies[0]) ||
+	    pf_super_parse(copies, 2 * sizeof(copies[0]), &newest, &slot) != 0)
+		slot = -1;
+	close(fd);
+	return slot;
+}
+
+static bool write_super(const struct pf_super_disk *copy, int slot)
+{
+	int fd = open_file("super");
+	ssize_t n = pwrite(fd, copy, sizeof(*copy), slot * (off_t)sizeof(*copy));
+
+	close(fd);
+	return n == (ssize_t)sizeof(*copy);
+}
+
+/* Makes the first segment of a closed store its whole journal, of @size bytes. */
+static bool make_one_segment(uint64_t size)
+{
+	static struct pf_segment_header header;
+	struct pf_super_disk copies[2];
+	int slot = read_super(copies), fd = open_file("journal/00000001.000000");
+	bool ok = slot >= 0 && pread(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header);
+
+	header.segment_size = size;
+	header.segment_count = 1;
+	header.crc = 0;
+	header.crc = pf_crc32c(&header, sizeof(header));
+	ok = ok && pwrite(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header) && ftruncate(fd, (off_t)size) == 0;
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		copies[i].segment_size = size;
+		copies[i].segment_count = 1;
+		copies[i].group_blocks = 0;
+		pf_super_seal(&copies[i]);
+		ok = ok && write_super(&copies[i], i);
+	}
+	return ok;
+}
+
+TEST_F(reopen, journal_of_unusual_segments_stays)
+{
+	struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, 0);
+	struct pinfold_extent root;
+	char bytes[3] = "";
+
+	config.journal_size = 0;
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_TRUE(make_one_segment(17 * MIB));
+	for (int turn = 0; turn < 2; turn++) {
+		ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+		EXPECT_EQ(17 * MIB, scratch_stat(self->store).journal_size);
+		pf_store_root(self->store, &root);
+		for (int i = 0; i < 20; i++) /* 20 times 1 MiB: the ring comes round */
+			ASSERT_EQ(0, scratch_write(self->store, &root, MIB, (char[MIB]){ 0 }, MIB));
+		ASSERT_EQ(0, scratch_write(self->store, &root, MIB, "ab", 2));
+		ASSERT_EQ(0, pf_store_close(self->store));
+	}
+	config.journal_size = 16 * MIB;
+	ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+	EXPECT_EQ(16 * MIB, scratch_stat(self->store).journal_size);
+	ASSERT_EQ(0, pf_read_at(self->store, &root, MIB, bytes, 2));
+	EXPECT_STREQ("ab", bytes);
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
+TEST_F(reopen, journal_that_is_too_small_is_refused)
+{
+	struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, 0);
+
+	config.journal_size = 0;
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_TRUE(make_one_segment(MIB));
+	EXPECT_EQ(-EUCLEAN, scratch_open_config(&config, &self->store));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "segment_count is 1048576"));
+}
+
+/* The last sequence that is accepted has none after it: better no writer than a superblock that nobody accepts. */
+TEST_F(reopen, sequence_does_not_wrap)
+{
+	struct pf_super_disk copies[2];
+	int slot;
+
+	ASSERT_EQ(0, pf_store_close(self->store));
+	slot = read_super(copies);
+	ASSERT_LE(0, slot);
+	copies[slot].sequence = PF_SEQUENCE_MAX;
+	pf_super_seal(&copies[slot]);
+	ASSERT_TRUE(write_super(&copies[slot], slot));
+	EXPECT_EQ(-EIO, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "super: not written: sequence is"));
+	EXPECT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_READONLY, &self->store));
+	EXPECT_EQ(0, pf_store_close(self->store));
+}
+
+TEST_HARNESS_MAIN
