@@ -397,6 +397,28 @@ static int write_root(struct pf_store *store, int fd, const char *name)
 	return 0;
 }
 
+/*
+ * Flushes the file and gives it its name. A flush of the file that fails is an error of the call alone: the file is
+ * discarded, and the next attempt makes another. One of the directory poisons: of the store's own names the kernel may
+ * have forgotten which are not on disk, and a second flush would succeed for the wrong reason. The file goes as well,
+ * so that no later open takes it for one whose name is durable.
+ */
+static int make_durable(struct pf_store *store, int fd, const char *temporary, const char *name)
+{
+	int r = pf_io_fsync(fd);
+
+	if (r == 0)
+		r = pf_io_rename(store->dirfd, temporary, name);
+	if (r < 0)
+		return pf_error(r, "%s/%s: cannot make it durable: %s", store->dir, name, strerror(-r));
+	r = pf_io_fsync(store->dirfd);
+	if (r == 0)
+		return 0;
+	pf_poison(store, "%s: flush of the directory failed: %s", name, strerror(-r));
+	pf_io_unlink(store->dirfd, name);
+	return pf_error(r, "%s/%s: flush of the directory failed: %s", store->dir, name, strerror(-r));
+}
+
 int pf_file_create(struct pf_store *store, uint32_t file_id, bool root)
 {
 	char name[24], temporary[32];
@@ -424,15 +446,8 @@ int pf_file_create(struct pf_store *store, uint32_t file_id, bool root)
 		r = write_header(store, fd, file_id, name);
 	if (r == 0 && root)
 		r = write_root(store, fd, name);
-	if (r == 0) {
-		r = pf_io_fsync(fd);
-		if (r == 0)
-			r = pf_io_rename(store->dirfd, temporary, name);
-		if (r == 0)
-			r = pf_io_fsync(store->dirfd);
-		if (r < 0)
-			pf_error(r, "%s/%s: cannot make it durable: %s", store->dir, name, strerror(-r));
-	}
+	if (r == 0)
+		r = make_durable(store, fd, temporary, name);
 	close(fd);
 	if (r < 0)
 		pf_io_unlink(store->dirfd, temporary);
@@ -455,7 +470,9 @@ int pf_file_add(struct pf_store *store, uint32_t seen_count)
 			     store->dir, (unsigned long long)store->arena_size, store->file_max);
 		goto out;
 	}
-	r = pf_file_create(store, count, false);
+	r = pf_writable(store); /* again: whoever was before us may have met a flush that failed */
+	if (r == 0)
+		r = pf_file_create(store, count, false);
 	if (r == 0)
 		r = file_open(store, count, &file);
 	if (r != 0)
