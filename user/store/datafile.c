@@ -242,14 +242,24 @@ static void file_publish(struct pf_store *store, struct pf_file *file)
 	atomic_fetch_add(&store->layout_version, 1);
 }
 
+/* A process that was killed may have added files and not have flushed their names. */
+static int names_flush(struct pf_store *store)
+{
+	int r = pf_io_fsync(store->dirfd);
+
+	return r < 0 ? pf_error(r, "%s: flush failed: %s", store->dir, strerror(-r)) : 0;
+}
+
 int pf_files_open(struct pf_store *store, uint32_t expected)
 {
-	for (uint32_t id = 0; id < store->file_max; id++) {
+	uint32_t id;
+
+	for (id = 0; id < store->file_max; id++) {
 		struct pf_file *file;
 		int r = file_open(store, id, &file);
 
 		if (r == -ENOENT && id >= expected)
-			return 0;
+			break;
 		if (r == -ENOENT)
 			return pf_error(-EUCLEAN, "%s/data.%06u: missing; the superblock counts %u data files",
 					store->dir, id, expected);
@@ -257,7 +267,7 @@ int pf_files_open(struct pf_store *store, uint32_t expected)
 			return r;
 		file_publish(store, file);
 	}
-	return 0;
+	return id > expected && !store->read_only ? names_flush(store) : 0;
 }
 
 void pf_files_refresh(struct pf_store *store)

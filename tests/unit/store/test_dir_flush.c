@@ -9,6 +9,7 @@
 static struct {
 	unsigned fail_dir, fail_file; /* the n-th flush of one from now on; 0: none */
 	unsigned dirs, files;
+	bool die; /* instead of the next flush of a directory */
 } io;
 
 int __real_pf_io_fsync(int fd);
@@ -17,6 +18,8 @@ int __wrap_pf_io_fsync(int fd)
 	struct stat st;
 	bool dir = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 
+	if (dir && io.die)
+		_exit(77);
 	if (dir ? ++io.dirs == io.fail_dir : ++io.files == io.fail_file)
 		return -EIO;
 	return __real_pf_io_fsync(fd);
@@ -90,6 +93,34 @@ TEST_F(dir_flush, of_a_file_without_a_name_is_an_error_of_the_call_and_the_next_
 	EXPECT_EQ(0, alloc_more(self->store, &self->extent));
 	EXPECT_EQ(2, io.files);
 	EXPECT_EQ(2, scratch_stat(self->store).file_count);
+}
+
+static int add_file_and_die(void *ctx)
+{
+	struct pinfold_extent extent;
+	struct pf_store *store;
+
+	if (scratch_open(PINFOLD_SYNC_SYNC, 0, &store) != 0)
+		return 1;
+	io.die = true;
+	return alloc_more(store, &extent);
+}
+
+TEST_F(dir_flush, that_a_killed_process_did_not_come_to_is_done_by_the_next_open)
+{
+	ASSERT_EQ(0, pf_store_close(self->store));
+	self->store = NULL;
+	ASSERT_EQ(77, scratch_crash(add_file_and_die, NULL));
+	ASSERT_TRUE(there("data.000001"));
+	io.fail_dir = 1;
+	EXPECT_EQ(-EIO, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "flush failed"));
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_EQ(2, io.dirs);
+	EXPECT_EQ(2, scratch_stat(self->store).file_count);
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_EQ(2, io.dirs); /* the superblock counts it now */
 }
 
 TEST_F(dir_flush, of_a_resized_journal_fails_the_open)
