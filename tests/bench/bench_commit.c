@@ -440,14 +440,15 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 {
 	/* group header, header of a record, which a batch shares */
 	const size_t group_bytes = 64 + 40 + SYNC_IN_FLIGHT * (size_t)bench->ours->update_bytes;
+	const struct commit_store *const rival = commit_rocksdb;
 	struct side ours, lmdb, rocks = { 0 }, async;
 	double reach[PAIRS_MAX], flushes[PAIRS_MAX], in_turn[PAIRS_MAX];
 	struct bench_summary device, device_in_turn;
 
 	side_open_best(bench, &ours, bench->ours, SYNC_IN_FLIGHT);
 	side_open_best(bench, &lmdb, &commit_lmdb, SYNC_IN_FLIGHT);
-	if (commit_rocksdb)
-		side_open_best(bench, &rocks, commit_rocksdb, SYNC_IN_FLIGHT);
+	if (rival)
+		side_open_best(bench, &rocks, rival, SYNC_IN_FLIGHT);
 	side_open(bench, &async, bench->ours, 1, bench->in_flight, false);
 	for (unsigned i = 0; i < bench->params.pairs; i++) {
 		/* who goes first changes from pair to pair; "in turn" needs the async run of its pair */
@@ -456,7 +457,7 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 			case 0: side_note(&ours, i, bench->params.seconds); break;
 			case 1: side_note(&lmdb, i, bench->params.seconds); break;
 			case 2:
-				if (commit_rocksdb)
+				if (rival)
 					side_note(&rocks, i, bench->params.seconds);
 				break;
 			case 3: flushes[i] = device_run(bench, group_bytes, 0); break;
@@ -469,7 +470,7 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 	}
 	report_side(json, bench, "sync", &ours);
 	report_side(json, bench, "sync", &lmdb);
-	if (commit_rocksdb)
+	if (rival)
 		report_side(json, bench, "sync", &rocks);
 	report_side(json, bench, "async beside", &async);
 	bench_summarize(flushes, bench->params.pairs, &device);
@@ -489,7 +490,7 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 		bench_json_close(json, '}');
 	}
 	report_ratio(json, bench, "LMDB", ours.rate, lmdb.rate, 10);
-	if (commit_rocksdb)
+	if (rival)
 		report_ratio(json, bench, "RocksDB", ours.rate, rocks.rate, 3);
 	else if (!json)
 		printf("| RocksDB | not measured: built without librocksdb-dev | | |\n");
@@ -497,7 +498,7 @@ static void figure_sync(const struct bench *bench, struct bench_json *json)
 	report_ratio(json, bench, "device and updates in turn", ours.rate, in_turn, 0);
 	side_close(bench, &ours);
 	side_close(bench, &lmdb);
-	if (commit_rocksdb)
+	if (rival)
 		side_close(bench, &rocks);
 	side_close(bench, &async);
 }

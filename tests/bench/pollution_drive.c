@@ -158,7 +158,7 @@ static void *scanner_main(void *arg)
 /* Scattered: a random permutation's first runs, and the next ones for the set after the move. */
 static int scattered_runs(uint32_t total, uint32_t count, int which, uint32_t *runs)
 {
-	uint32_t *all = malloc(total * sizeof(*all));
+	uint32_t *all = calloc(total, sizeof(*all));
 	uint64_t seed = POLLUTION_SEED + 1;
 
 	if (!all)

@@ -94,7 +94,7 @@ static int drive_mapped(const struct pollution_params *params, int fd, void *res
 	struct plain plain = { 0 };
 	struct pollution_hooks hooks = { .ctx = &plain, .hot = params->mode == MODE_HAND ? lock_hot : NULL };
 	const char **hot_blocks = NULL;
-	char *base, *hot = NULL;
+	char *base = NULL, *hot = NULL;
 	int r;
 
 	r = map_blocks(params, fd, MADV_NORMAL, &base, &plain.blocks);
