@@ -4,7 +4,9 @@
  *
  * A slab's `used` bits are what the disk says once the transaction at work is
  * submitted; `busy` bits are a superset that also holds slots whose readers may
- * not have left yet (invariant 1). Slots are taken from what is not busy.
+ * not have left yet (invariant 1). Slots are taken from what is not busy. A slot
+ * is freed once: what is not used is not there to be freed, however often damaged
+ * lines refer to it.
  */
 #include "store/table/internal.h"
 
@@ -105,14 +107,29 @@ static struct pf_slab *partial_get(struct pf_table *table, unsigned class)
 	return table->partial[class];
 }
 
-static uint32_t slot_take(struct pf_table *table, struct pf_slab *slab)
+/* Every slot is busy, whatever is said of how many are free: nobody looks here again until some come back. */
+static int slab_full(struct pf_table *table, struct pf_slab *slab)
 {
-	uint32_t words = pf_slab_words(slab), word = slab->cursor;
+	const struct pinfold_extent *extent = &slab->heap->piece->extent;
+	uint32_t said = slab->free;
+
+	slab->free = 0;
+	pf_slab_unlist(table, slab);
+	return pf_error(-EUCLEAN, "table %s: file %u, extent at %llu: unit %u has no free slot where %u should be",
+			table->name, extent->file_id, (unsigned long long)extent->offset, slab->unit, said);
+}
+
+static int slot_take(struct pf_table *table, struct pf_slab *slab, uint32_t *ret_slot)
+{
+	uint32_t words = pf_slab_words(slab), word = slab->cursor, tried = 0;
 	uint64_t spare;
 	unsigned bit;
 
-	while (!(spare = ~slab->busy[word] & pf_slab_mask(slab, word)))
+	while (!(spare = ~slab->busy[word] & pf_slab_mask(slab, word))) {
+		if (++tried == words)
+			return slab_full(table, slab);
 		word = word + 1 == words ? 0 : word + 1;
+	}
 	bit = (unsigned)__builtin_ctzll(spare);
 	slab->busy[word] |= 1ull << bit;
 	slab->used[word] |= 1ull << bit;
@@ -121,14 +138,15 @@ static uint32_t slot_take(struct pf_table *table, struct pf_slab *slab)
 		table->empty_slabs--;
 	if (--slab->free == 0)
 		pf_slab_unlist(table, slab);
-	return word * PF_WORD_BITS + bit;
+	*ret_slot = word * PF_WORD_BITS + bit;
+	return 0;
 }
 
 int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
 {
 	struct pf_ws *ws = &table->ws;
 	struct pf_slab *slab;
-	uint32_t slot;
+	uint32_t slot = 0;
 	int r;
 
 	r = PF_RESERVE(ws->allocs, ws->alloc_count, ws->alloc_capacity);
@@ -143,7 +161,9 @@ int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
 	r = pf_ws_slab_dirty(table, slab, 0); /* room first, so that what follows cannot fail */
 	if (r < 0)
 		return r;
-	slot = slot_take(table, slab);
+	r = slot_take(table, slab, &slot);
+	if (r < 0)
+		return r;
 	slab->dirty |= 1ull << (slot / PF_WORD_BITS);
 	*ret_loc = slab->heap->piece->loc + ((uint64_t)slab->unit << PF_UNIT_SHIFT) +
 		   (uint64_t)slot * pf_class_size(class);
@@ -155,6 +175,11 @@ int pf_slot_alloc(struct pf_table *table, unsigned class, uint64_t *ret_loc)
 static int slot_error(const struct pf_table *table, const struct pf_piece *piece, uint64_t loc)
 {
 	const struct pf_slab *slab = NULL;
+
+	for (size_t i = 0; i < table->ws.free_count; i++)
+		if (table->ws.frees[i] == loc)
+			return pf_error(-EUCLEAN, "table %s: two references lead to the slot at arena offset %llu",
+					table->name, (unsigned long long)loc);
 
 	if (piece && piece->heap)
 		slab = piece->heap->slabs[(loc - piece->loc) >> PF_UNIT_SHIFT];
@@ -189,6 +214,7 @@ int pf_slot_free(struct pf_table *table, uint64_t loc)
 		r = pf_ws_slab_dirty(table, slab, 1ull << (slot / PF_WORD_BITS));
 	if (r < 0)
 		return r;
+	slab->used[slot / PF_WORD_BITS] &= ~(1ull << slot % PF_WORD_BITS);
 	ws->frees[ws->free_count++] = loc;
 	return 0;
 }

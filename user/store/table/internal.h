@@ -168,7 +168,6 @@ struct pf_ws {
 		free_capacity, dirty_count, dirty_capacity, assigned_count, assigned_capacity, piece_count,
 		piece_capacity, buf_size, buf_capacity;
 	struct pf_map line_map, record_map;
-	bool frees_applied;
 };
 
 /* ---- table ---- */

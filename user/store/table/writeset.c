@@ -160,7 +160,7 @@ static void ws_clear(struct pf_ws *ws)
 	map_clear(&ws->record_map, ws->records, ws->record_count, sizeof(*ws->records));
 	ws->line_count = ws->record_count = ws->alloc_count = ws->free_count = 0;
 	ws->dirty_count = ws->assigned_count = ws->piece_count = ws->buf_size = 0;
-	ws->header_dirty = ws->frees_applied = false;
+	ws->header_dirty = false;
 	ws->built = NULL;
 }
 
@@ -458,23 +458,6 @@ static int flush_slab(struct pf_table *table, struct pf_txn *txn, const struct p
 	return r;
 }
 
-static void frees_apply(struct pf_table *table, bool free)
-{
-	struct pf_ws *ws = &table->ws;
-
-	for (size_t i = 0; i < ws->free_count; i++) {
-		uint32_t slot;
-		struct pf_slab *slab = pf_slab_of(table, ws->frees[i], &slot);
-		uint64_t bit = 1ull << slot % PF_WORD_BITS;
-
-		if (free)
-			slab->used[slot / PF_WORD_BITS] &= ~bit;
-		else
-			slab->used[slot / PF_WORD_BITS] |= bit;
-	}
-	ws->frees_applied = free;
-}
-
 /* Whether this set, after writing over the record at @loc, has given its slot away: whoever still reads it sees the
  * old. */
 static bool is_freed(struct pf_table *table, uint64_t loc)
@@ -514,7 +497,6 @@ int pf_ws_flush(struct pf_table *table, struct pf_txn *txn)
 	r = flush_pieces(table, txn);
 	if (r < 0)
 		return r;
-	frees_apply(table, true);
 	for (size_t i = 0; r == 0 && i < ws->record_count; i++) {
 		const struct pf_ws_record *item = &ws->records[i];
 
@@ -560,6 +542,14 @@ void pf_ws_commit(struct pf_table *table)
 	}
 }
 
+static void free_undo(struct pf_table *table, uint64_t loc)
+{
+	uint32_t slot;
+	struct pf_slab *slab = pf_slab_of(table, loc, &slot);
+
+	slab->used[slot / PF_WORD_BITS] |= 1ull << slot % PF_WORD_BITS;
+}
+
 static void alloc_undo(struct pf_table *table, uint64_t loc)
 {
 	uint32_t slot;
@@ -591,8 +581,8 @@ void pf_ws_rollback(struct pf_table *table)
 {
 	struct pf_ws *ws = &table->ws;
 
-	if (ws->frees_applied)
-		frees_apply(table, false);
+	for (size_t i = 0; i < ws->free_count; i++)
+		free_undo(table, ws->frees[i]);
 	for (size_t i = 0; i < ws->alloc_count; i++)
 		alloc_undo(table, ws->allocs[i]);
 	for (size_t i = 0; i < ws->dirty_count; i++) {
