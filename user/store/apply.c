@@ -262,7 +262,44 @@ static int replay_range(void *ctx, const struct pf_record_range *range, const ui
 			n < 0 ? strerror((int)-n) : "short write");
 }
 
-int pf_apply_record(struct pf_store *store, const uint8_t *record)
+/* Asks for the places of a range that will soon be stored. */
+static int ask_for_range(void *ctx, const struct pf_record_range *range, const uint8_t *data)
+{
+	struct pf_store *store = ctx;
+	const uint8_t *to = store->rw_base + in_arena(store, range);
+
+	for (uint32_t k = 0; k < range->length && k < AHEAD_MAX; k += 64)
+		__builtin_prefetch(to + k, 1);
+	return 0;
+}
+
+static uint64_t record_length(const uint8_t *record)
+{
+	struct pf_record_header header;
+
+	memcpy(&header, record, sizeof(header));
+	return header.length;
+}
+
+/* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
+static __attribute__((noinline)) int replay_records(struct pf_store *store, const uint8_t *data, uint64_t size)
+{
+	uint64_t asked = 0;
+	unsigned ahead = 0;
+	int r = 0;
+
+	for (uint64_t at = 0; r == 0 && at < size; at += record_length(data + at)) {
+		for (; ahead < AHEAD && asked < size; ahead++) {
+			pf_record_foreach(data + asked, ask_for_range, store);
+			asked += record_length(data + asked);
+		}
+		r = pf_record_foreach(data + at, replay_range, store);
+		ahead--;
+	}
+	return r;
+}
+
+int pf_apply_records(struct pf_store *store, const uint8_t *data, uint64_t size)
 {
 	sigjmp_buf env;
 	void *prev;
@@ -272,7 +309,7 @@ int pf_apply_record(struct pf_store *store, const uint8_t *record)
 		return fault(store);
 	prev = pf_sigbus_arm(&env, store->rw_base, store->arena_size);
 	pf_window_unlock(store);
-	r = pf_record_foreach(record, replay_range, store);
+	r = replay_records(store, data, size);
 	pf_window_lock(store);
 	pf_sigbus_disarm(prev);
 	return r;

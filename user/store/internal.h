@@ -390,8 +390,8 @@ void pf_overlay_lay(const struct pf_store *store, uint64_t page, uint64_t lsn, u
 /* ---- apply.c ---- */
 /** Stores what @group changes into the mapping. 0, or -EIO after poisoning the store. The one applier only. */
 int pf_apply_group(struct pf_store *store, const struct pf_group *group);
-/** Same for a record read back by recovery. Ranges were checked by the parser and pf_record_range_check(). */
-int pf_apply_record(struct pf_store *store, const uint8_t *record);
+/** Same for @size bytes of whole records read back by recovery, checked by the parser and pf_record_range_check(). */
+int pf_apply_records(struct pf_store *store, const uint8_t *data, uint64_t size);
 /** Whether a range read from disk lies in an existing file. NULL or what is wrong. */
 const char *pf_record_range_check(const struct pf_store *store, const struct pf_record_range *range);
 

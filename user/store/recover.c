@@ -120,26 +120,10 @@ static int check_record(void *ctx, const struct pf_record_header *header, const 
 	if (r < 0)
 		return pf_error(r, "%s: record at LSN %llu %s", replay->store->dir, (unsigned long long)header->lsn,
 				replay->what);
+	replay->txns++;
+	replay->bytes += header->length;
+	replay->next_txn_id = header->txn_id + 1;
 	return 0;
-}
-
-/* Applies the @size bytes of records at @data, which were judged. */
-static int apply_records(struct replay *replay, const uint8_t *data, uint64_t size)
-{
-	int r = 0;
-
-	ask_for_pages(replay);
-	for (uint64_t at = 0; r == 0 && at < size;) {
-		struct pf_record_header header;
-
-		memcpy(&header, data + at, sizeof(header));
-		r = pf_apply_record(replay->store, data + at);
-		replay->txns++;
-		replay->bytes += header.length;
-		replay->next_txn_id = header.txn_id + 1;
-		at += header.length;
-	}
-	return r;
 }
 
 /* Replays the group at @point and moves it behind. 1: done; 0: the journal ends here (perhaps within). */
@@ -167,7 +151,8 @@ static int replay_group(struct pf_window *w, struct replay *replay, struct pf_lo
 				 check_record, replay);
 	if (sound < 0)
 		return (int)sound;
-	r = apply_records(replay, data + sizeof(header), (uint64_t)sound);
+	ask_for_pages(replay);
+	r = pf_apply_records(store, data + sizeof(header), (uint64_t)sound);
 	if (r < 0)
 		return r;
 	point->lsn += (uint64_t)sound;
