@@ -149,9 +149,16 @@ static int read_super(struct pf_store *store)
 static int find_super(struct pf_store *store)
 {
 	const uint32_t flags = store->config.flags;
-	bool there = faccessat(store->dirfd, PF_SUPER_FILE, F_OK, 0) == 0;
-	int r;
+	bool there;
+	int r = 0;
 
+	if (!store->read_only && (flags & PINFOLD_OPEN_CREATE))
+		r = pf_lock_acquire(store);
+	there = faccessat(store->dirfd, PF_SUPER_FILE, F_OK, 0) == 0; /* once: another process may be creating it */
+	if (there && !store->read_only && store->lock_fd < 0) /* no lock file where there is no store */
+		r = pf_lock_acquire(store);
+	if (r < 0)
+		return r;
 	if (there && (flags & PINFOLD_OPEN_EXCLUSIVE))
 		return pf_error(-EEXIST, "%s: holds a store already", store->dir);
 	if (!there) {
@@ -340,10 +347,6 @@ int pf_store_open_mapped(const char *dir, const struct pinfold_config *config, c
 		r = pf_epoch_init();
 	if (r == 0)
 		r = open_dir(store);
-	if (r == 0 && !store->read_only)
-		r = faccessat(store->dirfd, PF_SUPER_FILE, F_OK, 0) == 0 || (store->config.flags & PINFOLD_OPEN_CREATE)
-			    ? pf_lock_acquire(store)
-			    : 0; /* no lock file where there is no store */
 	if (r == 0)
 		r = find_super(store);
 	if (r == 0)

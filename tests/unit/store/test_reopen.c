@@ -1,12 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Opening what an unusual end, an unusual superblock or another process has left. */
+/*
+ * Opening what an unusual end, an unusual superblock or another process has left. Linked so that some calls come through
+ * here.
+ */
 #include "scratch.h"
 
 #include "base/crc.h"
 #include "store/format.h"
 #include "store/super.h"
 
+#include <errno.h>
+
 #include "kselftest_harness.h"
+
+static struct {
+	int hidden_looks; /* so many looks for "super" do not find it */
+} io;
+
+int __real_faccessat(int dirfd, const char *name, int mode, int flags);
+int __wrap_faccessat(int dirfd, const char *name, int mode, int flags)
+{
+	if (io.hidden_looks > 0 && strcmp(name, "super") == 0) {
+		io.hidden_looks--;
+		errno = ENOENT;
+		return -1;
+	}
+	return __real_faccessat(dirfd, name, mode, flags);
+}
 
 FIXTURE(reopen)
 {
@@ -129,6 +149,26 @@ TEST_F(reopen, sequence_does_not_wrap)
 	EXPECT_NE(NULL, strstr(pf_error_text(), "super: not written: sequence is"));
 	EXPECT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_READONLY, &self->store));
 	EXPECT_EQ(0, pf_store_close(self->store));
+}
+
+/* Another process finishes creating the store between any two looks of ours: there is one writer all the same. */
+TEST_F(reopen, store_that_appears_meanwhile_is_locked)
+{
+	const uint32_t flags[] = { 0, PINFOLD_OPEN_CREATE };
+	struct pf_store *second;
+
+	for (int i = 0; i < 2; i++)
+		for (int looks = 0; looks < 4; looks++) {
+			int r;
+
+			io.hidden_looks = looks;
+			r = scratch_open(PINFOLD_SYNC_SYNC, flags[i], &second);
+			EXPECT_GT(0, r); /* -EUCLEAN where only data was seen */
+			if (flags[i] || looks == 0)
+				EXPECT_EQ(-EBUSY, r);
+		}
+	io.hidden_looks = 0;
+	ASSERT_EQ(0, pf_store_close(self->store));
 }
 
 TEST_HARNESS_MAIN
