@@ -124,6 +124,7 @@ int pf_journal_create(struct pf_store *store, uint64_t journal_size)
 		goto out;
 	}
 	memset(zeros, 0, ZERO_STEP);
+	pf_journal_unlink(store, store->super.journal_generation); /* an interrupted one may have had more segments */
 	pf_journal_geometry(journal_size, &store->super.segment_count, &store->super.segment_size);
 	r = 0;
 	for (uint32_t i = 0; r == 0 && i < store->super.segment_count; i++)

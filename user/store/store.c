@@ -295,8 +295,9 @@ static int open_for_writing(struct pf_store *store)
 	r = pf_super_update(store, &end, false);
 	if (r < 0)
 		return r;
-	if (store->super.journal_generation > 1)
-		pf_journal_unlink(store, store->super.journal_generation - 1);
+	/* of a resize: the journal before it, or what it had made of the next one when it was interrupted */
+	pf_journal_unlink(store, store->super.journal_generation - 1);
+	pf_journal_unlink(store, store->super.journal_generation + 1);
 	return pf_threads_start(store);
 }
 

@@ -9,12 +9,14 @@
 #include "store/format.h"
 #include "store/super.h"
 
+#include <dirent.h>
 #include <errno.h>
 
 #include "kselftest_harness.h"
 
 static struct {
 	int hidden_looks; /* so many looks for "super" do not find it */
+	int fsyncs_left;  /* the process is killed after so many; 0: never */
 } io;
 
 int __real_faccessat(int dirfd, const char *name, int mode, int flags);
@@ -26,6 +28,16 @@ int __wrap_faccessat(int dirfd, const char *name, int mode, int flags)
 		return -1;
 	}
 	return __real_faccessat(dirfd, name, mode, flags);
+}
+
+int __real_pf_io_fsync(int fd);
+int __wrap_pf_io_fsync(int fd)
+{
+	int r = __real_pf_io_fsync(fd);
+
+	if (io.fsyncs_left > 0 && --io.fsyncs_left == 0)
+		_exit(9);
+	return r;
 }
 
 FIXTURE(reopen)
@@ -169,6 +181,63 @@ TEST_F(reopen, store_that_appears_meanwhile_is_locked)
 		}
 	io.hidden_looks = 0;
 	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
+static int open_and_die_after(void *ctx)
+{
+	struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE);
+	struct pf_store *store;
+
+	config.journal_size = 64 * MIB;
+	io.fsyncs_left = *(const int *)ctx;
+	return scratch_open_config(&config, &store) == 0 ? 0 : 1;
+}
+
+static int count_segments(void)
+{
+	char path[5000];
+	DIR *dir;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "%s/journal", scratch_dir);
+	dir = opendir(path);
+	if (!dir)
+		return -1;
+	for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+/* Killed when 6 of 8 segments of a larger journal are made: the next opening knows nothing of them. */
+TEST_F(reopen, segments_of_an_interrupted_resize_are_removed)
+{
+	const uint64_t sizes[] = { 0, 16 * MIB, 20 * MIB }; /* as it is; named; made smaller than what was begun */
+	const int counts[] = { 4, 4, 5 };
+
+	ASSERT_EQ(0, pf_store_close(self->store));
+	for (int i = 0; i < 3; i++) {
+		struct pinfold_config config = scratch_config(PINFOLD_SYNC_SYNC, 0);
+
+		ASSERT_EQ(9, scratch_crash(open_and_die_after, &(int){ 6 }));
+		ASSERT_EQ(10, count_segments());
+		config.journal_size = sizes[i];
+		ASSERT_EQ(0, scratch_open_config(&config, &self->store));
+		EXPECT_EQ(counts[i], count_segments());
+		ASSERT_EQ(0, pf_store_close(self->store));
+	}
+}
+
+TEST_F(reopen, segments_of_an_interrupted_creation_are_removed)
+{
+	ASSERT_EQ(0, pf_store_close(self->store));
+	for (int fsyncs = 4; fsyncs < 11; fsyncs++) { /* of these, three are not of segments */
+		nftw(scratch_dir, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		ASSERT_EQ(9, scratch_crash(open_and_die_after, &fsyncs));
+		ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
+		EXPECT_EQ(4, count_segments());
+		ASSERT_EQ(0, pf_store_close(self->store));
+	}
 }
 
 TEST_HARNESS_MAIN
