@@ -182,7 +182,7 @@ struct pinfold_store_stats {
 	char protect_refused[160]; /* as io_refused */
 	char poison_reason[120];
 };
-/** Any thread. */
+/** Any thread. -EIO: the granule tables, which a read-only store counts its extents in, cannot be read. */
 PINFOLD_API int pinfold_store_stat(struct pinfold *pf, struct pinfold_store_stats *ret_stats);
 
 #ifdef __cplusplus

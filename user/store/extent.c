@@ -18,6 +18,7 @@
  */
 #include "base/crc.h"
 #include "base/error.h"
+#include "base/sigbus.h"
 #include "store/internal.h"
 
 #include <stdlib.h>
@@ -61,14 +62,13 @@ const char *pf_entry_check(const struct pf_granule_entry *entry, uint32_t file_i
 	return NULL;
 }
 
-/* A read-only store has no cells of its own: the writer's table is the truth, seen through the mapping. */
-static uint64_t cell_from_table(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
+/* Its own function, not inlined: locals of the guarding one must not change inside the guard. */
+static __attribute__((noinline)) uint64_t cell_in_mapping(const struct pf_store *store, const struct pf_file *file,
+							  uint32_t granule)
 {
 	const uint8_t *at = store->base + file->id * store->file_size + PF_BLOCK_SIZE +
 			    (uint64_t)granule * sizeof(struct pf_granule_entry);
 
-	if (granule < file->meta_granules)
-		return pf_cell_make(PF_GRANULE_META, 0, 0, 0);
 	for (int attempt = 0; attempt < 100; attempt++) { /* the writer may be between its two stores */
 		struct pf_granule_entry entry;
 		uint64_t words[2];
@@ -81,6 +81,30 @@ static uint64_t cell_from_table(const struct pf_store *store, const struct pf_fi
 					    entry.order, entry.flags, entry.gen);
 	}
 	return pf_cell_make(PF_GRANULE_FREE, 0, 0, 0);
+}
+
+/* A read-only store has no cells of its own: the writer's table is the truth, seen through the mapping. */
+static PF_SIGBUS_FUNCTION uint64_t cell_from_table(const struct pf_store *store, const struct pf_file *file,
+						   uint32_t granule)
+{
+	const struct pf_sigbus_range range = { .base = (uintptr_t)store->base, .size = store->arena_size };
+	struct pf_sigbus_guard guard;
+	uint64_t cell;
+
+	if (granule < file->meta_granules)
+		return pf_cell_make(PF_GRANULE_META, 0, 0, 0);
+	if (__builtin_setjmp(guard.place))
+		return pf_cell_make(PF_GRANULE_UNREADABLE, 0, 0, 0);
+	pf_sigbus_enter(&guard, &range);
+	cell = cell_in_mapping(store, file, granule);
+	pf_sigbus_leave(&guard);
+	return cell;
+}
+
+static int unreadable(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
+{
+	return pf_error(-EIO, "%s/%s: offset %llu: I/O error while reading the granule table", store->dir, file->name,
+			(unsigned long long)(PF_BLOCK_SIZE + granule * sizeof(struct pf_granule_entry)));
 }
 
 uint64_t pf_cell_load(const struct pf_store *store, const struct pf_file *file, uint32_t granule)
@@ -115,9 +139,12 @@ static int cell_of_extent(const struct pf_store *store, const struct pinfold_ext
 	if (__builtin_expect(
 		    (pf_cell_state(cell) != PF_GRANULE_PUBLISHED && pf_cell_state(cell) != PF_GRANULE_UNPUBLISHED) ||
 			    pf_cell_gen(cell) != extent->gen || PF_GRANULE_SIZE << pf_cell_order(cell) != extent->len,
-		    0))
+		    0)) {
+		if (pf_cell_state(cell) == PF_GRANULE_UNREADABLE)
+			return unreadable(store, file, (uint32_t)(extent->offset >> PF_GRANULE_SHIFT));
 		return pf_error(-ESTALE, "extent %u:%llu generation %u: is not allocated any more", extent->file_id,
 				(unsigned long long)extent->offset, extent->gen);
+	}
 	*ret_file = file;
 	*ret_cell = cell;
 	return 0;
@@ -402,6 +429,8 @@ int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset
 		uint64_t cell = pf_cell_load(store, file, start);
 		enum pf_granule_state state = pf_cell_state(cell);
 
+		if (state == PF_GRANULE_UNREADABLE)
+			return unreadable(store, file, start);
 		if (state == PF_GRANULE_FREE || pf_cell_order(cell) != order)
 			continue;
 		if (state == PF_GRANULE_META && start != granule)
@@ -424,6 +453,8 @@ int pf_extent_foreach(struct pf_store *store, pinfold_extent_fn fn, void *ctx)
 			struct pinfold_extent extent;
 			int r;
 
+			if (state == PF_GRANULE_UNREADABLE)
+				return unreadable(store, file, granule);
 			granule++;
 			if (state != PF_GRANULE_PUBLISHED && state != PF_GRANULE_UNPUBLISHED)
 				continue;

@@ -401,6 +401,7 @@ static int count_extent(void *ctx, const struct pinfold_extent *extent, bool pub
 int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 {
 	struct pinfold_store_stats s = { .file_size = store->file_size, .extent_size = store->extent_size };
+	int r;
 
 	memcpy(s.uuid, store->super.uuid, sizeof(s.uuid));
 	s.file_count = pf_store_file_count(store);
@@ -437,7 +438,9 @@ int pf_store_stat(struct pf_store *store, struct pinfold_store_stats *ret_stats)
 	if (store->read_only) {
 		s.lsn_checkpoint = store->super.start_lsn;
 		s.extent_count = s.allocated_bytes = s.published_bytes = 0;
-		pf_extent_foreach(store, count_extent, &s);
+		r = pf_extent_foreach(store, count_extent, &s);
+		if (r < 0)
+			return r;
 	}
 	*ret_stats = s;
 	return 0;

@@ -83,9 +83,10 @@ enum pf_granule_state {
 	PF_GRANULE_META,
 	PF_GRANULE_UNPUBLISHED,
 	PF_GRANULE_PUBLISHED,
-	PF_GRANULE_QUARANTINE
+	PF_GRANULE_QUARANTINE,
+	PF_GRANULE_UNREADABLE /* of a read-only store: an I/O error in the table */
 };
-/** The extent that holds @offset of @file_id, if any. -ENOENT if free. Any thread. */
+/** The extent that holds @offset of @file_id, if any. -ENOENT if free; -EIO. Any thread. */
 int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset, struct pinfold_extent *ret_extent,
 		       enum pf_granule_state *ret_state);
 
@@ -94,7 +95,7 @@ int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent);
 /** Gives back an unpublished extent. */
 int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
-/** 0 if @extent refers to what is allocated there now, else -ESTALE or -EINVAL. A few nanoseconds; any thread. */
+/** 0 if @extent refers to what is allocated there now, else -ESTALE, -EINVAL or, in a read-only store, -EIO. A few nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
 /** As pf_extent_check(), and what was bulk-written to it can be read. May wait for the device. */
 int pf_extent_readable(struct pf_store *store, const struct pinfold_extent *extent);

@@ -196,6 +196,39 @@ TEST_F(store, journal_has_256_mib_when_created)
 	ASSERT_EQ(0, pf_store_close(self->store));
 }
 
+static int count_one(void *ctx, const struct pinfold_extent *extent, bool published)
+{
+	++*(int *)ctx;
+	return 0;
+}
+
+TEST_F(store, a_granule_table_that_cannot_be_read_is_an_error_of_a_read_only_store)
+{
+	struct pinfold_extent root, found;
+	enum pf_granule_state state;
+	struct pinfold_store_stats stats;
+	char path[5000], bytes[8];
+	int count = 0;
+
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
+	pf_store_root(self->store, &root);
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_READONLY, &self->store));
+	ASSERT_EQ(0, pf_read_at(self->store, &root, 8192, bytes, sizeof(bytes)));
+	snprintf(path, sizeof(path), "%s/data.000000", scratch_dir);
+	ASSERT_EQ(0, truncate(path, 0)); /* what an I/O error does to the page */
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(-EIO, pf_read_at(self->store, &root, 8192, bytes, sizeof(bytes)));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "granule table"));
+		EXPECT_EQ(-EIO, pf_extent_check(self->store, &root));
+		EXPECT_EQ(-EIO, pf_store_extent_at(self->store, root.file_id, root.offset, &found, &state));
+		EXPECT_EQ(-EIO, pf_extent_foreach(self->store, count_one, &count));
+		EXPECT_EQ(-EIO, pf_store_stat(self->store, &stats));
+	}
+	EXPECT_EQ(0, count);
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
 TEST(config_defaults_and_ranges)
 {
 	struct pinfold_config config = { 0 }, complete;

@@ -84,6 +84,10 @@ static int record_verify(struct pf_verify *verify, const struct pinfold_record *
 	memcpy(&extent.gen, (const char *)record->key + 4, 4);
 	memcpy(&extent.offset, (const char *)record->key + 8, 8);
 	r = pf_store_extent_at(verify->tables->store, extent.file_id, extent.offset, &now, &state);
+	if (r == -EIO) {
+		pf_verify_problem(verify, NULL, 0, "%s", pf_error_text());
+		return 0;
+	}
 	if (r < 0 || now.gen != extent.gen || now.offset != extent.offset ||
 	    record->value_size != now.len / PF_CHECKSUM_BLOCK * sizeof(uint32_t)) {
 		pf_verify_problem(verify, NULL, 0,
