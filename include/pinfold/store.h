@@ -67,12 +67,16 @@ PINFOLD_API int pinfold_extent_free(struct pinfold *pf, const struct pinfold_ext
  * caller's. The call does not wait for the device, except for room: what it
  * took is written behind it, past the page cache where the filesystem can, and
  * is durable after pinfold_bulk_flush(). Calls one behind another, in whichever
- * sizes, are gathered; where two overlap the later one wins. Reading,
+ * sizes, are gathered; where two overlap the later one wins. So does the later
+ * of a bulk write and a transaction that writes to the extent, by the order of
+ * this call and the commit: the first bulk write after such a transaction waits
+ * until that is durable and makes a checkpoint, which takes as long as one, and
+ * a commit waits for bulk writes to what it writes to. Reading,
  * pinfold_extent_ptr() included, waits for what was written before; a pointer
  * from before shows it only after a flush. Any thread.
  *
- * -EPERM if it is published; -ERANGE beyond its end; -ENOMEM; -EROFS; or the
- * error of an earlier write to @extent: that is not tried again, and is the
+ * -EPERM if it is published; -ERANGE beyond its end; -ENOMEM; -EROFS; -EIO of
+ * that checkpoint; or the error of an earlier write to @extent: that is not tried again, and is the
  * answer to all writes to the extent, to its flush and its publication; pinfold_extent_free() gives it back.
  */
 PINFOLD_API int pinfold_bulk_write(struct pinfold *pf, const struct pinfold_extent *extent,

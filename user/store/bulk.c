@@ -11,7 +11,8 @@
  *
  *  1. What was written is in the file before the extent is read, changed by a transaction, flushed, published or
  *     freed: each of these waits for it first.
- *  2. Writes to one extent that overlap happen in the order of their calls.
+ *  2. Writes to one extent that overlap happen in the order of their calls; with transactions between them, in that of
+ *     these calls and the commits (bulk_order.c).
  *  3. The first write of an extent that fails is the answer to all that follows for that extent. It is not tried again,
  *     nothing more is written, and the extent cannot be published, only freed.
  *  4. Whether an extent may be written to is looked at under the lock. It is published or freed first and forgotten
@@ -31,7 +32,7 @@ static struct pf_bulk_extent **bucket_of(struct pf_bulk *bulk, const struct pinf
 	return &bulk->buckets[(extent->offset / PF_GRANULE_SIZE + extent->file_id) % PF_BULK_BUCKETS];
 }
 
-static struct pf_bulk_extent *find(struct pf_bulk *bulk, const struct pinfold_extent *extent)
+struct pf_bulk_extent *pf_bulk_find(struct pf_bulk *bulk, const struct pinfold_extent *extent)
 {
 	struct pf_bulk_extent *at = *bucket_of(bulk, extent);
 
@@ -45,7 +46,7 @@ static struct pf_bulk_extent *find(struct pf_bulk *bulk, const struct pinfold_ex
 static struct pf_bulk_extent *find_or_make(struct pf_bulk *bulk, const struct pinfold_extent *extent,
 					   struct pf_file *file)
 {
-	struct pf_bulk_extent *at = find(bulk, extent), **bucket = bucket_of(bulk, extent);
+	struct pf_bulk_extent *at = pf_bulk_find(bulk, extent), **bucket = bucket_of(bulk, extent);
 
 	if (!at) {
 		at = calloc(1, sizeof(*at));
@@ -222,17 +223,16 @@ static int fill(struct pf_bulk *bulk, struct pf_bulk_extent *at, uint64_t offset
 
 /* ---- calls ---- */
 
-/* Makes us the one who fills the extent; its *ret_at stays until fill_end(). Lock taken, and kept if 0. */
-static int fill_begin(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
-		      struct pf_bulk_extent **ret_at)
+/* One attempt. *@ret_lsn not 0: nothing was done, a checkpoint has to pass it first. */
+static int fill_try(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
+		    struct pf_bulk_extent **ret_at, uint64_t *ret_lsn)
 {
 	struct pf_bulk *bulk = store->bulk;
 	struct pf_bulk_extent *at = NULL;
 	struct pf_file *file;
-	int r = pf_writable(store);
+	int r;
 
-	if (r < 0)
-		return r;
+	*ret_lsn = 0;
 	pthread_mutex_lock(&bulk->lock);
 	r = pf_extent_bulk_check(store, extent, offset, size, &file);
 	if (r == 0)
@@ -247,7 +247,9 @@ static int fill_begin(struct pf_store *store, const struct pinfold_extent *exten
 	r = at->gone ? pf_error(-ESTALE, "extent %u:%llu: is not being loaded any more", extent->file_id,
 				(unsigned long long)extent->offset)
 		     : failed(at);
-	if (r < 0) {
+	if (r == 0)
+		*ret_lsn = pf_bulk_order_lsn(store, file, extent);
+	if (r < 0 || *ret_lsn) {
 		pf_bulk_leave(bulk, at);
 		pthread_mutex_unlock(&bulk->lock);
 		return r;
@@ -255,6 +257,23 @@ static int fill_begin(struct pf_store *store, const struct pinfold_extent *exten
 	at->filling = true;
 	*ret_at = at;
 	return 0;
+}
+
+/* Makes us the one who fills the extent; its *ret_at stays until fill_end(). Lock taken, and kept if 0. */
+static int fill_begin(struct pf_store *store, const struct pinfold_extent *extent, uint64_t offset, size_t size,
+		      struct pf_bulk_extent **ret_at)
+{
+	int r = pf_writable(store);
+
+	while (r == 0) {
+		uint64_t lsn;
+
+		r = fill_try(store, extent, offset, size, ret_at, &lsn);
+		if (r < 0 || lsn == 0)
+			break;
+		r = pf_bulk_order_pass(store, lsn);
+	}
+	return r;
 }
 
 static void fill_end(struct pf_bulk *bulk, struct pf_bulk_extent *at)
@@ -317,7 +336,7 @@ int pf_bulk_settle(struct pf_store *store, const struct pinfold_extent *extent)
 	if (!bulk || atomic_load(&bulk->extent_count) == 0)
 		return 0;
 	pthread_mutex_lock(&bulk->lock);
-	at = find(bulk, extent);
+	at = pf_bulk_find(bulk, extent);
 	if (at)
 		r = settle_known(bulk, at);
 	pthread_mutex_unlock(&bulk->lock);
@@ -341,7 +360,7 @@ int pf_bulk_settle_foreign(struct pf_store *store, const struct pinfold_extent *
 	}
 	if (at) {
 		r = settle_known(bulk, at);
-		at = find(bulk, extent);
+		at = pf_bulk_find(bulk, extent);
 	}
 	if (at)
 		at->foreign = true;
@@ -358,10 +377,10 @@ int pf_bulk_settled(struct pf_store *store, const struct pinfold_extent *extent)
 	if (atomic_load(&bulk->extent_count) == 0)
 		return 0;
 	pthread_mutex_lock(&bulk->lock);
-	at = find(bulk, extent);
+	at = pf_bulk_find(bulk, extent);
 	if (at)
 		r = failed(at);
-	if (at && r == 0 && (at->filling || at->open || at->jobs))
+	if (at && r == 0 && !pf_bulk_quiet(at))
 		r = pf_error(-EBUSY, "extent %u:%llu: is being loaded", extent->file_id,
 			     (unsigned long long)extent->offset);
 	pthread_mutex_unlock(&bulk->lock);
@@ -377,7 +396,7 @@ int pf_bulk_flush(struct pf_store *store, const struct pinfold_extent *extents, 
 		return r;
 	pthread_mutex_lock(&store->bulk->lock); /* all of them on their way before the first is waited for */
 	for (size_t i = 0; i < count; i++) {
-		at = find(store->bulk, &extents[i]);
+		at = pf_bulk_find(store->bulk, &extents[i]);
 		if (at && !at->filling)
 			push(store->bulk, at);
 	}
@@ -409,10 +428,10 @@ int pf_bulk_sums(struct pf_store *store, const struct pinfold_extent *extent, ui
 	if (!bulk)
 		return 0;
 	pthread_mutex_lock(&bulk->lock);
-	at = find(bulk, extent);
+	at = pf_bulk_find(bulk, extent);
 	if (at) {
 		r = settle_known(bulk, at);
-		at = find(bulk, extent);
+		at = pf_bulk_find(bulk, extent);
 	}
 	if (at && at->sums && !at->foreign)
 		for (size_t i = 0; r == 0 && i < count; i++)
@@ -431,7 +450,7 @@ void pf_bulk_close(struct pf_store *store, const struct pinfold_extent *extent)
 	if (atomic_load(&bulk->extent_count) == 0)
 		return;
 	pthread_mutex_lock(&bulk->lock);
-	at = find(bulk, extent);
+	at = pf_bulk_find(bulk, extent);
 	if (at) {
 		if (at->error == 0) {
 			at->error = -ESTALE;
@@ -450,7 +469,7 @@ void pf_bulk_forget(struct pf_store *store, const struct pinfold_extent *extent)
 	if (atomic_load(&bulk->extent_count) == 0)
 		return;
 	pthread_mutex_lock(&bulk->lock);
-	at = find(bulk, extent);
+	at = pf_bulk_find(bulk, extent);
 	if (at) {
 		for (bucket = bucket_of(bulk, extent); *bucket != at;)
 			bucket = &(*bucket)->next;

@@ -87,6 +87,28 @@ void pf_bulk_forget(struct pf_store *store, const struct pinfold_extent *extent)
 /** One call, or job, less that looks at @at. bulk->lock held. */
 void pf_bulk_leave(struct pf_bulk *bulk, struct pf_bulk_extent *at);
 
+/** What is known of @extent, or NULL. bulk->lock held. */
+struct pf_bulk_extent *pf_bulk_find(struct pf_bulk *bulk, const struct pinfold_extent *extent);
+/** Whether nothing of @at is filled, open or under way. bulk->lock held. */
+static inline bool pf_bulk_quiet(const struct pf_bulk_extent *at)
+{
+	return !at->filling && !at->open && !at->jobs;
+}
+
+/* ---- bulk_order.c ---- */
+/** Waits until what was bulk-written to unpublished extents that @txn writes to is in their files. No lock. */
+int pf_bulk_order_wait(struct pf_txn *txn);
+/**
+ * Notes that @txn ends at @lsn, which it is going to be ordered at, for those extents. False, and nothing is noted: some
+ * of them are being bulk-written to. store->lock held.
+ */
+bool pf_bulk_order(struct pf_txn *txn, uint64_t lsn);
+/** The LSN that a checkpoint must have passed before @extent in @file may be bulk-written to; 0: none. bulk->lock held. */
+uint64_t pf_bulk_order_lsn(const struct pf_store *store, const struct pf_file *file,
+			   const struct pinfold_extent *extent);
+/** Makes a checkpoint that passes @lsn. No lock that a commit takes. */
+int pf_bulk_order_pass(struct pf_store *store, uint64_t lsn);
+
 /* ---- bulk_queue.c. bulk->lock held; wait and run let it go inside ---- */
 void pf_bulk_queue(struct pf_bulk *bulk, struct pf_bulk_job *job);
 /** Waits until something was done, or does it, if there are no writers. */

@@ -166,6 +166,7 @@ static void file_free(struct pf_file *file)
 	pf_buddy_done(&file->buddy);
 	free(file->cells);
 	free(file->zeroed_at);
+	free(file->txn_lsn);
 	free(file->ready);
 	free(file);
 }
@@ -219,9 +220,11 @@ static int file_open(struct pf_store *store, uint32_t file_id, struct pf_file **
 	file->cells = calloc(store->granules_per_file, sizeof(*file->cells));
 	atomic_store(&file->zeroed, 1);
 	file->zeroed_at = calloc(store->granules_per_file, sizeof(*file->zeroed_at));
+	file->txn_lsn = calloc(store->granules_per_file, sizeof(*file->txn_lsn));
 	file->ready = calloc(store->granules_per_file, sizeof(*file->ready));
-	r = file->cells && file->zeroed_at && file->ready ? pf_buddy_init(&file->buddy, store->granules_per_file)
-			: pf_error(-ENOMEM, "no memory for %s", file->name);
+	r = file->cells && file->zeroed_at && file->txn_lsn && file->ready
+		    ? pf_buddy_init(&file->buddy, store->granules_per_file)
+		    : pf_error(-ENOMEM, "no memory for %s", file->name);
 	if (r == 0)
 		r = map_file(store, file);
 	if (r < 0)

@@ -75,6 +75,7 @@ struct pf_file {
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
 	_Atomic uint64_t
 		*zeroed_at; /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
+	_Atomic uint64_t *txn_lsn; /* by granule: end of the last transaction that wrote to the unpublished extent there */
 	uint8_t *ready; /* by granule: whether it is free, zero, and has blocks; alloc_lock */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */
@@ -155,6 +156,7 @@ enum pf_ref_kind { PF_REF_WRITE, PF_REF_PUBLISH, PF_REF_DROP };
 struct pf_ref {
 	struct pinfold_extent extent;
 	enum pf_ref_kind kind;
+	bool fresh; /* it was not published when it was written to */
 };
 
 /** A part of a page that a transaction changes: place in the arena, and in its record. */
@@ -175,6 +177,7 @@ struct pf_txn {
 	uint32_t ref_count, ref_capacity;
 	uint32_t range_count;
 	bool large; /* has the large area */
+	bool fresh; /* of some ref */
 	struct pf_part *parts;
 	uint64_t part_count, part_capacity;
 	struct pf_ref refs_inline[PF_TXN_INLINE_REFS];

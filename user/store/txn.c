@@ -28,7 +28,7 @@ static void reset(struct pf_txn *txn)
 	txn->length = sizeof(struct pf_record_header);
 	txn->ref_count = txn->range_count = 0;
 	txn->part_count = 0;
-	txn->large = false;
+	txn->large = txn->fresh = false;
 }
 
 int pf_txn_begin(struct pf_store *store, struct pf_txn **ret_txn)
@@ -119,7 +119,7 @@ static bool same_extent(const struct pinfold_extent *a, const struct pinfold_ext
 	return a->file_id == b->file_id && a->offset == b->offset && a->gen == b->gen && a->len == b->len;
 }
 
-static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum pf_ref_kind kind)
+static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum pf_ref_kind kind, bool fresh)
 {
 	struct pf_ref *refs;
 
@@ -138,7 +138,8 @@ static int add_ref(struct pf_txn *txn, const struct pinfold_extent *extent, enum
 		txn->refs = refs;
 		txn->ref_capacity *= 2;
 	}
-	txn->refs[txn->ref_count++] = (struct pf_ref){ .extent = *extent, .kind = kind };
+	txn->refs[txn->ref_count++] = (struct pf_ref){ .extent = *extent, .kind = kind, .fresh = fresh };
+	txn->fresh |= fresh;
 	return 0;
 }
 
@@ -212,6 +213,7 @@ int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64
 		 size_t size)
 {
 	const bool known = writes_last(txn, extent);
+	bool fresh;
 	int r = known ? 0 : pf_extent_check(txn->store, extent);
 
 	if (r < 0)
@@ -221,10 +223,11 @@ int pf_txn_write(struct pf_txn *txn, const struct pinfold_extent *extent, uint64
 				(unsigned long long)offset, extent->len);
 	if (size == 0)
 		return 0;
-	if (!known && unpublished(txn->store, extent))
+	fresh = !known && unpublished(txn->store, extent);
+	if (fresh)
 		r = pf_bulk_settle_foreign(txn->store, extent);
 	if (r == 0 && !known)
-		r = add_ref(txn, extent, PF_REF_WRITE);
+		r = add_ref(txn, extent, PF_REF_WRITE, fresh);
 	if (r < 0)
 		return r;
 	return add_range(txn, extent->file_id, extent->offset + offset, data, (uint32_t)size);
@@ -270,7 +273,7 @@ int pf_txn_publish(struct pf_txn *txn, const struct pinfold_extent *extent)
 	if (r == 0)
 		r = pf_extent_sync_zeroed(txn->store, extent);
 	if (r == 0)
-		r = add_ref(txn, extent, PF_REF_PUBLISH);
+		r = add_ref(txn, extent, PF_REF_PUBLISH, false);
 	return r == 0 ? add_entry(txn, extent, PF_ENTRY_PUBLISHED, flags) : r;
 }
 
@@ -281,7 +284,7 @@ int pf_txn_drop(struct pf_txn *txn, const struct pinfold_extent *extent)
 	if (r == 0 && same_extent(extent, &txn->store->root))
 		r = pf_error(-EPERM, "the root extent cannot be dropped");
 	if (r == 0)
-		r = add_ref(txn, extent, PF_REF_DROP);
+		r = add_ref(txn, extent, PF_REF_DROP, false);
 	return r == 0 ? add_entry(txn, extent, PF_ENTRY_FREE, 0) : r;
 }
 
@@ -417,30 +420,45 @@ static void wake_flusher(struct pf_store *store, uint64_t before, bool wake)
 		pthread_cond_signal(&store->flusher_wake);
 }
 
-int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
+/* Orders @txn unless something that it writes to is being bulk-written: 1, to be tried again. */
+static int order_try(struct pf_txn *txn, bool wake, struct pf_quarantine **items, uint64_t *ret_lsn)
 {
 	struct pf_store *store = txn->store;
+	int r = pf_bulk_order_wait(txn);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->lock);
+	r = wait_for_room(txn);
+	if (r == 0)
+		r = check_refs(txn);
+	if (r == 0 && !pf_bulk_order(txn, atomic_load(&store->ordered_lsn) + txn->length))
+		r = 1;
+	if (r == 0) {
+		uint64_t before = store->log.pending_bytes;
+
+		*ret_lsn = order(txn, items);
+		wake_flusher(store, before, wake);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
+int pf_txn_order(struct pf_txn *txn, bool wake, uint64_t *ret_lsn)
+{
 	struct pf_quarantine *items, *item;
 	int r = prepare(txn, &items);
 
 	if (r < 0)
 		return r;
 	if (txn->length > PF_SMALL_BYTES || txn->part_count > PF_SMALL_NODES)
-		r = pf_log_large_claim(store, txn);
+		r = pf_log_large_claim(txn->store, txn);
 	if (r == 0) {
-		pthread_mutex_lock(&store->lock);
-		r = wait_for_room(txn);
-		if (r == 0)
-			r = check_refs(txn);
-		if (r == 0) {
-			uint64_t before = store->log.pending_bytes;
-
-			*ret_lsn = order(txn, &items);
-			wake_flusher(store, before, wake);
-		}
-		pthread_mutex_unlock(&store->lock);
+		do
+			r = order_try(txn, wake, &items, ret_lsn);
+		while (r > 0);
 		if (r < 0 && txn->large)
-			pf_log_large_release(store, txn);
+			pf_log_large_release(txn->store, txn);
 	}
 	while ((item = items)) {
 		items = item->next;

@@ -149,6 +149,112 @@ TEST_F(bulk, a_transaction_comes_after_what_was_written)
 	EXPECT_EQ(0, memcmp(self->back, self->expect, SIZE));
 }
 
+/* ---- beside transactions ---- */
+
+struct both {
+	struct pinfold_extent *place; /* shared */
+	enum pinfold_sync sync;
+	bool commit_last;
+};
+
+static bool reads(struct pf_store *store, const struct pinfold_extent *extent, const char *expected)
+{
+	char back[8];
+
+	return pf_read_at(store, extent, 0, back, sizeof(back)) == 0 && memcmp(back, expected, sizeof(back)) == 0;
+}
+
+/* Each of the two ways, one over the other, published, and died of. */
+static int write_both_and_die(void *ctx)
+{
+	const struct both *both = ctx;
+	const char *last = both->commit_last ? "commit.." : "second..";
+	struct pinfold_extent *e = both->place;
+	struct pf_store *store;
+	struct pf_txn *txn;
+
+	if (scratch_open(both->sync, 0, &store) != 0 || pf_extent_alloc(store, 2 * MIB, 0, e) != 0 ||
+	    scratch_write(store, e, 0, "first...", 8) != 0 || pf_txn_begin(store, &txn) != 0 ||
+	    pf_txn_write(txn, e, 0, "commit..", 8) != 0)
+		return 1;
+	if (pf_bulk_write(store, e, 0, "second..", 8) != 0 || !reads(store, e, "second.."))
+		return 2;
+	if (both->commit_last ? pf_txn_commit(txn) != 0 : (pf_txn_abort(txn), false))
+		return 3;
+	if (pf_bulk_flush(store, e, 1) != 0 || scratch_publish(store, e) != 0 || pf_store_sync(store) != 0)
+		return 4;
+	return reads(store, e, last) && memcmp(scratch_addr(store, e), last, 8) == 0 ? 0 : 5;
+}
+
+TEST_F(bulk, the_later_of_a_commit_and_a_bulk_write_wins_after_a_crash_too)
+{
+	static const enum pinfold_sync modes[] = {PINFOLD_SYNC_SYNC, PINFOLD_SYNC_ASYNC, PINFOLD_SYNC_NONE};
+	struct both both = {.place = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
+
+	ASSERT_NE(MAP_FAILED, both.place);
+	for (int i = 0; i < 6; i++) {
+		ASSERT_EQ(0, pf_store_close(self->store));
+		both.sync = modes[i / 2];
+		both.commit_last = i % 2;
+		ASSERT_EQ(0, scratch_crash(write_both_and_die, &both));
+		ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+		EXPECT_TRUE(reads(self->store, both.place, both.commit_last ? "commit.." : "second.."));
+	}
+	munmap(both.place, 4096);
+}
+
+TEST_F(bulk, only_the_first_bulk_write_after_a_commit_makes_a_checkpoint)
+{
+	struct pinfold_extent other;
+	uint64_t before;
+
+	ASSERT_EQ(0, pf_extent_alloc(self->store, 2 * MIB, 0, &other));
+	before = scratch_stat(self->store).lsn_checkpoint;
+	ASSERT_EQ(0, scratch_write(self->store, &other, 0, "commit", 6));
+	PUT(0, self->data, MIB); /* of another extent */
+	EXPECT_EQ(before, scratch_stat(self->store).lsn_checkpoint);
+	ASSERT_EQ(0, pf_bulk_write(self->store, &other, 3, self->data, 10));
+	EXPECT_LT(before, scratch_stat(self->store).lsn_checkpoint);
+	before = scratch_stat(self->store).lsn_checkpoint;
+	ASSERT_EQ(0, scratch_write(self->store, &self->extent, 0, "commit", 6));
+	ASSERT_EQ(0, pf_bulk_write(self->store, &other, 3, self->data, 10));
+	EXPECT_EQ(before, scratch_stat(self->store).lsn_checkpoint);
+}
+
+struct both_thread {
+	struct pf_store *store;
+	const struct pinfold_extent *extent;
+	int result;
+};
+
+static void *commit_many(void *arg)
+{
+	struct both_thread *thread = arg;
+
+	for (int i = 0; thread->result == 0 && i < 100; i++)
+		thread->result = scratch_write(thread->store, thread->extent, 0, "commit..", 8);
+	return NULL;
+}
+
+/* Neither waits for the other for ever, and what is read last is what is published. */
+TEST_F(bulk, commits_and_bulk_writes_to_one_extent_at_once)
+{
+	struct both_thread thread = {.store = self->store, .extent = &self->extent};
+	uint8_t now[8], then[8];
+	pthread_t id;
+
+	ASSERT_EQ(0, pthread_create(&id, NULL, commit_many, &thread));
+	for (int i = 0; i < 100; i++)
+		ASSERT_EQ(0, pf_bulk_write(self->store, &self->extent, 0, "second..", 8));
+	pthread_join(id, NULL);
+	ASSERT_EQ(0, thread.result);
+	ASSERT_EQ(0, pf_bulk_flush(self->store, &self->extent, 1));
+	ASSERT_EQ(0, pf_read_at(self->store, &self->extent, 0, now, 8));
+	ASSERT_EQ(0, scratch_publish(self->store, &self->extent));
+	ASSERT_EQ(0, pf_read_at(self->store, &self->extent, 0, then, 8));
+	EXPECT_EQ(0, memcmp(now, then, 8));
+}
+
 TEST_F(bulk, checksums_follow_from_what_was_written)
 {
 	const size_t odd = 12345;
