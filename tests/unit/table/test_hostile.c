@@ -34,10 +34,19 @@ static int file_open(self_t *self)
 	return open(path, O_RDWR);
 }
 
+static int shut(self_t *self)
+{
+	int r = env_close(&self->env);
+
+	self->env.store = NULL;
+	self->env.config.flags = 0;
+	return r;
+}
+
 /* Closes the store and reads what is to be forged. */
 static int forge_begin(self_t *self)
 {
-	int r = env_close(&self->env), fd = file_open(self);
+	int r = shut(self), fd = file_open(self);
 
 	if (r == 0 && (pread(fd, &self->line, sizeof(self->line), (off_t)self->line_at) != sizeof(self->line) ||
 		       pread(fd, &self->header, sizeof(self->header), (off_t)self->header_at) != sizeof(self->header)))
@@ -86,6 +95,8 @@ FIXTURE_SETUP(hostile)
 
 FIXTURE_TEARDOWN(hostile)
 {
+	if (!self->env.store)
+		ASSERT_EQ(0, env_open(&self->env));
 	env_end(&self->env);
 }
 
@@ -139,6 +150,211 @@ TEST_F(hostile, a_full_slab_that_seems_not_to_be_is_no_loop)
 	EXPECT_NE(NULL, strstr(pf_error_text(), "has no free slot where"));
 	EXPECT_EQ(0, others_work(self));
 	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+/* ---- locations that lead nowhere ---- */
+
+static int iterate(struct pf_table *table)
+{
+	struct pinfold_record record;
+	struct pf_cursor *cursor;
+	int r = pf_cursor_open(table, &cursor);
+
+	while (r == 0 && (r = pf_cursor_next(cursor, &record)) == 1)
+		r = 0;
+	pf_cursor_close(cursor);
+	return r;
+}
+
+/* Everything that follows the forged line, in a store that is open to write, and in one that is not. */
+static void line_tried(struct __test_metadata *_metadata, self_t *self, const char *words)
+{
+	struct pinfold_change change = {.key = self->key, .key_size = 16, .value = self->value, .value_size = VALUE_SIZE};
+	struct pinfold_get get = {self->key, 16, self->value, sizeof(self->value), 0, 1};
+	pinfold_ticket ticket;
+
+	ASSERT_EQ(0, forge_end(self));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_EQ(-EUCLEAN, pf_table_get(self->t, self->key, 16, self->value, 64, &self->size));
+	EXPECT_EQ(-EUCLEAN, pf_table_get(self->t, self->key, 16, self->value, 100, &self->size));
+	EXPECT_NE(NULL, strstr(pf_error_text(), words))
+	{
+		TH_LOG("%s", pf_error_text());
+	}
+	EXPECT_NE(NULL, strstr(pf_error_text(), "table t: "));
+	EXPECT_EQ(0, pf_table_get_batch(self->t, &get, 1));
+	EXPECT_EQ(-EUCLEAN, get.result);
+	EXPECT_EQ(-EUCLEAN, iterate(self->t));
+	EXPECT_EQ(-EUCLEAN, pf_table_submit(self->t, &change, 1, &ticket));
+	change.value_size = VALUE_SIZE + 100;
+	EXPECT_EQ(-EUCLEAN, pf_table_submit(self->t, &change, 1, &ticket));
+	EXPECT_EQ(-EUCLEAN, pf_table_delete(self->t, self->key, 16));
+	EXPECT_EQ(-EUCLEAN, pf_table_cas(self->t, self->key, 16, "old", 3, "new", 3));
+	EXPECT_LT(0, env_verify(&self->env));
+	ASSERT_EQ(0, shut(self));
+	self->env.config.flags = PINFOLD_OPEN_READONLY;
+	ASSERT_EQ(0, env_open(&self->env));
+	ASSERT_EQ(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_EQ(-EUCLEAN, pf_table_get(self->t, self->key, 16, self->value, 100, &self->size));
+	EXPECT_LT(0, env_verify(&self->env));
+	ASSERT_EQ(0, shut(self));
+}
+
+static uint64_t tagged(const self_t *self, uint64_t loc)
+{
+	return pf_hash_tag(self->hash) << PF_TAG_SHIFT | loc >> 3;
+}
+
+/* An entry that leads to @loc, whatever is there. */
+static void entry_tried(struct __test_metadata *_metadata, self_t *self, uint64_t loc, const char *words)
+{
+	uint64_t entry;
+
+	ASSERT_EQ(0, forge_begin(self));
+	entry = self->line.entry[0];
+	self->line.entry[0] = tagged(self, loc);
+	line_tried(_metadata, self, words);
+	self->line.entry[0] = entry;
+	ASSERT_EQ(0, forge_end(self));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+TEST_F_TIMEOUT(hostile, entries_that_lead_outside_the_table_are_errors, 60)
+{
+	const uint64_t arena = self->t->arena_size, end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
+
+	entry_tried(_metadata, self, PF_LOC_MASK << 3, "are not within its extents");
+	entry_tried(_metadata, self, arena - 8, "are not within its extents");
+	entry_tried(_metadata, self, arena, "are not within its extents");
+	entry_tried(_metadata, self, end, "are not within its extents");
+	entry_tried(_metadata, self, 4096, "are not within its extents"); /* the file's own, before the table's */
+	entry_tried(_metadata, self, end - 8, "at arena offset");
+}
+
+/* A line whose only entry is a link to @loc. */
+static void link_tried(struct __test_metadata *_metadata, self_t *self, uint64_t loc, const char *words)
+{
+	struct pf_line kept;
+
+	ASSERT_EQ(0, forge_begin(self));
+	kept = self->line;
+	memset(self->line.entry, 0, sizeof(self->line.entry));
+	self->line.flags |= PF_LINE_LINKED;
+	self->line.entry[PF_LINE_ENTRIES - 1] = loc >> 3;
+	line_tried(_metadata, self, words);
+	self->line = kept;
+	ASSERT_EQ(0, forge_end(self));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
+TEST_F_TIMEOUT(hostile, links_that_lead_to_no_line_are_errors, 60)
+{
+	const uint64_t arena = self->t->arena_size, end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
+
+	link_tried(_metadata, self, (PF_LOC_MASK - 7) << 3, "no line of the table is at arena offset");
+	link_tried(_metadata, self, arena - 64, "no line of the table is at arena offset");
+	link_tried(_metadata, self, end, "no line of the table is at arena offset");
+	link_tried(_metadata, self, end - 8, "no line of the table is at arena offset");
+	link_tried(_metadata, self, 4096, "no line of the table is at arena offset");
+	link_tried(_metadata, self, self->line_at + 64 * 5, "line");
+	link_tried(_metadata, self, self->line_at, "lead in circles, or to those of another");
+}
+
+/* The key is at the end of the table's extent, its value would be behind it. */
+TEST_F(hostile, a_record_that_ends_behind_its_extent_is_not_written_over)
+{
+	const uint64_t at = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len - 24;
+	const uint32_t sizes = pf_record_sizes(16, VALUE_SIZE);
+	int fd;
+
+	ASSERT_EQ(0, forge_begin(self));
+	self->line.entry[0] = tagged(self, at);
+	fd = file_open(self);
+	ASSERT_EQ(4, pwrite(fd, &sizes, 4, (off_t)at + 4));
+	ASSERT_EQ(16, pwrite(fd, self->key, 16, (off_t)at + 8));
+	close(fd);
+	line_tried(_metadata, self, "are not within its extents");
+}
+
+/* ---- headers ---- */
+
+/* @words are those of an error that opening the table is. */
+static void header_tried(struct __test_metadata *_metadata, self_t *self, const char *words)
+{
+	ASSERT_EQ(0, forge_end(self));
+	EXPECT_EQ(-EUCLEAN, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_NE(NULL, strstr(pf_error_text(), words))
+	{
+		TH_LOG("%s", pf_error_text());
+	}
+	EXPECT_LT(0, env_verify(&self->env));
+	ASSERT_EQ(0, shut(self));
+	self->env.config.flags = PINFOLD_OPEN_READONLY;
+	ASSERT_EQ(0, env_open(&self->env));
+	EXPECT_GT(0, pf_table_open(self->env.store, "t", 0, &self->t));
+	EXPECT_LT(0, env_verify(&self->env));
+	ASSERT_EQ(0, shut(self));
+}
+
+TEST_F(hostile, buckets_without_a_segment_are_errors)
+{
+	static const uint64_t counts[] = {(1u << PF_SEG0_SHIFT) + 1, 1u << 20, PF_BUCKETS_MAX, PF_BUCKETS_MAX + 1, 0};
+
+	ASSERT_EQ(0, forge_begin(self));
+	for (size_t i = 0; i < 5; i++) {
+		self->header.counts.bucket_count = counts[i];
+		header_tried(_metadata, self, "table directory: slot 1: 1 segments, 1 heap extents, ");
+	}
+}
+
+TEST_F(hostile, segments_outside_the_table_are_errors)
+{
+	const struct pinfold_extent heap = self->t->header.segment[0];
+	struct pinfold_extent *const first = &self->header.segment[0], *const second = &self->header.segment[1];
+
+	ASSERT_EQ(0, forge_begin(self));
+	first->offset = 1ull << 46;
+	header_tried(_metadata, self, "table t: segment 0 is said to be");
+	*first = heap;
+	first->file_id = UINT32_MAX;
+	header_tried(_metadata, self, "table t: segment 0 is said to be");
+	*first = heap;
+	first->len *= 2;
+	header_tried(_metadata, self, "table t: segment 0 is said to be");
+	*first = heap;
+	self->header.segment_count = 2;
+	header_tried(_metadata, self, "table t: segment 1 has 0 bytes");
+	*second = heap; /* where the heap is */
+	second->len = (uint32_t)pf_segment_size(1);
+	header_tried(_metadata, self, "table t: refers to an extent of 2097152 bytes");
+	second->file_id = 3; /* in the arena, in no file */
+	header_tried(_metadata, self, "of file 3, which is none of its own");
+	second->file_id = 0;
+	second->offset = 1ull << 29; /* free */
+	header_tried(_metadata, self, "which is none of its own");
+	second->offset = UINT64_MAX - (2 << 20) + 1;
+	header_tried(_metadata, self, "which is none of its own");
+	second->offset = heap.offset + 4096;
+	header_tried(_metadata, self, "which is none of its own");
+}
+
+TEST_F(hostile, heaps_outside_the_table_are_errors)
+{
+	const struct pinfold_extent heap = self->t->header.heap_last;
+	struct pinfold_extent *const last = &self->header.heap_last;
+
+	ASSERT_EQ(0, forge_begin(self));
+	last->file_id = 3;
+	header_tried(_metadata, self, "of file 3, which is none of its own");
+	*last = heap;
+	last->offset = 1ull << 46;
+	header_tried(_metadata, self, "which is none of its own");
+	*last = heap;
+	last->gen++;
+	header_tried(_metadata, self, "which is none of its own");
+	*last = heap;
+	self->header.heap_count = UINT32_MAX;
+	header_tried(_metadata, self, "heap extent 0 where 4294967294 belongs");
 }
 
 TEST_HARNESS_MAIN

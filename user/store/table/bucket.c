@@ -93,6 +93,10 @@ int pf_chain_load(struct pf_table *table, uint64_t bucket, uint32_t *chain, unsi
 		if (line->depth != depth && length == 0)
 			return pf_error(-EUCLEAN, "table %s: bucket %llu: depth %u, must be %u", table->name,
 					(unsigned long long)bucket, line->depth, depth);
+		if ((bool)(line->flags & PF_LINE_OVERFLOW) == (length == 0) || loc % PF_LINE_SIZE)
+			return pf_error(-EUCLEAN, "table %s: bucket %llu: the line at arena offset %llu is not its %s",
+					table->name, (unsigned long long)bucket, (unsigned long long)loc,
+					length == 0 ? "first" : "next");
 		length++;
 		loc = pf_entry_loc(line->entry[PF_LINE_ENTRIES - 1]);
 	} while (line->flags & PF_LINE_LINKED);

@@ -74,12 +74,12 @@ static int entries_read(struct pf_cursor *cursor, uint64_t bucket, struct pf_lin
 		if (!linked)
 			return 0;
 		if (length == PF_CHAIN_MAX)
-			return -EAGAIN;
+			return pf_chain_broken(cursor->table, bucket);
 		r = pf_line_read(cursor->table, pf_entry_loc(line.entry[PF_LINE_ENTRIES - 1]), bucket, &line);
 		if (r < 0)
 			return r;
 		if (!(line.flags & PF_LINE_OVERFLOW))
-			return -EAGAIN;
+			return pf_chain_broken(cursor->table, bucket);
 	}
 }
 

@@ -388,6 +388,8 @@ int pf_chain_load(struct pf_table *table, uint64_t bucket, uint32_t *chain, unsi
 /** Reads the first line of the bucket of @hash. Inside an epoch. */
 int pf_line_find(struct pf_table *table, uint64_t hash, uint64_t *ret_bucket, struct pf_line *ret_line);
 int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct pf_line *ret_line);
+/** The chain of @bucket has no end, or one that is not its: -EUCLEAN if its first line stays, -EAGAIN. */
+int pf_chain_broken(const struct pf_table *table, uint64_t bucket);
 /** First line of @bucket: 1, 0 if never written and beyond the initial buckets, -errno. */
 int pf_bucket_read(struct pf_table *table, uint64_t bucket, struct pf_line *ret_line);
 

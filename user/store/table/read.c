@@ -42,7 +42,7 @@ static bool line_valid(const struct pf_table *table, const struct pf_line *line,
 	return line->depth == 0 && memcmp(line, &zero, sizeof(zero)) == 0;
 }
 
-/* Where the mapping of all files that exist ends. */
+/* Within the mapping of all files that exist. */
 static bool loc_mapped(const struct pf_table *table, uint64_t loc, uint64_t size)
 {
 	uint64_t end = (uint64_t)pf_store_file_count(table->store) * pf_store_file_size(table->store);
@@ -58,8 +58,12 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 	uint32_t seq;
 	int r;
 
-	if (table->read_only && !loc_mapped(table, loc, PF_LINE_SIZE))
+	if (table->read_only && (loc % PF_LINE_SIZE || !loc_mapped(table, loc, PF_LINE_SIZE)))
 		return -EAGAIN;
+	piece = pf_piece_at(table, loc);
+	if (!table->read_only && (loc % PF_LINE_SIZE || !piece)) /* a line that has been read leads there */
+		return pf_error(-EUCLEAN, "table %s: bucket %llu: no line of the table is at arena offset %llu",
+				table->name, (unsigned long long)bucket, (unsigned long long)loc);
 	do {
 		bool pending;
 
@@ -70,7 +74,6 @@ int pf_line_read(struct pf_table *table, uint64_t loc, uint64_t bucket, struct p
 				pf_copy_words(ret_line, at, sizeof(*ret_line));
 		} while (!pending && pf_seq_retry(table->store, at, seq));
 		if (__builtin_expect(pending, 0)) {
-			piece = pf_piece_at(table, loc);
 			if (!piece)
 				return pf_error(-EUCLEAN,
 						"table %s: bucket %llu: arena offset %llu is not within its extents",
@@ -261,7 +264,7 @@ static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *
 	uint32_t seq, last_seq;
 	size_t size;
 
-	if (table->read_only)
+	if (table->read_only || !pf_piece_at(table, loc))
 		return record_match_copy(table, loc, lookup);
 	__builtin_prefetch((const char *)record + 64);
 	__builtin_prefetch((const char *)record + 128);
@@ -283,6 +286,14 @@ static int record_match(struct pf_table *table, uint64_t loc, struct pf_lookup *
 	if (pf_seq_retry(table->store, record, seq) || pf_seq_retry(table->store, last, last_seq))
 		return record_match_copy(table, loc, lookup); /* its value changed meanwhile */
 	return 1;
+}
+
+int pf_chain_broken(const struct pf_table *table, uint64_t bucket)
+{
+	if (table->read_only) /* a slot may have been used again, as there are no epochs */
+		return -EAGAIN;
+	return pf_error(-EUCLEAN, "table %s: bucket %llu: its lines lead in circles, or to those of another",
+			table->name, (unsigned long long)bucket);
 }
 
 /*
@@ -312,12 +323,12 @@ static int chain_search(struct pf_table *table, uint64_t bucket, struct pf_line 
 		if (!linked)
 			return damaged;
 		if (length == PF_CHAIN_MAX)
-			return -EAGAIN;
+			return pf_chain_broken(table, bucket);
 		r = pf_line_read(table, pf_entry_loc(line->entry[PF_LINE_ENTRIES - 1]), bucket, line);
 		if (r < 0)
 			return r;
 		if (!(line->flags & PF_LINE_OVERFLOW))
-			return -EAGAIN;
+			return pf_chain_broken(table, bucket);
 	}
 }
 

@@ -42,6 +42,15 @@ uint32_t pf_table_counts_crc(const struct pf_table_counts *counts)
 	return pf_crc32c(&copy, sizeof(copy));
 }
 
+/* Whether the last bucket is in a segment. Counts and the rest have a checksum each, and are written one by one. */
+static bool buckets_placed(const struct pf_table_header *header)
+{
+	uint64_t line;
+
+	return header->counts.bucket_count < PF_BUCKETS_MIN || header->counts.bucket_count > PF_BUCKETS_MAX ||
+	       pf_segment_of(header->counts.bucket_count - 1, &line) < header->segment_count;
+}
+
 static bool header_valid(const struct pf_table_header *header)
 {
 	return header->magic == PF_TABLE_MAGIC && header->crc == pf_table_header_crc(header) &&
@@ -60,19 +69,21 @@ int pf_table_header_read(struct pf_tables *tables, uint32_t slot, struct pf_tabl
 			return r;
 		if (header.magic == 0)
 			return -ENOENT;
-		if (header_valid(&header))
+		if (header_valid(&header) && buckets_placed(&header))
 			break;
 		if (!tables->read_only || attempt > 1000) /* a live writer may be at it */
-			return pf_error(-EUCLEAN, "table directory: slot %u: magic %#llx and a wrong checksum", slot,
-					(unsigned long long)header.magic);
+			break;
 		sched_yield();
 	}
+	if (!header_valid(&header))
+		return pf_error(-EUCLEAN, "table directory: slot %u: magic %#llx and a wrong checksum", slot,
+				(unsigned long long)header.magic);
 	if (header.version != PF_TABLE_VERSION)
 		return pf_error(-EUCLEAN, "table directory: slot %u: version %u; known is %u", slot, header.version,
 				PF_TABLE_VERSION);
 	if (header.segment_count < 1 || header.segment_count > PF_SEGMENT_MAX || header.heap_count < 1 ||
 	    header.counts.bucket_count < PF_BUCKETS_MIN || header.counts.bucket_count > PF_BUCKETS_MAX ||
-	    memchr(header.name, 0, sizeof(header.name)) == NULL)
+	    !buckets_placed(&header) || memchr(header.name, 0, sizeof(header.name)) == NULL)
 		return pf_error(-EUCLEAN, "table directory: slot %u: %u segments, %u heap extents, %llu buckets", slot,
 				header.segment_count, header.heap_count,
 				(unsigned long long)header.counts.bucket_count);
@@ -91,6 +102,28 @@ struct pf_piece *pf_piece_at(const struct pf_table *table, uint64_t loc)
 		return NULL;
 	leaf = atomic_load_explicit(&table->granules[granule / PF_GRANULE_LEAF], memory_order_acquire);
 	return leaf ? atomic_load_explicit(&leaf->piece[granule % PF_GRANULE_LEAF], memory_order_acquire) : NULL;
+}
+
+/* Whether a table may have @extent: in a file that is there, aligned, and beside what it has already. */
+static bool extent_fits(const struct pf_table *table, const struct pinfold_extent *extent)
+{
+	const uint64_t file_size = pf_store_file_size(table->store), loc = pf_extent_loc(table->store, extent);
+
+	if (extent->len < PINFOLD_EXTENT_MIN || (extent->len & (extent->len - 1)) || extent->len > file_size ||
+	    extent->offset > file_size - extent->len || extent->file_id >= pf_store_file_count(table->store) ||
+	    loc % extent->len || loc > table->arena_size - extent->len)
+		return false;
+	for (uint64_t at = loc; at < loc + extent->len; at += PF_GRANULE_BYTES)
+		if (pf_piece_at(table, at))
+			return false;
+	return true;
+}
+
+static int extent_error(const struct pf_table *table, const struct pinfold_extent *extent)
+{
+	return pf_error(-EUCLEAN,
+			"table %s: refers to an extent of %u bytes at offset %llu of file %u, which is none of its own",
+			table->name, extent->len, (unsigned long long)extent->offset, extent->file_id);
 }
 
 static int granules_set(struct pf_table *table, const struct pf_piece *piece, struct pf_piece *value)
@@ -117,10 +150,8 @@ int pf_piece_add(struct pf_table *table, const struct pinfold_extent *extent, st
 	struct pf_piece *piece;
 	int r;
 
-	if (extent->len < PINFOLD_EXTENT_MIN || (extent->len & (extent->len - 1)) ||
-	    loc % extent->len || loc > table->arena_size - extent->len)
-		return pf_error(-EUCLEAN, "table %s: refers to an extent of %u bytes at offset %llu of file %u",
-				table->name, extent->len, (unsigned long long)extent->offset, extent->file_id);
+	if (!extent_fits(table, extent))
+		return extent_error(table, extent);
 	r = PF_RESERVE(table->pieces, table->piece_count, table->piece_capacity);
 	if (r < 0)
 		return r;
@@ -236,6 +267,33 @@ static int heap_header_read(struct pf_table *table, const struct pinfold_extent 
 	return 0;
 }
 
+/* -ESTALE: beside a writer, who has dropped the table since its header was read. */
+static int dropped_check(const struct pf_table *table)
+{
+	struct pf_table_header header;
+	int r = table->read_only ? pf_table_header_read(table->tables, table->slot, &header) : 0;
+
+	if (r == -ENOENT || (r == 0 && table->read_only && header.incarnation != table->incarnation))
+		r = pf_error(-ESTALE, "table %s: was dropped", table->name);
+	return r;
+}
+
+/* As pf_piece_add(), of an extent that a header refers to: it may not be there. */
+static int piece_read(struct pf_table *table, const struct pinfold_extent *extent, struct pf_piece **ret_piece)
+{
+	int r;
+
+	if (extent_fits(table, extent) && pf_extent_check(table->store, extent) == 0)
+		return pf_piece_add(table, extent, ret_piece);
+	r = dropped_check(table);
+	return r < 0 ? r : extent_error(table, extent);
+}
+
+static bool extent_same(const struct pinfold_extent *a, const struct pinfold_extent *b)
+{
+	return a->file_id == b->file_id && a->gen == b->gen && a->offset == b->offset && a->len == b->len;
+}
+
 /* Walks the chain of heap extents down to those already known. */
 static int heaps_read(struct pf_table *table)
 {
@@ -245,8 +303,11 @@ static int heaps_read(struct pf_table *table)
 	struct pf_piece *piece = NULL;
 	int r;
 
-	while (expected > 0 && !pf_piece_at(table, pf_extent_loc(table->store, &extent))) {
-		r = pf_piece_add(table, &extent, &piece);
+	while (expected > 0) {
+		piece = pf_piece_at(table, pf_extent_loc(table->store, &extent));
+		if (piece && piece->heap && piece->heap->index == expected - 1 && extent_same(&piece->extent, &extent))
+			break;
+		r = piece_read(table, &extent, &piece);
 		if (r < 0)
 			return r;
 		r = heap_header_read(table, &extent, &header);
@@ -264,6 +325,15 @@ static int heaps_read(struct pf_table *table)
 	return 0;
 }
 
+static bool in_first_heap(const struct pf_table *table, const struct pinfold_extent *extent)
+{
+	const struct pf_heap *heap = table->heaps;
+
+	while (heap && heap->index > 0)
+		heap = heap->prev;
+	return heap && extent_same(&heap->piece->extent, extent);
+}
+
 /* Maps the segments that @table does not know yet. */
 static int segments_read(struct pf_table *table)
 {
@@ -277,13 +347,18 @@ static int segments_read(struct pf_table *table)
 
 		loc = pf_extent_loc(table->store, extent);
 		if (count == 0) {
+			if (!in_first_heap(table, extent))
+				return pf_error(-EUCLEAN,
+						"table %s: segment 0 is said to be in the extent at offset %llu of file "
+						"%u, which is not its first heap extent",
+						table->name, (unsigned long long)extent->offset, extent->file_id);
 			loc += (uint64_t)pf_heap_header_units(extent->len >> PF_UNIT_SHIFT) << PF_UNIT_SHIFT;
 		} else {
 			if (extent->len != pf_segment_size(count))
 				return pf_error(-EUCLEAN, "table %s: segment %u has %u bytes, must have %llu",
 						table->name, count, extent->len,
 						(unsigned long long)pf_segment_size(count));
-			r = pf_piece_add(table, extent, &piece);
+			r = piece_read(table, extent, &piece);
 			if (r < 0)
 				return r;
 		}

@@ -24,7 +24,7 @@ static const struct pf_record *record_now(struct pf_table *table, uint64_t loc, 
 {
 	const char *at = table->base + loc;
 
-	if (loc >= atomic_load_explicit(&table->loc_end, memory_order_relaxed) ||
+	if (!pf_piece_at(table, loc) || /* it may be written over: not what is between the table's extents */
 	    (loc & (PF_GRANULE_BYTES - 1)) + size > PF_GRANULE_BYTES)
 		return NULL;
 	if (!pf_state_pending(table->pages, pf_page_state(table->pages, loc)) &&

@@ -214,6 +214,11 @@ int pf_ws_line(struct pf_table *table, uint64_t loc, uint64_t bucket, bool fresh
 	int r;
 
 	if (line_find(ws, loc, ret_index)) {
+		if (!fresh && ws->lines[*ret_index].bucket != bucket)
+			return pf_error(-EUCLEAN,
+					"table %s: buckets %llu and %llu share the line at arena offset %llu",
+					table->name, (unsigned long long)ws->lines[*ret_index].bucket,
+					(unsigned long long)bucket, (unsigned long long)loc);
 		if (fresh) { /* a slot freed by an earlier change of this set cannot come back in it */
 			ws->lines[*ret_index].bucket = bucket;
 			ws->lines[*ret_index].line = zero;
@@ -395,7 +400,9 @@ static int write_loc(struct pf_table *table, struct pf_txn *txn, uint64_t loc, c
 {
 	const struct pf_piece *piece = pf_piece_at(table, loc);
 
-	pf_assert(piece && loc + size <= piece->loc + piece->extent.len);
+	if (!piece || loc + size > piece->loc + piece->extent.len) /* a record says that it is longer than its place */
+		return pf_error(-EUCLEAN, "table %s: %zu bytes at arena offset %llu are not within its extents",
+				table->name, size, (unsigned long long)loc);
 	return pf_txn_write(txn, &piece->extent, loc - piece->loc, data, size);
 }
 
