@@ -14,6 +14,24 @@
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pf_tables *registry; /* registry_lock */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int fork_result;
+
+static void lock_registry(void)
+{
+	pthread_mutex_lock(&registry_lock);
+}
+
+static void unlock_registry(void)
+{
+	pthread_mutex_unlock(&registry_lock);
+}
+
+/* A child may open a store of its own: no thread that it does not have holds the lock there. */
+static void watch_forks(void)
+{
+	fork_result = -pthread_atfork(lock_registry, unlock_registry, unlock_registry);
+}
 
 struct pf_tables *pf_tables_of(struct pf_store *store)
 {
@@ -70,6 +88,9 @@ int pf_tables_open(struct pf_store *store, const struct pinfold_config *config)
 	struct pf_tables *tables, *other;
 	int r;
 
+	pthread_once(&once, watch_forks);
+	if (fork_result < 0)
+		return pf_error(fork_result, "tables: cannot watch forks: %s", strerror(-fork_result));
 	tables = calloc(1, sizeof(*tables));
 	if (!tables)
 		return pf_error(-ENOMEM, "tables: no memory");
