@@ -169,7 +169,9 @@ static int iterate(struct pf_table *table)
 /* Everything that follows the forged line, in a store that is open to write, and in one that is not. */
 static void line_tried(struct __test_metadata *_metadata, self_t *self, const char *words)
 {
-	struct pinfold_change change = {.key = self->key, .key_size = 16, .value = self->value, .value_size = VALUE_SIZE};
+	struct pinfold_change change = {
+		.key = self->key, .key_size = 16, .value = self->value, .value_size = VALUE_SIZE
+	};
 	struct pinfold_get get = {self->key, 16, self->value, sizeof(self->value), 0, 1};
 	pinfold_ticket ticket;
 
@@ -221,7 +223,8 @@ static void entry_tried(struct __test_metadata *_metadata, self_t *self, uint64_
 
 TEST_F_TIMEOUT(hostile, entries_that_lead_outside_the_table_are_errors, 60)
 {
-	const uint64_t arena = self->t->arena_size, end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
+	const uint64_t arena = self->t->arena_size,
+		       end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
 
 	entry_tried(_metadata, self, PF_LOC_MASK << 3, "are not within its extents");
 	entry_tried(_metadata, self, arena - 8, "are not within its extents");
@@ -249,7 +252,8 @@ static void link_tried(struct __test_metadata *_metadata, self_t *self, uint64_t
 
 TEST_F_TIMEOUT(hostile, links_that_lead_to_no_line_are_errors, 60)
 {
-	const uint64_t arena = self->t->arena_size, end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
+	const uint64_t arena = self->t->arena_size,
+		       end = self->t->heaps->piece->loc + self->t->heaps->piece->extent.len;
 
 	link_tried(_metadata, self, (PF_LOC_MASK - 7) << 3, "no line of the table is at arena offset");
 	link_tried(_metadata, self, arena - 64, "no line of the table is at arena offset");

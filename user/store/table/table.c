@@ -348,10 +348,11 @@ static int segments_read(struct pf_table *table)
 		loc = pf_extent_loc(table->store, extent);
 		if (count == 0) {
 			if (!in_first_heap(table, extent))
-				return pf_error(-EUCLEAN,
-						"table %s: segment 0 is said to be in the extent at offset %llu of file "
-						"%u, which is not its first heap extent",
-						table->name, (unsigned long long)extent->offset, extent->file_id);
+				return pf_error(
+					-EUCLEAN,
+					"table %s: segment 0 is said to be in the extent at offset %llu of file "
+					"%u, which is not its first heap extent",
+					table->name, (unsigned long long)extent->offset, extent->file_id);
 			loc += (uint64_t)pf_heap_header_units(extent->len >> PF_UNIT_SHIFT) << PF_UNIT_SHIFT;
 		} else {
 			if (extent->len != pf_segment_size(count))
