@@ -22,7 +22,9 @@ extern "C" {
  * Returns 0; -EBUSY if another process holds it for writing; -ENOENT if there
  * is none (and no CREATE); -EEXIST; -EUCLEAN if it is damaged, or unclean and
  * opened read-only with no writer alive; -EINVAL for a bad configuration;
- * -EPERM, -ENOSPC, -ENOMEM, -EIO. If @ret_error is not NULL it receives the
+ * -ENOTSUP in a process forked inside an epoch, without fork handlers, or beside
+ * threads registered with liburcu-memb by the program itself, until it runs another
+ * program; -EPERM, -ENOSPC, -ENOMEM, -EIO. If @ret_error is not NULL it receives the
  * words, at most @error_size bytes.
  */
 PINFOLD_API int pinfold_open(const char *dir, const struct pinfold_config *config,

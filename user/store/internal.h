@@ -465,10 +465,11 @@ int pf_recover(struct pf_store *store, struct pf_log_point *ret_end);
 int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_t size);
 
 /* ---- epoch.c ---- */
+/** Before a store is opened. -ENOTSUP: this is a forked process that cannot have epochs. */
 int pf_epoch_init(void);
 /** Whether the calling thread has entered and not left: then it must not wait for a grace period. */
 bool pf_epoch_inside(void);
-/** call_rcu() from any thread. */
+/** call_rcu() from any thread. A child forked meanwhile runs @fn too: it touches only memory, and takes no lock. */
 void pf_epoch_call(struct rcu_head *head, void (*fn)(struct rcu_head *head));
 
 #endif

@@ -338,14 +338,14 @@ int pf_store_open_mapped(const char *dir, const struct pinfold_config *config, c
 			 struct pf_store **ret_store)
 {
 	struct pf_store *store = NULL;
-	int r = store_new(dir, config, &store);
+	int r = pf_epoch_init(); /* first: where there are no epochs, store_free() would wait for ever */
 
+	if (r == 0)
+		r = store_new(dir, config, &store);
 	if (r < 0)
 		return r;
 	store->mapper = *mapper;
 	r = pf_sigbus_install();
-	if (r == 0)
-		r = pf_epoch_init();
 	if (r == 0)
 		r = open_dir(store);
 	if (r == 0)

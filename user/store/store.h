@@ -165,7 +165,7 @@ int pf_store_verify(struct pf_store *store, pinfold_problem_fn problem, pinfold_
  */
 void pf_epoch_enter(void);
 void pf_epoch_leave(void);
-/** Runs @fn(ctx) when every epoch that is open now has been left. Any thread; does not wait. */
+/** Runs @fn(ctx) when every epoch that is open now has been left; not in a forked child. Any thread; does not wait. */
 int pf_epoch_defer(void (*fn)(void *ctx), void *ctx);
 
 /**
