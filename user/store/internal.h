@@ -236,6 +236,7 @@ struct pf_store {
 	pthread_mutex_t super_lock, ckpt_lock, grow_lock;
 	pthread_rwlock_t flush_lock;
 	struct pf_super_disk super; /* last written, or being written */
+	bool super_damaged;         /* when opened: one of the copies */
 	struct pf_super_disk *super_copy; /* what is written */
 
 	/* journal geometry, fixed while open */
@@ -461,6 +462,11 @@ int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bo
 /* ---- recover.c ---- */
 /** Replays what the superblock says is not in the data files. *ret_end: where the journal goes on. */
 int pf_recover(struct pf_store *store, struct pf_log_point *ret_end);
+/**
+ * Where one copy of the superblock is damaged: sets store->super to what the damaged one said, if groups prove that it
+ * was the newer one and a later opening's. -EUCLEAN if there are such groups, and not from the first on.
+ */
+int pf_recover_super(struct pf_store *store);
 /** Reads @size bytes of the ring from @pos on; @data and @size in whole blocks. */
 int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_t size);
 

@@ -11,12 +11,17 @@
  *  2. Records of a torn last group are replayed as far as they are sound: that is a prefix of the commit order.
  *  3. The next group begins at most as far behind as the largest group that the superblock admits: it is raised
  *     durably before a larger one is written (flush.c). So the search for 1 reads that much and no more.
- *  4. The journal is read ahead (window.c) while groups are replayed; a group's records are judged first, then the
+ *  4. An opening writes its superblock, with an epoch of its own, before its first group. So a group of a later epoch
+ *     proves that a newer superblock is lost. If that was the opening's own, its first group says all that it said, and
+ *     nothing has moved the start since: replay begins there. Not before: what the older copy would have replayed is in
+ *     the data files, and the space of what was dropped meanwhile may hold something else.
+ *  5. The journal is read ahead (window.c) while groups are replayed; a group's records are judged first, then the
  *     pages that it changes in part are asked for all at once, then it is applied.
  */
 #include "base/error.h"
 #include "store/internal.h"
 #include "store/record.h"
+#include "store/super.h"
 #include "store/window.h"
 
 #include <fcntl.h>
@@ -126,24 +131,39 @@ static int check_record(void *ctx, const struct pf_record_header *header, const 
 	return 0;
 }
 
+/* The header of the group at @pos. 1: it is sound; 0: none is there. */
+static int group_at(struct pf_store *store, struct pf_window *w, uint64_t pos, struct pf_group_header *ret_header)
+{
+	const uint8_t *data;
+	int r;
+
+	if (store->super.start_pos + store->capacity - pos < PF_BLOCK_SIZE)
+		return 0;
+	r = pf_window_get(w, pos, PF_BLOCK_SIZE, &data);
+	return r < 0 ? r : pf_group_check(data, store->super.uuid, pos, ret_header);
+}
+
+/* Whether the group at @point is the one that follows what is before it. */
+static bool follows(const struct pf_store *store, const struct pf_group_header *header,
+		    const struct pf_log_point *point)
+{
+	const uint64_t left = store->super.start_pos + store->capacity - point->pos;
+
+	return header->epoch == store->super.epoch && header->number == point->number &&
+	       header->first_lsn == point->lsn && header->length <= left - sizeof(*header);
+}
+
 /* Replays the group at @point and moves it behind. 1: done; 0: the journal ends here (perhaps within). */
 static int replay_group(struct pf_window *w, struct replay *replay, struct pf_log_point *point)
 {
 	struct pf_store *store = replay->store;
-	const uint64_t left = store->super.start_pos + store->capacity - point->pos;
 	struct pf_group_header header;
 	const uint8_t *data;
 	int64_t sound;
-	int r;
+	int r = group_at(store, w, point->pos, &header);
 
-	if (left < PF_BLOCK_SIZE)
-		return 0;
-	r = pf_window_get(w, point->pos, PF_BLOCK_SIZE, &data);
-	if (r < 0)
-		return r;
-	if (!pf_group_check(data, store->super.uuid, point->pos, &header) || header.epoch != store->super.epoch ||
-	    header.number != point->number || header.first_lsn != point->lsn || header.length > left - sizeof(header))
-		return 0;
+	if (r <= 0 || !follows(store, &header, point))
+		return r < 0 ? r : 0;
 	r = pf_window_get(w, point->pos, sizeof(header) + header.length, &data);
 	if (r < 0)
 		return r;
@@ -172,7 +192,7 @@ static int check_stop(struct pf_store *store, struct pf_window *w, const struct 
 
 	if (end - stop->pos > reach) /* the next group's header is not further away */
 		end = stop->pos + reach;
-	for (uint64_t pos = stop->pos + PF_BLOCK_SIZE; pos < end; pos += PF_BLOCK_SIZE) {
+	for (uint64_t pos = stop->pos; pos < end; pos += PF_BLOCK_SIZE) {
 		struct pf_group_header header;
 		uint64_t offset, room, found;
 		const uint8_t *data;
@@ -184,9 +204,15 @@ static int check_stop(struct pf_store *store, struct pf_window *w, const struct 
 		if (memcmp(data, PF_GROUP_MAGIC, 8) != 0)
 			continue;
 		memcpy(&found, data + offsetof(struct pf_group_header, pos), sizeof(found));
-		if (!pf_group_check(data, store->super.uuid, found, &header) || header.epoch != store->super.epoch ||
-		    header.number <= stop->number || found <= stop->pos || (found - pos) % store->capacity)
+		if (!pf_group_check(data, store->super.uuid, found, &header) || header.epoch < store->super.epoch ||
+		    header.number <= stop->number || found < stop->pos || (found - pos) % store->capacity)
 			continue;
+		if (header.epoch > store->super.epoch)
+			return pf_error(-EUCLEAN,
+					"%s/super: is of epoch %u, and the journal holds group %llu of epoch %u: the "
+					"newer copy of the superblock is lost",
+					store->dir, store->super.epoch, (unsigned long long)header.number,
+					header.epoch);
 		index = pf_journal_locate(store, stop->pos, &offset, &room);
 		return pf_error(-EUCLEAN,
 				"%s/journal/%08u.%06u: offset %llu: group %llu is damaged: group %llu, which was "
@@ -195,6 +221,55 @@ static int check_stop(struct pf_store *store, struct pf_window *w, const struct 
 				(unsigned long long)stop->number, (unsigned long long)header.number);
 	}
 	return 0;
+}
+
+/* Has store->super say what the copy said that was written when the opening began whose first group @header is. */
+static int take_opening(struct pf_store *store, const struct pf_group_header *header)
+{
+	struct pf_super_disk lost = store->super;
+	char words[PF_ERROR_MAX];
+	int r;
+
+	lost.epoch = header->epoch;
+	lost.start_lsn = header->first_lsn;
+	lost.start_pos = header->pos;
+	lost.start_group = header->number;
+	lost.clean = 0;
+	pf_super_seal(&lost);
+	r = pf_super_check(&lost);
+	if (r < 0) {
+		strcpy(words, pf_error_text());
+		return pf_error(r, "%s/super: a copy is lost, of which the journal says: %.300s", store->dir, words);
+	}
+	store->super = lost;
+	return 0;
+}
+
+int pf_recover_super(struct pf_store *store)
+{
+	const struct pf_super_disk *super = &store->super;
+	struct pf_log_point end = { super->start_lsn, super->start_pos, super->start_group };
+	struct pf_group_header header;
+	struct pf_window *w = NULL;
+	int r;
+
+	store->super.group_blocks = 0; /* the lost copy may have admitted larger ones */
+	r = pf_window_open(store, end.pos, end.pos + store->capacity, &w);
+	if (r < 0)
+		return r;
+	while ((r = group_at(store, w, end.pos, &header)) == 1 && follows(store, &header, &end)) {
+		end.lsn += header.length;
+		end.pos += pf_group_size(header.length);
+		end.number++;
+	}
+	/* after a replay the opening leaves a number out, and the records of a torn group are before it */
+	if (r == 1 && header.epoch == super->epoch + 1 && header.number == end.number + !super->clean &&
+	    (super->clean ? header.first_lsn == end.lsn : header.first_lsn >= end.lsn))
+		r = take_opening(store, &header);
+	else if (r >= 0)
+		r = check_stop(store, w, &end);
+	pf_window_close(w);
+	return r;
 }
 
 int pf_recover(struct pf_store *store, struct pf_log_point *ret_end)

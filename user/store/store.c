@@ -127,22 +127,23 @@ static int open_dir(struct pf_store *store)
 
 static int read_super(struct pf_store *store)
 {
-	uint8_t data[2 * PF_BLOCK_SIZE];
+	struct pf_super_disk copies[2];
 	char words[PF_ERROR_MAX];
 	ssize_t n;
-	int r = pf_io_open(store->dirfd, PF_SUPER_FILE, store->read_only ? O_RDONLY : O_RDWR, 0);
+	int slot, r = pf_io_open(store->dirfd, PF_SUPER_FILE, store->read_only ? O_RDONLY : O_RDWR, 0);
 
 	if (r < 0)
 		return pf_error(r, "%s/%s: %s", store->dir, PF_SUPER_FILE, strerror(-r));
 	store->super_fd = r;
-	n = pf_io_pread(store->super_fd, data, sizeof(data), 0);
+	n = pf_io_pread(store->super_fd, copies, sizeof(copies), 0);
 	if (n < 0)
 		return pf_error((int)n, "%s/%s: cannot read: %s", store->dir, PF_SUPER_FILE, strerror((int)-n));
-	r = pf_super_parse(data, (size_t)n, &store->super, NULL);
+	r = pf_super_parse(copies, (size_t)n, &store->super, &slot);
 	if (r < 0) {
 		strcpy(words, pf_error_text());
 		return pf_error(r, "%s/%.400s", store->dir, words);
 	}
+	store->super_damaged = n < (ssize_t)sizeof(copies) || pf_super_check(&copies[!slot]) < 0;
 	return 0;
 }
 
@@ -272,6 +273,8 @@ static int open_for_writing(struct pf_store *store)
 	int r = pf_journal_open(store);
 
 	store->next_txn_id = store->super.next_txn_id;
+	if (r == 0 && store->super_damaged)
+		r = pf_recover_super(store);
 	if (r == 0 && !store->super.clean)
 		r = pf_recover(store, &end);
 	if (r == 0)
@@ -305,14 +308,14 @@ static int open_read_only(struct pf_store *store)
 {
 	int held;
 
-	if (store->super.clean)
+	if (store->super.clean && !store->super_damaged)
 		return 0;
 	held = pf_lock_held(store->dirfd);
 	if (held < 0)
 		return pf_error(held, "%s/lock: %s", store->dir, strerror(-held));
 	if (!held)
-		return pf_error(-EUCLEAN, "%s: was not closed cleanly and no writer is alive: open it for writing once",
-				store->dir);
+		return pf_error(-EUCLEAN, "%s: %s and no writer is alive: open it for writing once", store->dir,
+				store->super.clean ? "a copy of its superblock is damaged" : "was not closed cleanly");
 	return 0;
 }
 

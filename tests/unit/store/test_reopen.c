@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Opening what an unusual end, an unusual superblock or another process has left. Linked so that some calls come through
- * here.
+ * Opening what an unusual end, an unusual superblock or another process has left. Linked so that some calls come
+ * through here.
  */
 #include "scratch.h"
 
@@ -238,6 +238,134 @@ TEST_F(reopen, segments_of_an_interrupted_creation_are_removed)
 		EXPECT_EQ(4, count_segments());
 		ASSERT_EQ(0, pf_store_close(self->store));
 	}
+}
+
+/* Commits the numbers from *@ctx on, of which the last stays; without a close. */
+#define COMMITS 20
+static int commit_and_die(void *ctx)
+{
+	struct pinfold_extent root;
+	struct pf_store *store;
+	int first = *(const int *)ctx;
+
+	if (scratch_open(PINFOLD_SYNC_SYNC, 0, &store) != 0)
+		return 1;
+	pf_store_root(store, &root);
+	for (int n = first; first && n < first + COMMITS; n++)
+		if (scratch_write(store, &root, 8192, &n, sizeof(n)) != 0)
+			return 2;
+	return 0;
+}
+
+static bool damage_newer_super(void)
+{
+	struct pf_super_disk copies[2];
+	int slot = read_super(copies);
+
+	if (slot < 0)
+		return false;
+	copies[slot].reserved[1000] ^= 1;
+	return write_super(&copies[slot], slot);
+}
+
+/* Flips a bit of block @block behind the header of the first segment. */
+static bool damage_journal(int block)
+{
+	int fd = open_file("journal/00000001.000000");
+	off_t at = (1 + block) * (off_t)PF_BLOCK_SIZE + 40;
+	uint8_t byte = 0;
+	bool ok = pread(fd, &byte, 1, at) == 1;
+
+	byte ^= 1;
+	ok = ok && pwrite(fd, &byte, 1, at) == 1;
+	close(fd);
+	return ok;
+}
+
+static int last_number(struct pf_store *store)
+{
+	struct pinfold_extent root;
+	int n = -1;
+
+	pf_store_root(store, &root);
+	return pf_read_at(store, &root, 8192, &n, sizeof(n)) == 0 ? n : -1;
+}
+
+TEST_F(reopen, commits_outlive_the_superblock_of_their_opening)
+{
+	ASSERT_EQ(0, pf_store_close(self->store));
+	for (int turn = 0; turn < 4; turn++) {
+		int first = 1 + turn * COMMITS;
+
+		ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+		ASSERT_TRUE(damage_newer_super());
+		EXPECT_EQ(-EUCLEAN, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_READONLY, &self->store));
+		if (turn & 1) { /* and the copy of the opening that recovers, too */
+			first = 0;
+			ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+		}
+		ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+		EXPECT_EQ(turn & 1 ? 0 : COMMITS, scratch_stat(self->store).recovered_txns);
+		EXPECT_EQ((turn + 1) * COMMITS, last_number(self->store));
+		ASSERT_EQ(0, pf_store_close(self->store));
+	}
+}
+
+/* The older copy is of an opening that crashed: what it would replay was replayed, and is not to be again. */
+TEST_F(reopen, commits_outlive_the_superblock_after_a_crash)
+{
+	int first = 1;
+
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+	ASSERT_TRUE(damage_journal(COMMITS - 1)); /* the last group is torn: the next opening writes over it */
+	for (int turn = 0; turn < 2; turn++) {
+		first += COMMITS;
+		ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+		ASSERT_TRUE(damage_newer_super());
+		ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+		EXPECT_EQ(COMMITS, scratch_stat(self->store).recovered_txns);
+		EXPECT_EQ(first + COMMITS - 1, last_number(self->store));
+		ASSERT_EQ(0, pf_store_close(self->store));
+	}
+}
+
+/* As a power cut leaves it while an opening writes its superblock, before and after another crash. */
+TEST_F(reopen, torn_superblock_without_groups_does_not_count)
+{
+	int none = 0, first = 1;
+
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &none));
+	ASSERT_TRUE(damage_newer_super());
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &none));
+	ASSERT_TRUE(damage_newer_super());
+	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_EQ(COMMITS, scratch_stat(self->store).recovered_txns);
+	EXPECT_EQ(COMMITS, last_number(self->store));
+	ASSERT_EQ(0, pf_store_close(self->store));
+}
+
+TEST_F(reopen, later_groups_that_cannot_be_replayed_are_told)
+{
+	struct pf_super_disk before[2];
+	int first = 1;
+
+	ASSERT_EQ(0, pf_store_close(self->store));
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+	ASSERT_LE(0, read_super(before));
+	first += COMMITS;
+	ASSERT_EQ(0, scratch_crash(commit_and_die, &first));
+	ASSERT_TRUE(damage_newer_super());
+	ASSERT_TRUE(damage_journal(COMMITS)); /* the first group of the second opening */
+	EXPECT_EQ(-EUCLEAN, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "newer copy of the superblock is lost"));
+	ASSERT_TRUE(damage_journal(COMMITS));
+	/* both copies sound, as if the write of the newer one had never reached the device */
+	ASSERT_TRUE(write_super(&before[0], 0) && write_super(&before[1], 1));
+	EXPECT_EQ(-EUCLEAN, scratch_open(PINFOLD_SYNC_SYNC, 0, &self->store));
+	EXPECT_NE(NULL, strstr(pf_error_text(), "newer copy of the superblock is lost"));
 }
 
 TEST_HARNESS_MAIN
