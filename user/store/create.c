@@ -24,7 +24,8 @@ static bool exists(struct pf_store *store, const char *name)
 
 int pf_store_check_empty(struct pf_store *store)
 {
-	if (exists(store, "data.000000") && !exists(store, MARKER))
+	/* looked for last: who holds no lock may have seen none before another process's creation ended */
+	if (exists(store, "data.000000") && !exists(store, MARKER) && !exists(store, PF_SUPER_FILE))
 		return pf_error(-EUCLEAN, "%s: holds data files but no superblock", store->dir);
 	return 0;
 }
