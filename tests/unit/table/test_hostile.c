@@ -361,4 +361,50 @@ TEST_F(hostile, heaps_outside_the_table_are_errors)
 	header_tried(_metadata, self, "heap extent 0 where 4294967294 belongs");
 }
 
+/* ---- objects ---- */
+
+static int object_make(self_t *self, uint64_t number, struct pinfold_extent *ret_extent)
+{
+	const struct pinfold_object_id id = {.kind = PINFOLD_OBJECT_VECTOR_LIST, .a = number};
+	struct pinfold_object object = {.size = 1, .extents = ret_extent, .extent_count = 1};
+	int r = pf_extent_alloc(self->env.store, PINFOLD_EXTENT_MIN, 0, ret_extent);
+
+	return r < 0 ? r : pf_catalog_create(self->env.store, &id, &object, 0);
+}
+
+/* An object that says it has extents twice, or those of others, takes nothing from them when it is dropped. */
+TEST_F(hostile, objects_drop_their_own_extents_once)
+{
+	const struct pinfold_object_id id = {.kind = PINFOLD_OBJECT_VECTOR_LIST, .a = 1};
+	struct pinfold_extent own, other, forged[3];
+	_Alignas(8) uint8_t buf[PF_OBJECT_DISK_MAX], key[PF_OBJECT_KEY_MAX];
+	struct pf_object_disk *disk = (struct pf_object_disk *)buf;
+	size_t key_size, size;
+	struct pf_table *t;
+
+	ASSERT_EQ(0, object_make(self, 1, &own));
+	ASSERT_EQ(0, object_make(self, 2, &other));
+	ASSERT_EQ(0, pf_object_key(&id, key, &key_size));
+	ASSERT_EQ(0, pf_own_table(pf_tables_of(self->env.store), PF_OWN_CATALOG, false, &t));
+	ASSERT_EQ(0, pf_table_get(t, key, key_size, buf, sizeof(buf), &size));
+	forged[0] = own;
+	forged[1] = other;
+	forged[2] = self->t->heaps->piece->extent;
+	for (int i = 0; i < 3; i++) {
+		disk->extent_count = 2;
+		disk->extents[1] = forged[i];
+		ASSERT_EQ(0, pf_table_put(t, key, key_size, buf, size + sizeof(*forged)));
+		EXPECT_EQ(-EUCLEAN, pf_catalog_drop(self->env.store, &id));
+		EXPECT_NE(NULL, strstr(pf_error_text(), "catalog: file 0, offset "));
+		EXPECT_EQ(0, pf_extent_check(self->env.store, &own)); /* nothing of it was done */
+		EXPECT_EQ(0, pf_extent_check(self->env.store, &forged[i]));
+	}
+	disk->extent_count = 1;
+	ASSERT_EQ(0, pf_table_put(t, key, key_size, buf, size));
+	EXPECT_EQ(0, pf_catalog_drop(self->env.store, &id));
+	EXPECT_EQ(-ESTALE, pf_extent_check(self->env.store, &own));
+	EXPECT_EQ(0, env_reopen(&self->env));
+	EXPECT_EQ(0, env_verify(&self->env));
+}
+
 TEST_HARNESS_MAIN

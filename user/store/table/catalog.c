@@ -134,6 +134,24 @@ static int forget(struct pf_table *table, const uint8_t key[PF_EXTENT_KEY_SIZE])
 	return r == -ENOENT ? 0 : r;
 }
 
+/* Whether @extent, whose key is @key, is the object's that changes: a damaged record may name any, or one twice. */
+static int owner_check(struct change *change, const struct pinfold_extent *extent,
+		       const uint8_t key[PF_EXTENT_KEY_SIZE])
+{
+	struct pf_table *table = change->own[PF_OWN_EXTENTS];
+	const struct pf_record *record;
+	int r = table ? pf_bucket_find(table, key, PF_EXTENT_KEY_SIZE, &record) : -ENOENT;
+
+	if (r == 0 && (pf_record_value_size(record->sizes) != change->key_size ||
+		       memcmp(record->data + PF_EXTENT_KEY_SIZE, change->key, change->key_size) != 0))
+		r = -ENOENT;
+	if (r == -ENOENT)
+		r = pf_error(-EUCLEAN,
+			     "catalog: file %u, offset %llu: an object names this extent, which is not its own",
+			     extent->file_id, (unsigned long long)extent->offset);
+	return r;
+}
+
 /* Takes the object away, extents and all. -ENOENT if there is none. */
 static int old_remove(struct change *change)
 {
@@ -155,8 +173,11 @@ static int old_remove(struct change *change)
 	for (uint32_t i = 0; r == 0 && i < disk->extent_count; i++) {
 		pf_extent_key(&disk->extents[i], key);
 		/* An extent that was dropped behind the catalog's back does not keep the object. */
-		if (pf_extent_check(change->tables->store, &disk->extents[i]) == 0)
-			r = pf_txn_drop(change->tw.txn, &disk->extents[i]);
+		if (pf_extent_check(change->tables->store, &disk->extents[i]) == 0) {
+			r = owner_check(change, &disk->extents[i], key);
+			if (r == 0)
+				r = pf_txn_drop(change->tw.txn, &disk->extents[i]);
+		}
 		for (int own = PF_OWN_EXTENTS; r == 0 && own < PF_OWN_COUNT; own++)
 			r = forget(change->own[own], key);
 	}
