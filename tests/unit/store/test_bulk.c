@@ -194,6 +194,7 @@ TEST_F(bulk, the_later_of_a_commit_and_a_bulk_write_wins_after_a_crash_too)
 	ASSERT_NE(MAP_FAILED, both.place);
 	for (int i = 0; i < 6; i++) {
 		ASSERT_EQ(0, pf_store_close(self->store));
+		self->store = NULL; /* what ends here is not closed again */
 		both.sync = modes[i / 2];
 		both.commit_last = i % 2;
 		ASSERT_EQ(0, scratch_crash(write_both_and_die, &both));
