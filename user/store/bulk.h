@@ -99,11 +99,12 @@ static inline bool pf_bulk_quiet(const struct pf_bulk_extent *at)
 /** Waits until what was bulk-written to unpublished extents that @txn writes to is in their files. No lock. */
 int pf_bulk_order_wait(struct pf_txn *txn);
 /**
- * Notes that @txn ends at @lsn, which it is going to be ordered at, for those extents. False, and nothing is noted: some
- * of them are being bulk-written to. store->lock held.
+ * Notes that @txn ends at @lsn, which it is going to be ordered at, for those extents. False, and nothing is noted:
+ * some of them are being bulk-written to. store->lock held.
  */
 bool pf_bulk_order(struct pf_txn *txn, uint64_t lsn);
-/** The LSN that a checkpoint must have passed before @extent in @file may be bulk-written to; 0: none. bulk->lock held. */
+/** The LSN that a checkpoint must have passed before @extent in @file may be bulk-written to; 0: none. bulk->lock held.
+ */
 uint64_t pf_bulk_order_lsn(const struct pf_store *store, const struct pf_file *file,
 			   const struct pinfold_extent *extent);
 /** Makes a checkpoint that passes @lsn. No lock that a commit takes. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bulk_order.c - bulk writes and transactions that write to one unpublished extent: the later one wins, after a crash too.
+ * bulk_order.c - bulk writes and transactions that write to one unpublished extent: the later one wins, after a crash
+ * too.
  *
  * DESIGN: bulk bytes are in no journal. A transaction's record that is replayed, or applied, after them would bring its
  * bytes back over theirs. So each place where an extent may start knows the end of the last transaction that wrote to

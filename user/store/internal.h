@@ -75,7 +75,8 @@ struct pf_file {
 	_Atomic uint64_t zeroed_sync; /* ... and which of them are durable */
 	_Atomic uint64_t
 		*zeroed_at; /* by granule: the last zeroing that covered it; 0: one that need not be waited for */
-	_Atomic uint64_t *txn_lsn; /* by granule: end of the last transaction that wrote to the unpublished extent there */
+	_Atomic uint64_t
+		*txn_lsn; /* by granule: end of the last transaction that wrote to the unpublished extent there */
 	uint8_t *ready; /* by granule: whether it is free, zero, and has blocks; alloc_lock */
 	uint32_t meta_granules;
 	_Atomic uint64_t *cells;      /* one per granule; changed under alloc_lock, read by anyone */

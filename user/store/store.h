@@ -95,7 +95,8 @@ int pf_store_extent_at(struct pf_store *store, uint32_t file_id, uint64_t offset
 int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struct pinfold_extent *ret_extent);
 /** Gives back an unpublished extent. */
 int pf_extent_free(struct pf_store *store, const struct pinfold_extent *extent);
-/** 0 if @extent refers to what is allocated there now, else -ESTALE, -EINVAL or, in a read-only store, -EIO. A few nanoseconds; any thread. */
+/** 0 if @extent refers to what is allocated there now, else -ESTALE, -EINVAL or, in a read-only store, -EIO. A few
+ * nanoseconds; any thread. */
 int pf_extent_check(const struct pf_store *store, const struct pinfold_extent *extent);
 /** As pf_extent_check(), and what was bulk-written to it can be read. May wait for the device. */
 int pf_extent_readable(struct pf_store *store, const struct pinfold_extent *extent);
