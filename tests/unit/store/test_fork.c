@@ -113,6 +113,7 @@ static int use_own_store_in_grandchild(void)
 
 TEST_F(fork, child_uses_a_store_of_its_own)
 {
+	SCRATCH_FORKS();
 	usleep(100000); /* what the set-up freed is through its grace period: the fork has none to wait for */
 	for (intptr_t i = 0; i < READERS; i++)
 		ASSERT_EQ(0, pthread_create(&self->readers[i], NULL, reader, (void *)i));
@@ -146,6 +147,7 @@ static void defer_and_last(void *ctx)
 
 TEST_F(fork, deferred_by_the_parent_is_not_done_by_the_child)
 {
+	SCRATCH_FORKS();
 	ASSERT_EQ(0, pf_epoch_defer(defer_and_last, self->shared));
 	while (!self->shared->begun)
 		usleep(1000);
@@ -167,6 +169,7 @@ static int open_refused(void)
 
 TEST_F(fork, inside_an_epoch)
 {
+	SCRATCH_FORKS();
 	pf_epoch_enter();
 	ASSERT_EQ(0, pf_epoch_defer(note_child, self->shared)); /* waits for this thread */
 	usleep(100000);

@@ -44,6 +44,7 @@ TEST_F(store, forked_child_does_not_keep_the_lock)
 {
 	pid_t child;
 
+	SCRATCH_FORKS();
 	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
 	child = fork();
 	if (child == 0)
@@ -63,6 +64,7 @@ TEST_F(store, forked_child_does_not_take_the_lock_away)
 	int status = 0;
 	pid_t child;
 
+	SCRATCH_FORKS();
 	ASSERT_EQ(0, scratch_open(PINFOLD_SYNC_SYNC, PINFOLD_OPEN_CREATE, &self->store));
 	child = fork();
 	if (child == 0) {
