@@ -50,6 +50,8 @@ int pf_journal_read(struct pf_store *store, uint64_t pos, uint8_t *data, uint64_
 
 #define PAGES_MAX 16384u /* asked for in one go */
 #define SEEN_COUNT 65536u
+/* Pages between two that are read with them: a device takes as long for some of them as for a request. */
+#define GAP_MAX 8u
 
 struct replay {
 	struct pf_store *store;
@@ -79,7 +81,7 @@ static void ask_for_pages(struct replay *replay)
 		uint64_t at = (pages[i] - 1) << PF_PAGE_SHIFT;
 		struct pf_file *file = store->files[at / store->file_size];
 
-		for (end = i + 1; end < replay->page_count && pages[end] - pages[end - 1] <= 4; end++)
+		for (end = i + 1; end < replay->page_count && pages[end] - pages[end - 1] <= GAP_MAX; end++)
 			;
 		posix_fadvise(file->fd, (off_t)(at % store->file_size),
 			      (off_t)((pages[end - 1] - pages[i] + 1) << PF_PAGE_SHIFT), POSIX_FADV_WILLNEED);

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define CHUNK (4ull << 20)
-#define RING_MIN (32ull << 20)
+#define RING_MIN (128ull << 20)
 #define AHEAD_MIN (1ull << 20)
 #define READERS 2
 

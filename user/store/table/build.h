@@ -58,12 +58,15 @@ struct pf_build_entry {
 	uint64_t loc;
 };
 
-#define PF_BUILD_BLOCK 65536u
+/* Entries of a block, which is one page of 2 MiB where the kernel has one. */
+#define PF_BUILD_BLOCK_SIZE (2u << 20)
+#define PF_BUILD_BLOCK (PF_BUILD_BLOCK_SIZE / sizeof(struct pf_build_entry) - 1)
 struct pf_build_block {
 	struct pf_build_block *next;
 	uint32_t count;
 	struct pf_build_entry entries[PF_BUILD_BLOCK];
 };
+_Static_assert(sizeof(struct pf_build_block) == PF_BUILD_BLOCK_SIZE, "build block");
 
 /** What is to be published together, in order. */
 struct pf_build_group {
