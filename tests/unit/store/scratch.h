@@ -18,8 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* For tests that fork beside running threads. ASan holds the locks of its allocator not still during a fork: a child that
- * allocates, as the handlers of liburcu do, may wait for one for ever.
+/*
+ * For tests that fork beside running threads. ASan does not hold the locks of its allocator still during a fork: a child
+ * that allocates, as the handlers of liburcu do, may wait for one for ever.
  */
 #ifdef __SANITIZE_ADDRESS__
 #define SCRATCH_FORKS() SKIP(return, "a child forked beside threads may wait for a lock of ASan's allocator")
