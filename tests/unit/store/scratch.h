@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 /*
- * For tests that fork beside running threads. ASan does not hold the locks of its allocator still during a fork: a child
- * that allocates, as the handlers of liburcu do, may wait for one for ever.
+ * For tests that fork beside running threads. ASan does not hold the locks of its allocator still during a fork: a
+ * child that allocates, as the handlers of liburcu do, may wait for one for ever.
  */
 #ifdef __SANITIZE_ADDRESS__
 #define SCRATCH_FORKS() SKIP(return, "a child forked beside threads may wait for a lock of ASan's allocator")
