@@ -312,7 +312,7 @@ int pf_bulk_hand_over(struct pf_store *store, const struct pinfold_extent *exten
 	struct pf_bulk_extent *at;
 	int r = job ? fill_begin(store, extent, offset, size, &at) : pf_error(-ENOMEM, "no memory to load an extent");
 
-	if (r < 0) {
+	if (r != 0) {
 		free(job);
 		return r;
 	}

@@ -295,7 +295,7 @@ int pf_extent_alloc(struct pf_store *store, uint64_t size, uint32_t flags, struc
 	r = get_space(store, order, &space);
 	if (r == -ENOSPC || r == -EDQUOT)
 		r = get_space_again(store, order, &space);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	file = space.file;
 	pthread_mutex_lock(&store->alloc_lock);

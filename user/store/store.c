@@ -345,7 +345,7 @@ int pf_store_open_mapped(const char *dir, const struct pinfold_config *config, c
 
 	if (r == 0)
 		r = store_new(dir, config, &store);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	store->mapper = *mapper;
 	r = pf_sigbus_install();
