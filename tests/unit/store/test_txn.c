@@ -289,6 +289,8 @@ TEST_F(txn, readers_in_place_see_whole_pages)
 	pthread_t reader;
 
 	ASSERT_EQ(0, pthread_create(&reader, NULL, place_reader, &race));
+	while (race.reads == 0) /* else all is written before it begins */
+		usleep(100);
 	for (uint64_t n = 1; n <= turns; n++) {
 		struct pf_txn *txn;
 
