@@ -9,8 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* First step in which a line is read. */
-#define LINE_STEP 512u
+#define LINE_CAPACITY 512u
 #define LINE_HASH_FACTOR 0x9e3779b97f4a7c15ull
 
 const char *const records_format_names[] = {"csv", "jsonl", "deb822", NULL};
@@ -80,55 +79,34 @@ int records_fail_at(struct records *records, const struct records_place *place, 
 	return -EINVAL;
 }
 
-/* Room for @size bytes in records->line. */
-static int line_grow(struct records *records, size_t size)
+static int line_grow(struct records *records)
 {
+	size_t capacity = records->line_capacity ? 2 * records->line_capacity : LINE_CAPACITY;
 	char *grown;
 
-	if (size <= records->line_capacity)
-		return 0;
-	grown = realloc(records->line, size);
+	if (capacity > RECORDS_LINE_MAX + 2)
+		capacity = RECORDS_LINE_MAX + 2;
+	grown = realloc(records->line, capacity);
 	if (!grown)
 		return -ENOMEM;
 	records->line = grown;
-	records->line_capacity = size;
+	records->line_capacity = capacity;
 	return 0;
 }
 
-/*
- * getline(), but no more than RECORDS_LINE_MAX + 1 bytes of it. The line may have NUL bytes in it, so that how much
- * fgets() has read shows in what it left alone: the buffer is filled with line ends before.
- */
+/* getline(), but no more than RECORDS_LINE_MAX + 1 bytes of it. Behind them is room for a NUL. */
 static int line_read(struct records *records, size_t *ret_size)
 {
 	size_t size = 0;
-	bool ended = false;
+	int c = 0;
 
-	while (!ended && size <= RECORDS_LINE_MAX) {
-		size_t room = size + LINE_STEP, read;
-		char *at, *end;
-
-		if (room > RECORDS_LINE_MAX + 2 - size)
-			room = RECORDS_LINE_MAX + 2 - size;
-		if (line_grow(records, size + room))
+	while (c != '\n' && size <= RECORDS_LINE_MAX && (c = getc_unlocked(records->stream)) != EOF) {
+		if (size + 1 >= records->line_capacity && line_grow(records))
 			return -ENOMEM;
-		at = records->line + size;
-		memset(at, '\n', room);
-		if (!fgets_unlocked(at, (int)room, records->stream)) {
-			if (ferror(records->stream))
-				return -EIO;
-			break;
-		}
-		end = memchr(at, '\n', room);
-		read = end ? (size_t)(end - at) : room - 1;
-		if (end) { /* ended by the NUL of fgets(), or one of ours behind it, where the input ended */
-			ended = true;
-			read = end + 1 < at + room && !end[1] ? read + 1 : read - 1;
-		}
-		size += read;
+		records->line[size++] = (char)c;
 	}
 	*ret_size = size;
-	return 0;
+	return c == EOF && ferror(records->stream) ? -EIO : 0;
 }
 
 /* Of @hash and a line; any change of one word of one line changes it, whatever comes behind. */

@@ -118,10 +118,9 @@ static void store_node(struct run *run, const struct pf_node *node)
 static void fault_in(const struct run *run, const struct pf_node *node)
 {
 	const uint64_t place = atomic_load_explicit(&node->at, memory_order_relaxed);
-	uint8_t *at = run->store->rw_base + place, byte = 0;
 
-	/* a write even where it fails, which a load and a store would be two faults for */
-	__atomic_compare_exchange_n(at, &byte, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	/* one access that writes: a load and then a store would be two faults */
+	__atomic_fetch_or(run->store->rw_base + place, 0, __ATOMIC_RELAXED);
 	pf_sigbus_touch(run->store->base + place);
 }
 

@@ -455,8 +455,6 @@ void pf_txn_free(struct pf_txn *txn);
 int pf_checkpoint_run(struct pf_store *store);
 /** Flushes what was applied to since it was flushed last. A failed flush poisons. */
 int pf_flush_changed(struct pf_store *store);
-/** Waits for flushes of data files that others have begun; one that failed has poisoned the store then. */
-void pf_flushes_wait(struct pf_store *store);
 /** Writes the superblock with what the store knows now. @clean: as the last act. */
 int pf_super_update(struct pf_store *store, const struct pf_log_point *start, bool clean);
 

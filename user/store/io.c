@@ -13,8 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A step of a flush takes some tenths of a millisecond of a processor, to write-protect pages and give them to the
- * device. After as much of them nobody else should have to wait any more.
+/*
+ * A step of writing back takes some tenths of a millisecond of a processor, to unmap pages and give them to the device.
+ * After as much of them nobody else should have to wait any more.
  */
 #define FLUSH_STEP (512u << 10)
 #define FLUSH_TURN_NS 300000u

@@ -186,7 +186,8 @@ void pf_space_give_back(struct pf_store *store)
 	}
 }
 
-/* The kernel tells an error of writing back once, to one of those who flush. Until that one has poisoned the store,
+/*
+ * The kernel tells an error of writing back once, to one of those who flush. Until that one has poisoned the store,
  * which ends the flush, no checkpoint may take its own success for everybody's.
  */
 static int flush_end(struct pf_store *store, const struct pf_file *file, int r)

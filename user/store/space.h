@@ -32,6 +32,8 @@ int pf_file_flush(struct pf_store *store, struct pf_file *file);
 int pf_file_write_back(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size);
 /** Flushes these bytes. A failed flush is final: it poisons. */
 int pf_file_flush_range(struct pf_store *store, struct pf_file *file, uint64_t offset, uint64_t size);
+/** Waits for flushes of data files that others have begun; one that failed has poisoned the store then. */
+void pf_flushes_wait(struct pf_store *store);
 /**
  * Makes the zeroing of the @count granules from @granule on durable, if it is not; poisons if the flush fails. Nobody
  * allocates or frees them meanwhile.

@@ -9,6 +9,7 @@
 #include "store/store.h"
 #include "store/table/table.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,6 +83,30 @@ static inline uint64_t env_random(uint64_t *state)
 	*state ^= *state >> 7;
 	*state ^= *state << 17;
 	return *state;
+}
+
+/* Flips a bit of the byte @before the one place in the first data file where @bytes stand. */
+static inline int env_damage(struct env *env, const char *bytes, size_t before)
+{
+	static char block[1 << 20];
+	char path[96];
+	int fd, r = -ENOENT;
+
+	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
+	fd = open(path, O_RDWR);
+	for (off_t at = 0; fd >= 0 && r == -ENOENT && (at = lseek(fd, at, SEEK_DATA)) >= 0; at += sizeof(block)) {
+		ssize_t n = pread(fd, block, sizeof(block), at);
+		char *found = n > 0 ? memmem(block, (size_t)n, bytes, strlen(bytes)) : NULL;
+		char other;
+
+		if (!found)
+			continue;
+		found -= before;
+		other = *found ^ 1;
+		r = pwrite(fd, &other, 1, at + (found - block)) == 1 ? 0 : -errno;
+	}
+	close(fd);
+	return r;
 }
 
 /* Prints each problem, counts them in *ctx. */

@@ -288,29 +288,6 @@ TEST_F(lease, operations_of_a_submission_see_each_other)
 	ASSERT_EQ(0, env_verify(&self->env));
 }
 
-/* Flips a bit of the one place in the first data file where @bytes stand. */
-static int damage(struct env *env, const char *bytes)
-{
-	static char block[1 << 20];
-	char path[96];
-	int fd, r = -ENOENT;
-
-	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
-	fd = open(path, O_RDWR);
-	for (off_t at = 0; fd >= 0 && r == -ENOENT && (at = lseek(fd, at, SEEK_DATA)) >= 0; at += sizeof(block)) {
-		ssize_t n = pread(fd, block, sizeof(block), at);
-		char *found = n > 0 ? memmem(block, (size_t)n, bytes, strlen(bytes)) : NULL;
-		char other;
-
-		if (!found)
-			continue;
-		other = *found ^ 1;
-		r = pwrite(fd, &other, 1, at + (found - block)) == 1 ? 0 : -errno;
-	}
-	close(fd);
-	return r;
-}
-
 /* What a renewal keeps must not be kept, with a new checksum, if it is not what was written. */
 TEST_F(lease, damage_is_not_renewed)
 {
@@ -321,7 +298,7 @@ TEST_F(lease, damage_is_not_renewed)
 
 	ASSERT_EQ(0, pf_lease_do(self->l, &op, &token));
 	ASSERT_EQ(0, env_close(&self->env));
-	ASSERT_EQ(0, damage(&self->env, op.data));
+	ASSERT_EQ(0, env_damage(&self->env, op.data, 0));
 	ASSERT_EQ(0, env_open(&self->env));
 	ASSERT_EQ(0, pf_leases_open(self->env.store, "actors", 0, &self->l));
 	EXPECT_EQ(-EUCLEAN, pf_lease_get(self->l, "a", 1, &lease));

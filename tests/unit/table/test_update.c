@@ -85,28 +85,10 @@ TEST_F(update, bad_changes_are_refused_whole)
 	EXPECT_EQ(0, pf_table_submit(self->table, changes, 0, &ticket));
 }
 
-/* Flips a bit of the checksum of the one record in the first data file whose key begins with @key. */
+/* Of the record whose key begins with @key: the checksum is before the sizes, these before the key. */
 static int damage_checksum(struct env *env, const char *key)
 {
-	static char block[1 << 20];
-	char path[96];
-	int fd, r = -ENOENT;
-
-	snprintf(path, sizeof(path), "%s/data.000000", env->dir);
-	fd = open(path, O_RDWR);
-	for (off_t at = 0; fd >= 0 && r == -ENOENT && (at = lseek(fd, at, SEEK_DATA)) >= 0; at += sizeof(block)) {
-		ssize_t n = pread(fd, block, sizeof(block), at);
-		char *found = n > 0 ? memmem(block, (size_t)n, key, strlen(key)) : NULL;
-		char other;
-
-		if (!found)
-			continue;
-		found -= 8; /* the checksum, then the sizes */
-		other = *found ^ 1;
-		r = pwrite(fd, &other, 1, at + (found - block)) == 1 ? 0 : -errno;
-	}
-	close(fd);
-	return r;
+	return env_damage(env, key, 8);
 }
 
 /* What a put answers with 0 can be read, also where it had nothing to change. */

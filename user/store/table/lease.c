@@ -204,8 +204,7 @@ int pf_leases_open(struct pf_store *store, const char *name, uint32_t flags, str
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&tables->lease_lock);
-	for (leases = tables->leases; leases && strcmp(leases->name, name) != 0; leases = leases->next)
-		;
+	leases = pf_leases_opened(tables, name);
 	if (leases) {
 		r = flags & PINFOLD_TABLE_EXCLUSIVE ? pf_error(-EEXIST, "leases %s: is there already", name) : 0;
 		if (r == 0)

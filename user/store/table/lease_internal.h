@@ -49,6 +49,8 @@ struct pf_leases {
 uint64_t pf_lease_now(const struct pf_leases *leases);
 /** -EINVAL with words: @name names no lease table. */
 int pf_lease_table_name(const char *name, char ret_full[PF_LEASE_FULL_MAX]);
+/** The open lease table @name, or NULL. Under tables->lease_lock. */
+struct pf_leases *pf_leases_opened(const struct pf_tables *tables, const char *name);
 /** Whether these bytes may name an actor. -EINVAL with words. */
 int pf_lease_actor_check(const void *actor, size_t actor_size);
 int pf_lease_key(const void *actor, size_t actor_size, uint8_t ret_key[PF_LEASE_KEY_MAX]);

@@ -17,6 +17,15 @@ int pf_lease_table_name(const char *name, char ret_full[PF_LEASE_FULL_MAX])
 	return r;
 }
 
+struct pf_leases *pf_leases_opened(const struct pf_tables *tables, const char *name)
+{
+	struct pf_leases *leases = tables->leases;
+
+	while (leases && strcmp(leases->name, name) != 0)
+		leases = leases->next;
+	return leases;
+}
+
 struct listing {
 	int (*fn)(void *ctx, const char *name);
 	void *ctx;
@@ -53,7 +62,6 @@ int pf_leases_drop(struct pf_store *store, const char *name)
 {
 	struct pf_tables *tables = pf_tables_of(store);
 	char full[PF_LEASE_FULL_MAX];
-	struct pf_leases *leases;
 	int r;
 
 	if (!tables)
@@ -63,10 +71,8 @@ int pf_leases_drop(struct pf_store *store, const char *name)
 		return r;
 	/* Handles last as long as the store is open, so that nobody can be inside one that there is not. */
 	pthread_mutex_lock(&tables->lease_lock);
-	for (leases = tables->leases; leases && strcmp(leases->name, name) != 0; leases = leases->next)
-		;
-	r = leases ? pf_error(-EBUSY, "leases %s: was opened since the store was", name) :
-		     pf_table_drop_any(tables, full);
+	r = pf_leases_opened(tables, name) ? pf_error(-EBUSY, "leases %s: was opened since the store was", name)
+					   : pf_table_drop_any(tables, full);
 	pthread_mutex_unlock(&tables->lease_lock);
 	return r == -ENOENT ? pf_error(-ENOENT, "leases %s: there is no such lease table", name) : r;
 }
