@@ -173,7 +173,8 @@ struct race {
 	struct pf_table *table;
 	_Atomic uint64_t acknowledged[RECORDS];
 	_Atomic bool stop;
-	uint64_t torn, old, gets;
+	uint64_t torn, old;
+	_Atomic uint64_t gets;
 };
 
 static void *reader(void *arg)
@@ -217,6 +218,8 @@ TEST_F(update, readers_see_whole_and_current_values)
 		race.acknowledged[key] = 1;
 	}
 	ASSERT_EQ(0, pthread_create(&thread, NULL, reader, &race));
+	while (atomic_load(&race.gets) == 0) /* else all may be written before it begins */
+		usleep(100);
 	for (uint64_t turn = 2; turn < turns; turn++) {
 		for (uint32_t from = 0; from + 32 <= RECORDS; from += 32) {
 			struct pinfold_change changes[32];
